@@ -1,0 +1,83 @@
+"""Artefacts are whole, named and versioned, or refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
+
+
+def saved(path, kind="calibration", version=1):
+    base = torch.arange(6.0)
+    save_tensors(path, {"a": base.view(2, 3).T, "b": base, "empty": torch.zeros(0, 2)}, kind, version, {"note": "ü", "n": [1, 2]})
+    return base
+
+
+def test_round_trip_keeps_views_shared_memory_and_metadata(tmp_path):
+    base = saved(tmp_path / "new" / "folder" / "x.safetensors")
+    tensors, metadata = load_tensors(tmp_path / "new" / "folder" / "x.safetensors", "calibration")
+    assert torch.equal(tensors["a"], base.view(2, 3).T) and torch.equal(tensors["b"], base) and tensors["empty"].shape == (0, 2)
+    assert metadata == {"note": "ü", "n": [1, 2]}
+    assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["x.safetensors"]
+
+
+def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("before")
+    with pytest.raises(RuntimeError, match="stop"), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("stop")
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_metadata_that_is_no_json_writes_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        save_tensors(tmp_path / "x", {"a": torch.zeros(1)}, "calibration", 1, {"bad": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_place_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Could not write .*writable"):
+        save_tensors(tmp_path / "file" / "x", {"a": torch.zeros(1)}, "calibration", 1, {})
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file .*nowhere"):
+        load_tensors(tmp_path / "nowhere", "calibration")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 60, -1])
+def test_truncated_file(tmp_path, keep):
+    saved(tmp_path / "x")
+    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[:keep])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_tensors(tmp_path / "x", "calibration")
+
+
+def test_foreign_files(tmp_path):
+    (tmp_path / "text").write_text("hello, this is no safetensors file at all")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other")
+    saved(tmp_path / "kind", kind="laplace")
+    for name, match in (("text", "not a whole"), ("other", "another program"), ("kind", "not a saved calibration but laplace")):
+        with pytest.raises(ValueError, match=match):
+            load_tensors(tmp_path / name, "calibration")
+
+
+def test_newer_version_is_refused_and_older_read(tmp_path):
+    saved(tmp_path / "x", version=2)
+    with pytest.raises(ValueError, match="format 2, this version reads up to 1"):
+        load_tensors(tmp_path / "x", "calibration")
+    assert load_tensors(tmp_path / "x", "calibration", version=3)[1]["n"] == [1, 2]
+
+
+@pytest.mark.parametrize("change", [{"version": "one"}, {"metadata": "{"}, {"metadata": json.dumps([1])}])
+def test_damaged_header(tmp_path, change):
+    header = {"producer": "uncertainty_nodes", "kind": "calibration", "version": "1", "metadata": "{}"}
+    save_file({"a": torch.zeros(1)}, tmp_path / "x", header | change)
+    with pytest.raises(ValueError, match="damaged header"):
+        load_tensors(tmp_path / "x", "calibration")

@@ -1,0 +1,58 @@
+"""Noise draws: seeded by us alone, the same for every image of a batch, evaluated in micro-batches."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from .denoiser import Denoiser
+from .options import DrawOptions
+
+log = logging.getLogger(__name__)
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """A CPU generator for one step of one run: same seed and step, same numbers, on every device; the global state is untouched."""
+    mixed = (seed + 0x9E3779B97F4A7C15 * (step + 1)) & 0xFFFFFFFFFFFFFFFF  # Weyl sequence: consecutive steps and seeds don't collide
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF  # splitmix64 (Steele et al. 2014)
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return torch.Generator("cpu").manual_seed(mixed ^ (mixed >> 31))
+
+
+def noise(options: DrawOptions, step: int, like: Tensor) -> Tensor:
+    """z_i ~ N(0, I), i = 1..M, for one step: (M, 1, C, ...) float32 on like's device, ``like`` being (B, C, ...).
+
+    All images of a batch share the draws (common random numbers): an image's score then cannot depend on its
+    neighbours or its place, and two images differ by what they are, not by their luck.
+    antithetic: z_2 = -z_1, z_4 = -z_3, ...
+    """
+    count = (options.samples + 1) // 2 if options.antithetic else options.samples
+    z = torch.randn((count, 1, *like.shape[1:]), generator=step_generator(options.seed, step))
+    if options.antithetic:
+        z = torch.stack([z, -z], dim=1).flatten(0, 1)[: options.samples]
+    return z.to(like.device)
+
+
+def evaluate(denoise: Denoiser, x: Tensor, sigma: Tensor, dtype: torch.dtype, micro_batch: int = 1) -> Tensor:
+    """denoise each of M draws of B images: x (M, B, C, ...), sigma (B,) -> x0 (M, B, C, ...), float32.
+
+    ``micro_batch`` draws share one call, flattened in the order (M, B). dtype: what the denoiser is fed.
+    Out of memory with several draws in a call: halved once for the rest of this evaluation, with a warning.
+    """
+    done: list[Tensor] = []
+    halved = False
+    while (i := sum(len(d) for d in done)) < x.shape[0]:
+        part = x[i : i + micro_batch]
+        try:
+            x0 = denoise(rearrange(part, "m b ... -> (m b) ...").to(dtype), sigma.repeat(part.shape[0]))
+        except torch.cuda.OutOfMemoryError:
+            if halved or micro_batch == 1:
+                raise
+            halved, micro_batch = True, max(1, micro_batch // 2)
+            log.warning("Out of memory in the uncertainty passes: going on with %d draws per call.", micro_batch)
+            continue
+        done.append(rearrange(x0.float(), "(m b) ... -> m b ...", m=part.shape[0]))
+    return torch.cat(done)

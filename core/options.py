@@ -1,0 +1,153 @@
+"""Every option of the pack: frozen, validated when made; the only source of defaults, ranges and combo values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Quantity(str, Enum):
+    """Which spread of the re-noised predictions is the score."""
+
+    DENOISED = "denoised"  # V = Var(x0_i): high = unsure
+    NOISE = "noise"  # U = Var(eps_i), the paper's: low = unsure
+
+
+class Direction(str, Enum):
+    """Which end of a score is bad."""
+
+    HIGH_IS_BAD = "high_is_bad"
+    LOW_IS_BAD = "low_is_bad"
+
+
+DIRECTION_OF = {Quantity.DENOISED: Direction.HIGH_IS_BAD, Quantity.NOISE: Direction.LOW_IS_BAD}
+
+
+class Center(str, Enum):
+    """What the spread of the draws is measured around."""
+
+    MEAN = "mean"  # the draws' own mean, divisor M - 1 (De Vita & Belagiannis 2024, eq. 8)
+    PREDICTION = "prediction"  # the sampler's own prediction, divisor M (the paper's published code)
+
+
+class Pooling(str, Enum):
+    """How a map becomes one number per image."""
+
+    SUM = "sum"  # the paper's: sum over pixels
+    MEAN = "mean"  # the same per pixel, comparable across sizes
+    UPPER_TAIL = "upper_tail"  # mean of the highest 5 % of pixels
+
+
+class GuidanceMode(str, Enum):
+    """How the correction is computed."""
+
+    FORWARD = "forward"  # directional derivative, M more evaluations, no graph
+    AUTOGRAD = "autograd"  # exact gradient, one backward pass through M evaluations
+    POSTERIOR = "posterior"  # precision-weighted mix of the M predictions, no derivative
+
+
+class GuidanceUnits(str, Enum):
+    """What strength means."""
+
+    RELATIVE = "relative"  # norm of the correction over norm of eps, on the masked pixels
+    RAW = "raw"  # the paper's lambda
+
+
+class FilterRule(str, Enum):
+    """How Sample Filter decides."""
+
+    DROP_WORST_PERCENT = "drop_worst_percent"
+    KEEP_BEST_COUNT = "keep_best_count"
+    THRESHOLD = "threshold"
+    CALIBRATED = "calibrated"
+
+
+MAX_SEED = 0xFFFFFFFFFFFFFFFF
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raises ValueError naming the option, the value seen and the range, unless low <= value <= high and value is finite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
+        bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} must be {bounds}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class StepWindow:
+    """The part of sampling in which something happens.
+
+    start, end: fraction of the model's noise schedule that has passed, 0 = pure noise, 1 = clean; both ends included.
+    every: act on every k-th active step only.
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        check_range("start_percent", self.start, 0.0, 1.0)
+        check_range("end_percent", self.end, 0.0, 1.0)
+        check_range("every", self.every, 1)
+        if self.start > self.end:
+            raise ValueError(f"start_percent must not exceed end_percent, got {self.start!r} > {self.end!r}.")
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """M noise draws per step: count, seed, antithetic pairs (z, -z), and how many draws share one network call."""
+
+    samples: int = 5
+    seed: int = 0
+    antithetic: bool = False
+    micro_batch: int = 1
+
+    def __post_init__(self) -> None:
+        check_range("samples", self.samples, 2, 1024)
+        check_range("seed", self.seed, 0, MAX_SEED)
+        check_range("micro_batch", self.micro_batch, 1)
+
+
+@dataclass(frozen=True)
+class AleatoricOptions:
+    """Pixel-wise aleatoric uncertainty (De Vita & Belagiannis 2024, Alg. 1)."""
+
+    draws: DrawOptions = field(default_factory=DrawOptions)
+    window: StepWindow = field(default_factory=lambda: StepWindow(0.60, 0.75))
+    quantity: Quantity = Quantity.DENOISED
+    center: Center = Center.MEAN
+    pooling: Pooling = Pooling.MEAN
+
+
+@dataclass(frozen=True)
+class GuidanceOptions:
+    """Uncertainty-guided sampling (De Vita & Belagiannis 2024, Alg. 2).
+
+    strength: 0 = off. Units RELATIVE: |correction| / |eps| on the masked pixels; RAW: the paper's lambda.
+    percentile: only pixels whose U exceeds this percentile of their own image move; 0 = every pixel.
+    thresholds: calibrated per-step thresholds instead of the percentile, as (sigma, threshold) pairs.
+    orthogonal: keep only the part of the correction orthogonal to eps (the rest merely rescales eps).
+    step_size: h of the directional derivative, relative to the norm of the prediction.
+    """
+
+    strength: float = 0.1
+    percentile: float = 0.0
+    draws: DrawOptions = field(default_factory=lambda: DrawOptions(samples=3))
+    window: StepWindow = field(default_factory=StepWindow)
+    mode: GuidanceMode = GuidanceMode.FORWARD
+    units: GuidanceUnits = GuidanceUnits.RELATIVE
+    thresholds: tuple[tuple[float, float], ...] = ()
+    orthogonal: bool = False
+    step_size: float = 5e-3
+    checkpoint: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("strength", self.strength, -1e6, 1e6)
+        check_range("percentile", self.percentile, 0.0, 100.0)
+        check_range("step_size", self.step_size, 1e-6, 1.0)
+
+    @classmethod
+    def paper(cls, seed: int = 0) -> GuidanceOptions:
+        """The paper's setting: top 5 % of pixels, raw lambda = 1, M = 5, every step, exact gradient."""
+        draws = DrawOptions(samples=5, seed=seed)
+        return cls(strength=1.0, percentile=95.0, draws=draws, mode=GuidanceMode.AUTOGRAD, units=GuidanceUnits.RAW)

@@ -1,0 +1,111 @@
+"""Uncertainty: what every estimator returns, every consumer reads, and a file keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .files import load_tensors, save_tensors
+from .options import Direction
+
+KIND = "uncertainty"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Uncertainty of B images.
+
+    maps: (B, C, ...) float32 in the latent's layout.      scores: (B,) float32.
+    curve: (S, B) the pooled score at each measured step.   sigmas: (S,) noise level of those steps.
+    direction: which end of the score is bad.               quantity: its name.
+    nfe: network evaluations per image that it cost.        seconds: the time that it cost, for the whole batch.
+    provenance: how it was made, in words.
+    Raises ValueError when the shapes disagree.
+    """
+
+    maps: Tensor
+    scores: Tensor
+    curve: Tensor
+    sigmas: Tensor
+    direction: Direction
+    quantity: str
+    nfe: float
+    seconds: float
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        batch = self.scores.shape[0] if self.scores.ndim == 1 else -1
+        fits = batch >= 0 and self.maps.ndim >= 2 and self.maps.shape[0] == batch
+        if not fits or self.sigmas.ndim != 1 or self.curve.shape != (len(self.sigmas), batch):
+            shapes = ", ".join(f"{name} {tuple(getattr(self, name).shape)}" for name in ("maps", "scores", "curve", "sigmas"))
+            raise ValueError(f"maps, scores, curve and sigmas must describe one batch over the same steps, got {shapes}.")
+
+    def __len__(self) -> int:
+        return self.scores.shape[0]
+
+    @property
+    def badness(self) -> Tensor:
+        """(B,) the score turned so that high is bad, whatever the quantity."""
+        return self.scores if self.direction is Direction.HIGH_IS_BAD else -self.scores
+
+    @property
+    def bad_maps(self) -> Tensor:
+        """(B, C, ...) the map turned so that high is bad."""
+        return self.maps if self.direction is Direction.HIGH_IS_BAD else -self.maps
+
+    def select(self, indexes: Sequence[int]) -> Uncertainty:
+        """The same result for some of its images, in the order given."""
+        index = torch.as_tensor(list(indexes), dtype=torch.long, device=self.scores.device)
+        return replace(self, maps=self.maps[index], scores=self.scores[index], curve=self.curve[:, index])
+
+    def cpu(self) -> Uncertainty:
+        return replace(self, maps=self.maps.cpu(), scores=self.scores.cpu(), curve=self.curve.cpu(), sigmas=self.sigmas.cpu())
+
+    def save(self, path: str | Path) -> None:
+        """Write as safetensors; raises OSError when the file cannot be written."""
+        tensors = {"maps": self.maps, "scores": self.scores, "curve": self.curve, "sigmas": self.sigmas}
+        metadata = {
+            "direction": self.direction.value,
+            "quantity": self.quantity,
+            "nfe": self.nfe,
+            "seconds": self.seconds,
+            "provenance": self.provenance,
+        }
+        save_tensors(path, tensors, KIND, VERSION, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Uncertainty:
+        """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
+        tensors, m = load_tensors(path, KIND, VERSION)
+        try:
+            return cls(**tensors, **{**m, "direction": Direction(m["direction"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+
+
+def concatenate(results: Sequence[Uncertainty]) -> Uncertainty:
+    """Results of several batches, made in the same way, as one. NFE per image is their mean by size, seconds add up.
+
+    Raises ValueError when there is none, or when direction, quantity, shape or steps differ.
+    """
+    if not results:
+        raise ValueError("There is no result to join: give at least one.")
+    first = results[0]
+    for other in results[1:]:
+        same = (other.direction, other.quantity, other.maps.shape[1:], len(other.sigmas))
+        if same != (first.direction, first.quantity, first.maps.shape[1:], len(first.sigmas)):
+            raise ValueError("Results can only be joined when direction, quantity, map size and steps agree; score them the same way.")
+    count = sum(len(r) for r in results)
+    return replace(
+        first,
+        maps=torch.cat([r.maps for r in results]),
+        scores=torch.cat([r.scores for r in results]),
+        curve=torch.cat([r.curve for r in results], dim=1),
+        nfe=sum(r.nfe * len(r) for r in results) / max(count, 1),
+        seconds=sum(r.seconds for r in results),
+    )

@@ -1,0 +1,53 @@
+# Two commands do all set-up: `make demo` and `make test`. The first run of either makes .venv, later runs reuse it.
+#
+#   make demo PYTHON=python3.12            which Python makes .venv
+#   make test TORCH=torch==2.9.1           which torch is installed; unless given, the one we test with, else the newest
+#   make demo ARGS="--samples 128"         options for the program itself
+#   make comfy COMFYUI_PATH=~/ComfyUI      start that ComfyUI with this folder as a custom node
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+ARGS ?=
+COMFYUI_PATH ?= $(HOME)/comfy/ComfyUI
+COMFYUI_PYTHON ?= $(PYTHON)
+COMFYUI_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Only our own choice of torch may be missed (too old or too new for this Python); a version that was asked for may not.
+ANY_TORCH := $(if $(filter file,$(origin TORCH)),|| $(PIP) install torch)
+PACK := $(COMFYUI_PATH)/custom_nodes/uncertainty-nodes
+
+.PHONY: demo test bench comfy lint clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.ready
+	$(BIN)/uncertainty-nodes demo $(ARGS)
+
+test: .venv/.ready
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.ready
+	$(BIN)/python benchmarks/science.py $(ARGS)
+	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+
+comfy:
+	@test -f "$(COMFYUI_PATH)/main.py" || { echo "No ComfyUI at $(COMFYUI_PATH): set COMFYUI_PATH to the folder that holds main.py."; exit 1; }
+	@test -e "$(PACK)" || ln -s "$(CURDIR)" "$(PACK)"
+	cd "$(COMFYUI_PATH)" && $(COMFYUI_PYTHON) main.py $(COMFYUI_ARGS)
+
+# torch goes first and alone, so that a build chosen by the user is kept when the rest is installed.
+.venv/.ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Setting up .venv: a few minutes, once."
+	$(PIP) install "$(TORCH)" $(ANY_TORCH)
+	$(PIP) install --editable ".[dev]"
+	@touch $@
+
+# Everything that can be made again, but not out/: those are your images.
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

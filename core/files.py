@@ -39,7 +39,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str, version: int, metadata: Mapping[str, Any]) -> None:
     """Writes named tensors of any shape as safetensors; the header says who made it, what it is, which version, and ``metadata`` as JSON.
 
-    Raises OSError when the file cannot be written, TypeError when metadata is not JSON. An earlier file of that name stays until the new one is whole.
+    An earlier file of that name stays until the new one is whole.
+    Raises OSError when the file cannot be written, TypeError when metadata is not JSON.
     """
     header = {"producer": PRODUCER, "kind": kind, "version": str(version), "metadata": json.dumps(metadata)}
     # safetensors refuses views and tensors that share memory
@@ -76,5 +77,5 @@ def _checked_metadata(path: Path, header: Mapping[str, str], kind: str, version:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r} has a damaged header; make or copy it again.") from error
     if found_version > version:
-        raise ValueError(f"{str(path)!r} was saved in format {found_version}, this version reads up to {version}; update Uncertainty Nodes.")
+        raise ValueError(f"{str(path)!r} is in format {found_version}, this version reads up to {version}; update Uncertainty Nodes.")
     return metadata

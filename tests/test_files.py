@@ -20,7 +20,9 @@ def saved(path, kind="calibration", version=1):
 def test_round_trip_keeps_views_shared_memory_and_metadata(tmp_path):
     base = saved(tmp_path / "new" / "folder" / "x.safetensors")
     tensors, metadata = load_tensors(tmp_path / "new" / "folder" / "x.safetensors", "calibration")
-    assert torch.equal(tensors["a"], base.view(2, 3).T) and torch.equal(tensors["b"], base) and tensors["empty"].shape == (0, 2)
+    assert torch.equal(tensors["a"], base.view(2, 3).T)
+    assert torch.equal(tensors["b"], base)
+    assert tensors["empty"].shape == (0, 2)
     assert metadata == {"note": "ü", "n": [1, 2]}
     assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["x.safetensors"]
 
@@ -28,10 +30,16 @@ def test_round_trip_keeps_views_shared_memory_and_metadata(tmp_path):
 def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("before")
-    with pytest.raises(RuntimeError, match="stop"), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("stop")
-    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_half()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_metadata_that_is_no_json_writes_nothing(tmp_path):

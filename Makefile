@@ -13,7 +13,7 @@ COMFYUI_PYTHON ?= $(PYTHON)
 COMFYUI_ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Only our own choice of torch may be missed (too old or too new for this Python); a version that was asked for may not.
 ANY_TORCH := $(if $(filter file,$(origin TORCH)),|| $(PIP) install torch)
 PACK := $(COMFYUI_PATH)/custom_nodes/uncertainty-nodes
@@ -41,8 +41,8 @@ comfy:
 
 # torch goes first and alone, so that a build chosen by the user is kept when the rest is installed.
 .venv/.ready: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Setting up .venv: a few minutes, once."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install "$(TORCH)" $(ANY_TORCH)
 	$(PIP) install --editable ".[dev]"
 	@touch $@

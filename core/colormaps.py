@@ -37,7 +37,7 @@ def table(colormap: Colormap) -> Tensor:
 
 
 def colorize(heat: Tensor, colormap: Colormap) -> Tensor:
-    """Values in [0, 1], of any shape (...), as colours (..., 3) float32 in [0, 1]; values outside take the end's colour, NaN the high end's."""
+    """Values in [0, 1], of any shape (...), as colours (..., 3) float32. Values outside take the end's colour, NaN the high end's."""
     colours = table(colormap).to(heat.device)
     place = heat.float().nan_to_num(nan=1.0).clamp(0, 1) * (len(colours) - 1)
     below = place.floor().clamp(max=len(colours) - 2)

@@ -19,7 +19,7 @@ class DigitClassifier(nn.Module):
     """Three convolutions and a 64-dimensional layer; its activation is the feature vector.
 
     Images are (N, 1, 32, 32) in [-1, 1] (background -1), of any floating type; the network runs in float32 on its own device.
-    SiLU rather than ReLU: no feature is constant, so covariances of features have full rank.
+    Normalised before a smooth activation, so that no feature dies and covariances have full rank.
     """
 
     def __init__(self, dimensions: int = 64) -> None:
@@ -30,7 +30,8 @@ class DigitClassifier(nn.Module):
             *_block(16, 32),  # 16 -> 8
             *_block(32, 64),  # 8 -> 4
             nn.Flatten(),
-            nn.Linear(64 * 4 * 4, dimensions),
+            nn.Linear(64 * 4 * 4, dimensions, bias=False),
+            nn.BatchNorm1d(dimensions),
             nn.SiLU(),
         )
         self.head = nn.Linear(dimensions, 10)
@@ -64,12 +65,14 @@ def load_extractor(path: str | Path | None = None) -> DigitClassifier:
 
     Raises FileNotFoundError for a missing file, ValueError for a truncated or foreign one or another architecture.
     """
-    path = Path(path or DEMO_MODEL / "extractor.safetensors")
+    path = DEMO_MODEL / "extractor.safetensors" if path is None else Path(path)
     tensors, metadata = load_tensors(path, EXTRACTOR_KIND)
     model = DigitClassifier()
     wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    if metadata.get("architecture") != ARCHITECTURE or {name: tensor.shape for name, tensor in tensors.items()} != wanted:
+    if metadata.get("architecture") != ARCHITECTURE:
         raise ValueError(f"{str(path)!r} holds architecture {metadata.get('architecture')!r}, wanted {ARCHITECTURE!r}; train it again.")
+    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
+        raise ValueError(f"{str(path)!r} holds other weights than {ARCHITECTURE!r} has; train it again.")
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 
@@ -110,7 +113,7 @@ def load_reference(path: str | Path | None = None) -> Reference:
 
     Raises FileNotFoundError for a missing file, ValueError for a truncated, foreign or incomplete one.
     """
-    path = Path(path or DEMO_MODEL / "reference.safetensors")
+    path = DEMO_MODEL / "reference.safetensors" if path is None else Path(path)
     tensors, metadata = load_tensors(path, REFERENCE_KIND)
     missing = sorted({field.name for field in fields(Reference)} - {"extractor"} - tensors.keys())
     if missing or "extractor" not in metadata:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
+from numbers import Integral, Real
 
 
 class Quantity(str, Enum):
@@ -87,9 +88,22 @@ MAX_SEED = 0xFFFFFFFFFFFFFFFF
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
     """Raises ValueError naming the option, the value seen and the range, unless low <= value <= high and value is finite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or abs(value) == math.inf:
         bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {bounds}, got {value!r}.")
+
+
+def check_whole(name: str, value: int, low: int, high: float = math.inf) -> None:
+    """``check_range`` for a whole number."""
+    check_range(name, value, low, high)
+    if not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number, got {value!r}.")
+
+
+def check_choice(name: str, value: Enum, choices: type[Enum]) -> None:
+    """Raises ValueError unless value is a member: the algorithms compare by identity, which a bare string of the same text would fail."""
+    if not isinstance(value, choices):
+        raise ValueError(f"{name} must be a {choices.__name__} ({', '.join(c.value for c in choices)}), got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ class StepWindow:
     def __post_init__(self) -> None:
         check_range("start_percent", self.start, 0.0, 1.0)
         check_range("end_percent", self.end, 0.0, 1.0)
-        check_range("every", self.every, 1)
+        check_whole("every", self.every, 1)
         if self.start > self.end:
             raise ValueError(f"start_percent must not exceed end_percent, got {self.start!r} > {self.end!r}.")
 
@@ -122,9 +136,9 @@ class DrawOptions:
     micro_batch: int = 1
 
     def __post_init__(self) -> None:
-        check_range("samples", self.samples, 2, 1024)
-        check_range("seed", self.seed, 0, MAX_SEED)
-        check_range("micro_batch", self.micro_batch, 1)
+        check_whole("samples", self.samples, 2, 1024)
+        check_whole("seed", self.seed, 0, MAX_SEED)
+        check_whole("micro_batch", self.micro_batch, 1)
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,34 @@ class AleatoricOptions:
     center: Center = Center.MEAN
     pooling: Pooling = Pooling.MEAN
 
+    def __post_init__(self) -> None:
+        check_choice("quantity", self.quantity, Quantity)
+        check_choice("center", self.center, Center)
+        check_choice("pooling", self.pooling, Pooling)
+
+
+@dataclass(frozen=True)
+class InformationOptions:
+    """Prompt information (Kong et al. 2023): M draws at each of ``levels`` noise levels in the window, 2 evaluations a draw.
+
+    location, scale: of the logistic density in log SNR by which levels are placed in the window; scale = inf: evenly.
+    Low = the image does not carry its condition. Two pairs of draws a level are the least that leaves a standard error.
+    """
+
+    draws: DrawOptions = field(default_factory=lambda: DrawOptions(samples=4, antithetic=True))
+    window: StepWindow = field(default_factory=lambda: StepWindow(0.40, 0.60))
+    levels: int = 4
+    location: float = 0.0
+    scale: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_whole("levels", self.levels, 1, 1000)
+        check_range("location", self.location, -100.0, 100.0)
+        if self.scale != math.inf:
+            check_range("scale", self.scale, 0.1)
+        if self.draws.antithetic and self.draws.samples % 2:
+            raise ValueError(f"samples must be even for antithetic draws, which come in pairs, got {self.draws.samples!r}.")
+
 
 @dataclass(frozen=True)
 class GuidanceOptions:
@@ -146,7 +188,7 @@ class GuidanceOptions:
     percentile: only pixels whose U exceeds this percentile of their own image move; 0 = every pixel.
     thresholds: calibrated per-step thresholds instead of the percentile, as (sigma, threshold) pairs.
     orthogonal: keep only the part of the correction orthogonal to eps (the rest merely rescales eps).
-    step_size: h of the directional derivative, relative to the norm of the prediction.
+    step_size: h of the directional derivative, as rms per pixel relative to the scale of the sample, sqrt(alpha^2 + sigma^2).
     """
 
     strength: float = 0.1
@@ -164,6 +206,11 @@ class GuidanceOptions:
         check_range("strength", self.strength, -1e6, 1e6)
         check_range("percentile", self.percentile, 0.0, 100.0)
         check_range("step_size", self.step_size, 1e-6, 1.0)
+        check_choice("mode", self.mode, GuidanceMode)
+        check_choice("units", self.units, GuidanceUnits)
+        for pair in self.thresholds:
+            if len(pair) != 2 or not all(math.isfinite(value) for value in pair):
+                raise ValueError(f"thresholds must be pairs of finite numbers (sigma, threshold), got {pair!r}.")
 
     @classmethod
     def paper(cls, seed: int = 0) -> GuidanceOptions:
@@ -189,6 +236,8 @@ class HeatmapOptions:
     mask_percentile: float = 90.0
 
     def __post_init__(self) -> None:
+        check_choice("colormap", self.colormap, Colormap)
+        check_choice("scale", self.scale, HeatmapScale)
         bounds = (-math.inf, math.inf) if self.scale is HeatmapScale.FIXED else (0.0, 100.0)
         check_range("opacity", self.opacity, 0.0, 1.0)
         check_range("low", self.low, *bounds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .options import StepWindow
+from .options import StepWindow, check_whole
 
 PercentToSigma = Callable[[float], float]
 
@@ -26,22 +26,34 @@ class SigmaWindow:
     def is_active(self, sigma: float, active_before: int = 0) -> bool:
         """True when sigma lies in the window and ``active_before`` earlier in-window steps make this a k-th one.
 
-        A relative tolerance of 1e-5 keeps a step that sits on an edge inside. sigma = 0 is never active: no noise is left to draw.
+        A tolerance of 1e-5, relative to each edge by itself (ComfyUI's first edge is 1e9), keeps a step that sits on an edge inside.
+        sigma = 0 is never active: no noise is left to draw.
         """
-        slack = 1e-5 * max(abs(self.sigma_start), abs(self.sigma_end))
-        return sigma > 0 and self.contains(sigma, slack) and active_before % self.every == 0
-
-    def contains(self, sigma: float, slack: float = 0.0) -> bool:
-        return self.sigma_end - slack <= sigma <= self.sigma_start + slack
+        inside = self.sigma_end * (1 - 1e-5) <= sigma <= self.sigma_start * (1 + 1e-5)
+        return sigma > 0 and inside and active_before % self.every == 0
 
 
 def levels(window: StepWindow, count: int, percent_to_sigma: PercentToSigma) -> list[float]:
     """``count`` noise levels, evenly spaced in percent over the window, from noisy to clean; for scoring a finished sample.
 
-    Raises ValueError when count < 1.
+    Raises ValueError unless count is a whole number of at least 1.
     """
-    if count < 1:
-        raise ValueError(f"levels must be at least 1, got {count!r}.")
+    check_whole("levels", count, 1)
     step = (window.end - window.start) / max(count - 1, 1)
     percents = [window.start + i * step for i in range(count)] if count > 1 else [(window.start + window.end) / 2]
     return [percent_to_sigma(p) for p in percents]
+
+
+@dataclass
+class StepGate:
+    """Counts the steps of one run that fall into a window and opens on every k-th of them. Belongs to that run alone."""
+
+    window: SigmaWindow
+    seen: int = 0
+
+    def opens(self, sigma: float) -> bool:
+        """Ask once per sampling step."""
+        if not self.window.is_active(sigma):
+            return False
+        self.seen += 1
+        return self.window.is_active(sigma, self.seen - 1)

@@ -115,7 +115,7 @@ def output_from_x0(x0: Tensor, x: Tensor, sigma: Tensor, process: Process, predi
 def ve_to_vp(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """k-diffusion coordinates to VP: sigma_vp = sigma / sqrt(1 + sigma^2), x_vp = x / sqrt(1 + sigma^2)."""
     scale = (1 + expand(sigma, x).square()).sqrt()
-    return x / scale, sigma / (1 + sigma.square()).sqrt()
+    return x / scale, sigma / (1 + sigma.to(scale.dtype).square()).sqrt()
 
 
 def vp_to_ve(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,12 +124,28 @@ def vp_to_ve(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class CountedDenoiser:
-    """A Denoiser that counts what was run: ``rows`` network passes, ``passes`` of them per sample (2 under CFG)."""
+    """A Denoiser that counts what was run: ``rows`` network passes, ``passes`` of them per sample (2 under CFG).
+
+    Counted on entry: checkpointing stops a recomputed call before it returns.
+    """
 
     def __init__(self, denoise: Denoiser, passes: int = 1) -> None:
         self.denoise, self.passes, self.rows = denoise, passes, 0
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        x0 = self.denoise(x, sigma)
         self.rows += x.shape[0] * self.passes
-        return x0
+        return self.denoise(x, sigma)
+
+
+def output_shift(correction: Tensor, sigma: Tensor, process: Process, prediction: Prediction) -> Tensor:
+    """How a network's native output moves when eps moves by ``correction`` at fixed x: d output / d eps * correction.
+
+    1 for eps, -sigma / alpha for x0, 1 / alpha for v (alpha^2 + sigma^2 = 1) and for flow velocity (alpha + sigma = 1).
+    Shapes (N, C, ...), sigma (N,). Undefined where alpha = 0, except for eps.
+    """
+    if prediction is Prediction.EPS:
+        return correction
+    s = expand(sigma, correction)
+    if prediction is Prediction.X0:
+        return -s / process.alpha(s) * correction
+    return correction / process.alpha(s)

@@ -41,18 +41,22 @@ def evaluate(denoise: Denoiser, x: Tensor, sigma: Tensor, dtype: torch.dtype, mi
 
     ``micro_batch`` draws share one call, flattened in the order (M, B). dtype: what the denoiser is fed.
     Out of memory with several draws in a call: halved once for the rest of this evaluation, with a warning.
+    Raises ValueError when the denoiser returns another shape than it was given.
     """
     done: list[Tensor] = []
     halved = False
     while (i := sum(len(d) for d in done)) < x.shape[0]:
         part = x[i : i + micro_batch]
+        rows = rearrange(part, "m b ... -> (m b) ...").to(dtype)
         try:
-            x0 = denoise(rearrange(part, "m b ... -> (m b) ...").to(dtype), sigma.repeat(part.shape[0]))
+            x0 = denoise(rows, sigma.repeat(len(part)))
         except torch.cuda.OutOfMemoryError:
-            if halved or micro_batch == 1:
+            if halved or len(part) == 1:
                 raise
-            halved, micro_batch = True, max(1, micro_batch // 2)
+            halved, micro_batch = True, len(part) // 2
             log.warning("Out of memory in the uncertainty passes: going on with %d draws per call.", micro_batch)
             continue
-        done.append(rearrange(x0.float(), "(m b) ... -> m b ...", m=part.shape[0]))
+        if x0.shape != rows.shape:
+            raise ValueError(f"The denoiser must return the shape it is given, {tuple(rows.shape)}, got {tuple(x0.shape)}.")
+        done.append(rearrange(x0.float(), "(m b) ... -> m b ...", m=len(part)))
     return torch.cat(done)

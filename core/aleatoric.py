@@ -64,7 +64,7 @@ def estimate_step(
 
     U = Var_i(eps_i) and V = Var_i(x0_i) over the M redraws of x0. Costs M evaluations per image.
     x, x0: (B, C, ...), any float dtype; sigma: (B,) or scalar, > 0; step: index that selects the noise draws.
-    Raises ValueError for mismatched shapes, an empty batch or sigma <= 0. NaN in a latent stays in that image's map.
+    Raises ValueError for mismatched shapes, an empty batch, sigma <= 0 or not finite. NaN in a latent stays in that image's map.
     Source: De Vita & Belagiannis 2024, Alg. 1, eq. 7-8.
     """
     sigma = check_step(x, x0, sigma)
@@ -83,8 +83,10 @@ def check_step(x: Tensor, x0: Tensor, sigma: Tensor) -> Tensor:
     sigma = sigma.expand(x.shape[0]) if sigma.ndim == 0 else sigma
     if sigma.shape != (x.shape[0],):
         raise ValueError(f"sigma must be a scalar or one value per image ({x.shape[0]}), got shape {tuple(sigma.shape)}.")
-    if not bool((sigma > 0).all()):
-        raise ValueError(f"sigma must be above 0 (no noise is left to redraw), got {float(sigma.min()):g}; end the window earlier.")
+    usable = (sigma > 0) & sigma.isfinite()
+    if not bool(usable.all()):
+        seen = float(sigma[~usable][0])
+        raise ValueError(f"sigma must be finite and above 0 (at 0 no noise is left to redraw), got {seen:g}; end the window earlier.")
     return sigma
 
 
@@ -97,6 +99,13 @@ def pool(maps: Tensor, pooling: Pooling) -> Tensor:
         return flat.mean(dim=1)
     keep = max(1, round(UPPER_TAIL_FRACTION * flat.shape[1]))
     return flat.topk(keep, dim=1).values.mean(dim=1)
+
+
+def clock(like: Tensor) -> float:
+    """Seconds, once the device of ``like`` has done what was queued: what a sampler queued before is not our time."""
+    if like.is_cuda:
+        torch.cuda.synchronize(like.device)
+    return time.perf_counter()
 
 
 @dataclass
@@ -113,10 +122,10 @@ class Recorder:
 
     def measure(self, denoise: Denoiser, x: Tensor, x0: Tensor, sigma: Tensor, step: int, passes: int = 1) -> Spread:
         """``estimate_step``, recorded. passes: network passes behind one evaluation (2 under classifier-free guidance)."""
-        start = time.perf_counter()
+        start = clock(x)
         counted = CountedDenoiser(denoise, passes)
         spread = estimate_step(counted, x, x0, sigma, self.process, self.options, step)
-        self.add(spread, float(torch.as_tensor(sigma).max()), counted.rows / x.shape[0], time.perf_counter() - start)
+        self.add(spread, float(torch.as_tensor(sigma).max()), counted.rows / x.shape[0], clock(x) - start)
         return spread
 
     def add(self, spread: Spread, sigma: float, nfe: float, seconds: float) -> None:
@@ -167,6 +176,16 @@ def describe(options: AleatoricOptions, process: Process) -> dict[str, str]:
     }
 
 
+def check_latents(latents: Tensor) -> None:
+    """Raises ValueError, in a sentence, for finished samples that cannot be scored."""
+    if latents.ndim < 2:
+        raise ValueError(f"latents must have the shape (batch, channels, ...), got {tuple(latents.shape)}.")
+    if latents.shape[0] == 0:
+        raise ValueError("The batch is empty: give at least one latent.")
+    if not bool(torch.isfinite(latents).all()):
+        raise ValueError("latents hold NaN or infinite values: an image that failed to sample cannot be scored.")
+
+
 def estimate(
     denoise: Denoiser, latents: Tensor, sigmas: Sequence[float], process: Process, options: AleatoricOptions | None = None, passes: int = 1
 ) -> Uncertainty:
@@ -178,8 +197,7 @@ def estimate(
     """
     if len(sigmas) == 0:
         raise ValueError("sigmas is empty: give at least one noise level.")
-    if not bool(torch.isfinite(latents).all()):
-        raise ValueError("latents hold NaN or infinite values: an image that failed to sample cannot be scored.")
+    check_latents(latents)
     recorder = Recorder(options or AleatoricOptions(), process)
     for step, sigma in enumerate(sigmas):
         level = latents.new_full((latents.shape[0],), sigma, dtype=torch.float32)

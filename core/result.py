@@ -16,7 +16,7 @@ KIND = "uncertainty"
 VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
 class Uncertainty:
     """Uncertainty of B images.
 
@@ -84,7 +84,7 @@ class Uncertainty:
         tensors, m = load_tensors(path, KIND, VERSION)
         try:
             return cls(**tensors, **{**m, "direction": Direction(m["direction"])})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
 
 
@@ -98,7 +98,8 @@ def concatenate(results: Sequence[Uncertainty]) -> Uncertainty:
     first = results[0]
     for other in results[1:]:
         same = (other.direction, other.quantity, other.maps.shape[1:], len(other.sigmas))
-        if same != (first.direction, first.quantity, first.maps.shape[1:], len(first.sigmas)):
+        alike = same == (first.direction, first.quantity, first.maps.shape[1:], len(first.sigmas))
+        if not alike or not torch.allclose(other.sigmas, first.sigmas.to(other.sigmas), rtol=1e-4):
             raise ValueError("Results can only be joined when direction, quantity, map size and steps agree; score them the same way.")
     count = sum(len(r) for r in results)
     return replace(

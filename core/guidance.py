@@ -13,7 +13,9 @@ from .denoiser import CountedDenoiser, Denoiser, Process, eps_from_x0, expand
 from .draws import evaluate, noise
 from .options import Center, GuidanceMode, GuidanceOptions, GuidanceUnits
 
-MIN_ALPHA = 1e-3  # below it the sample holds nothing of x0 to guide: a redraw is pure noise and dU / d eps vanishes
+MIN_ALPHA = 1e-3  # below it the sample holds nothing of x0 to guide, and sigma / alpha runs away
+NO_GRADIENT = "This model gives no gradient; use the guidance mode 'forward', which needs none."
+PARALLEL = 1e-8  # share of a squared norm that counts as rounding, when all but this much of a direction has been taken away
 
 
 @dataclass(frozen=True)
@@ -28,31 +30,49 @@ class Guided:
 
 
 def guide_step(
-    denoise: Denoiser, x: Tensor, x0: Tensor, sigma: Tensor, process: Process, options: GuidanceOptions, step: int, own: Tensor | None = None
+    denoise: Denoiser,
+    x: Tensor,
+    x0: Tensor,
+    sigma: Tensor,
+    process: Process,
+    options: GuidanceOptions,
+    step: int,
+    own: Tensor | None = None,
 ) -> Guided:
     """eps' = eps + c, in terms of the prediction x0' = x0 - (sigma / alpha) c, with c the masked, scaled gradient of sum(U).
 
     x: the sampler's sample; x0: the prediction it would use (under CFG the mix); own: the prediction that ``denoise``
     makes itself at x (under CFG the conditional one), x0 when left out. All (B, C, ...); sigma (B,) or scalar, > 0.
-    Costs M evaluations per image in modes ``autograd`` (and a backward pass) and ``posterior``, 2 M in ``forward``.
-    Strength 0 returns x0 itself, at no cost. Returns x0 in its own dtype.
+    Costs M evaluations per image in modes ``autograd`` (and a backward pass) and ``posterior``, 2 M in ``forward``
+    and where ``autograd`` recomputes under checkpointing. Strength 0 returns x0 itself, at no cost; so does a level
+    without x0 (alpha = 0, the first step of flow matching). Returns x0 in its own dtype.
+    Raises ValueError for mismatched shapes, an empty batch, sigma <= 0 or not finite.
     Source: De Vita & Belagiannis 2024, Alg. 2 and eq. 10.
     """
+    if options.strength == 0:
+        return unguided(x0)
     sigma = check_step(x, x0, sigma)
-    alpha = process.alpha(expand(sigma, x))
-    if options.strength == 0 or bool((alpha < MIN_ALPHA).all()):
-        zero = torch.zeros_like(x0, dtype=torch.float32)
-        return Guided(x0, zero, zero, None, 0.0)
     own = x0 if own is None else own
+    if own.shape != x.shape:
+        raise ValueError(f"own must have the shape of x, {tuple(x.shape)}, got {tuple(own.shape)}.")
+    alpha = process.alpha(expand(sigma, x))
+    movable = alpha >= MIN_ALPHA
+    if not bool(movable.any()):
+        return unguided(x0)
     counted = CountedDenoiser(denoise)
     z = noise(options.draws, step, own)
     direction, drawn = climb(counted, x.float(), own, sigma, process, z, options)
     spread = Spread(variance(drawn.x0, own, Center.MEAN), variance(drawn.eps, own, Center.MEAN))
-    mask = high_uncertainty(spread.noise, options, float(sigma.max()))
+    mask = high_uncertainty(spread.noise, options, sigma)
     eps = eps_from_x0(x.float(), x0.float(), sigma, process)
-    correction = scale(mask * direction, mask * eps, options)
+    correction = torch.where(movable, scale(mask * direction, mask * eps, options), 0.0)
     guided = x0.float() - expand(sigma, x) / alpha.clamp_min(MIN_ALPHA) * correction
     return Guided(guided.to(x0.dtype), correction, mask, spread, counted.rows / x.shape[0])
+
+
+def unguided(x0: Tensor) -> Guided:
+    zero = torch.zeros_like(x0, dtype=torch.float32)
+    return Guided(x0, zero, zero, None, 0.0)
 
 
 def climb(
@@ -101,9 +121,14 @@ def autograd_gradient(
         sigma_leaf = sigma.clone()
         # redraw feeds the model in the prediction's dtype; the leaf itself stays float32
         cast = (lambda x, sigma: wrapped(x.to(x0.dtype), sigma)) if x0.dtype != torch.float32 else wrapped
-        drawn = redraw(cast, leaf, sigma_leaf, process, z.clone(), options.draws.micro_batch)
-        if not drawn.eps.requires_grad:
-            raise RuntimeError("This model gives no gradient; use the guidance mode 'forward', which needs none.")
+        try:
+            drawn = redraw(cast, leaf, sigma_leaf, process, z.clone(), options.draws.micro_batch)
+        except RuntimeError as error:
+            if "Inference tensors" not in str(error):
+                raise
+            raise RuntimeError(NO_GRADIENT) from error  # weights that were loaded under inference mode
+        if not drawn.x0.requires_grad:  # eps always does, through x
+            raise RuntimeError(NO_GRADIENT)
         (gradient,) = torch.autograd.grad(drawn.eps.var(dim=0).sum(), leaf)
         s = expand(sigma_leaf, leaf)
         # d x0 / d eps = -sigma / alpha, and alpha cancels against d x_i / d x0 = alpha
@@ -125,20 +150,22 @@ def posterior_shift(x: Tensor, x0: Tensor, drawn: Redraws, sigma: Tensor, proces
     return -ratio * weight * (drawn.x0.mean(dim=0) - x0.float())
 
 
-def high_uncertainty(u: Tensor, options: GuidanceOptions, sigma: float) -> Tensor:
+def high_uncertainty(u: Tensor, options: GuidanceOptions, sigma: Tensor) -> Tensor:
     """1 where U exceeds the calibrated threshold nearest in sigma, else the percentile of its own image; percentile 0: everywhere.
 
-    u (B, C, ...) -> (B, C, ...) float32 of zeros and ones. Source: De Vita & Belagiannis 2024, Alg. 2 line 4.
+    u (B, C, ...), sigma (B,) -> (B, C, ...) float32 of zeros and ones. Source: De Vita & Belagiannis 2024, Alg. 2 line 4.
     """
     if options.thresholds:
-        threshold = torch.tensor(min(options.thresholds, key=lambda pair: abs(pair[0] - sigma))[1], device=u.device)
+        levels, thresholds = torch.tensor(options.thresholds, device=u.device).T
+        threshold = thresholds[(sigma[:, None] - levels).abs().argmin(dim=1)]
     elif options.percentile == 0:
         return torch.ones_like(u)
     else:
         flat = u.flatten(1)
-        rank = max(1, round(options.percentile / 100 * flat.shape[1]))  # kthvalue: quantile() refuses large inputs
-        threshold = flat.kthvalue(min(rank, flat.shape[1]), dim=1).values.view(-1, *[1] * (u.ndim - 1))
-    return (u > threshold).float()
+        # what lies above this value lies above the interpolated percentile too; torch.quantile refuses large inputs
+        rank = int(options.percentile / 100 * (flat.shape[1] - 1)) + 1
+        threshold = flat.kthvalue(rank, dim=1).values
+    return (u > threshold.view(-1, *[1] * (u.ndim - 1))).float()
 
 
 def scale(direction: Tensor, eps: Tensor, options: GuidanceOptions) -> Tensor:
@@ -146,11 +173,12 @@ def scale(direction: Tensor, eps: Tensor, options: GuidanceOptions) -> Tensor:
 
     direction, eps: (B, C, ...), both already masked. orthogonal: without the part along eps, which only rescales eps.
     """
+    rounding = PARALLEL * dot(direction, direction)  # else a direction all along eps would leave noise, blown up to full strength
     if options.orthogonal:
         direction = direction - eps * (dot(direction, eps) / dot(eps, eps).clamp_min(1e-20))
     if options.units is GuidanceUnits.RAW:
         return options.strength * direction
-    ratio = (dot(eps, eps) / dot(direction, direction).clamp_min(1e-20)).sqrt()
+    ratio = (dot(eps, eps) / torch.maximum(dot(direction, direction), rounding).clamp_min(1e-20)).sqrt()
     return options.strength * ratio * direction
 
 

@@ -1,0 +1,81 @@
+"""The bundled demo model on diffusers: a small class-conditional network that draws digits, and a loop that samples it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, SchedulerMixin, UNet2DModel
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..core.options import check_range
+from .diffusers import Run, attach
+
+FOLDER = Path(__file__).parent.parent / "demo_model"
+CLASSES = 10
+NO_CLASS = 10  # the label that stands for "no condition"
+SHAPE = (1, 32, 32)
+
+
+def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> tuple[UNet2DModel, DDIMScheduler]:
+    """The bundled network, in eval mode, and a DDIM scheduler of its process. Latents are images in [-1, 1], (B, 1, 32, 32)."""
+    config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
+    network = UNet2DModel(**config["network"])
+    network.load_state_dict({k: v.float() for k, v in load_file(FOLDER / "model.safetensors").items()})
+    return network.to(device, dtype).eval().requires_grad_(False), DDIMScheduler(**config["scheduler"])
+
+
+def starting_noise(count: int, seed: int, first: int = 0) -> Tensor:
+    """One (1, 32, 32) noise per image, each from its own seed: image ``first + i`` starts the same in every batch. (count, 1, 32, 32)"""
+    generators = [torch.Generator("cpu").manual_seed((seed << 20) + first + i) for i in range(count)]
+    return torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
+
+
+@torch.no_grad()
+def sample(
+    network: UNet2DModel,
+    scheduler: SchedulerMixin,
+    noise: Tensor,
+    labels: Tensor,
+    steps: int = 50,
+    guidance_scale: float = 1.0,
+    generator: torch.Generator | None = None,
+    watch: AbstractContextManager[Run] | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> Tensor:
+    """Draw one image per starting noise (B, 1, 32, 32) and class label (B,): (B, 1, 32, 32) in about [-1, 1].
+
+    guidance_scale: 1 is the conditional model; above, classifier-free guidance with the label NO_CLASS.
+    watch: an ``attach(...)`` block to sample inside of. progress: called with each finished step's number.
+    Raises ValueError for an empty batch, mismatched labels, or steps < 1.
+    """
+    if len(noise) == 0 or labels.shape != noise.shape[:1]:
+        raise ValueError(f"Give one class label per starting noise, at least one: got {len(noise)} noises and labels {tuple(labels.shape)}.")
+    check_range("steps", steps, 1, scheduler.config.num_train_timesteps)
+    scheduler.set_timesteps(steps, device=noise.device)
+    step_inputs = {"generator": generator} if "generator" in scheduler.step.__code__.co_varnames else {}
+    x = noise.to(network.dtype) * scheduler.init_noise_sigma
+    with watch if watch is not None else nullcontext():
+        for i, t in enumerate(scheduler.timesteps):
+            output = predict(network, scheduler.scale_model_input(x, t), t, labels, guidance_scale)
+            x = scheduler.step(output, t, x, **step_inputs).prev_sample
+            if progress is not None:
+                progress(i + 1)
+    return x.float()
+
+
+def predict(network: UNet2DModel, x: Tensor, t: Tensor, labels: Tensor, guidance_scale: float) -> Tensor:
+    """The network's output, under classifier-free guidance when guidance_scale differs from 1."""
+    if guidance_scale == 1:
+        return network(x, t, class_labels=labels).sample
+    both = torch.cat([torch.full_like(labels, NO_CLASS), labels])
+    none, cond = network(torch.cat([x, x]), t, class_labels=both).sample.chunk(2)
+    return none + guidance_scale * (cond - none)
+
+
+__all__ = ["CLASSES", "NO_CLASS", "attach", "load_demo", "sample", "starting_noise"]

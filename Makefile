@@ -16,7 +16,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Only our own choice of torch may be missed (too old or too new for this Python); a version that was asked for may not.
 ANY_TORCH := $(if $(filter file,$(origin TORCH)),|| $(PIP) install torch)
-PACK := $(COMFYUI_PATH)/custom_nodes/uncertainty-nodes
+COMFY := $(patsubst ~/%,$(HOME)/%,$(COMFYUI_PATH))
+PACKS := $(COMFY)/custom_nodes
 
 .PHONY: demo test bench comfy lint clean
 .DELETE_ON_ERROR:
@@ -34,10 +35,11 @@ bench: .venv/.ready
 lint: .venv/.ready
 	$(BIN)/ruff check .
 
+# Linked, not copied, unless this folder already is a custom node or another copy is there: two copies would clash.
 comfy:
-	@test -f "$(COMFYUI_PATH)/main.py" || { echo "No ComfyUI at $(COMFYUI_PATH): set COMFYUI_PATH to the folder that holds main.py."; exit 1; }
-	@test -e "$(PACK)" || ln -s "$(CURDIR)" "$(PACK)"
-	cd "$(COMFYUI_PATH)" && $(COMFYUI_PYTHON) main.py $(COMFYUI_ARGS)
+	@test -f "$(COMFY)/main.py" || { echo "No ComfyUI at $(COMFY): set COMFYUI_PATH to the folder that holds main.py."; exit 1; }
+	@case "$(CURDIR)" in "$(PACKS)"/*) ;; *) test -e "$(PACKS)/uncertainty-nodes" || ln -sfn "$(CURDIR)" "$(PACKS)/uncertainty-nodes" ;; esac
+	cd "$(COMFY)" && $(COMFYUI_PYTHON) main.py $(COMFYUI_ARGS)
 
 # torch goes first and alone, so that a build chosen by the user is kept when the rest is installed.
 .venv/.ready: pyproject.toml

@@ -14,6 +14,7 @@ from .files import load_tensors, save_tensors
 KIND = "feature statistics"
 VERSION = 1
 CHUNK = 1024  # rows of a distance matrix held at once
+ROUNDING = 1e-12  # of a squared distance, relative to the squared norms it is made of
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,9 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> PrecisionRe
     real, generated = _checked(real, "real features", k + 1), _checked(generated, "generated features", k + 1)
     if real.shape[1] != generated.shape[1]:
         raise ValueError(f"Features must have one length, got {real.shape[1]} for real and {generated.shape[1]} for generated images.")
-    return PrecisionRecall(_covered(generated, real, _radii(real, k)), _covered(real, generated, _radii(generated, k)))
+    middle = real.mean(dim=0)  # small norms keep the rounding small
+    real, generated = real - middle, generated - middle
+    return PrecisionRecall(_covered(generated, real, k), _covered(real, generated, k))
 
 
 def _checked(features: Tensor, name: str, at_least: int) -> Tensor:
@@ -117,17 +120,16 @@ def _checked(features: Tensor, name: str, at_least: int) -> Tensor:
     return features.detach().double()
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # the faster way through a @ b.T leaves duplicates at 1e-8 instead of 0
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+def _squared_distances(a: Tensor, b: Tensor, slack: float = 0.0) -> Tensor:
+    """(N, D), (M, D) -> (N, M), by one matrix product; lowered by ``slack`` relative to the squared norms."""
+    norms = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1)
+    return (1 - slack) * norms - 2 * a @ b.T
 
 
-def _radii(features: Tensor, k: int) -> Tensor:
-    """(N,) distance of each feature to its k-th nearest other one; the nearest of all is itself."""
-    return torch.cat([_distances(rows, features).topk(k + 1, largest=False).values[:, k] for rows in features.split(CHUNK)])
-
-
-def _covered(points: Tensor, centres: Tensor, radii: Tensor) -> float:
-    """Share of the points that lie in at least one ball."""
-    inside = torch.cat([(_distances(rows, centres) <= radii).any(dim=1) for rows in points.split(CHUNK)])
+def _covered(points: Tensor, centres: Tensor, k: int) -> float:
+    """Share of the points that lie in the ball of at least one centre, which reaches to the centre's k-th nearest other one."""
+    # the nearest of all is the centre itself
+    reach = torch.cat([_squared_distances(rows, centres).topk(k + 1, largest=False).values[:, k] for rows in centres.split(CHUNK)])
+    # with the slack, copies of a centre are inside even where its reach is 0
+    inside = torch.cat([(_squared_distances(rows, centres, ROUNDING) <= reach).any(dim=1) for rows in points.split(CHUNK)])
     return float(inside.double().mean())

@@ -98,6 +98,9 @@ def test_precision_and_recall_of_copies_strangers_and_a_part():
     real = random(0, 40, 3)
     assert precision_recall(real, real) == (1, 1)
     assert precision_recall(torch.ones(9, 3), torch.ones(9, 3)) == (1, 1)
+    copies = random(2, 5, 64).repeat(4, 1) + 1e3
+    assert precision_recall(copies, copies.flip(0)) == (1, 1)
+    assert precision_recall(copies, copies + 0.01) == (0, 0)
     assert precision_recall(real, real + 1000) == (0, 0)
     part = precision_recall(torch.cat([real, real + 1000]), real)
     assert part == (1, 0.5)

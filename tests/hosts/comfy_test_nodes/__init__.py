@@ -1,0 +1,7 @@
+"""Nodes that only tests need. Linked into a ComfyUI by tests/hosts/comfy_server.py, never shipped."""
+
+from .disturb import NODES as DISTURB
+from .inputs import NODES as INPUTS
+from .observe import NODES as OBSERVE
+
+NODE_CLASS_MAPPINGS = {f"UQTest_{node.__name__}": node for node in [*INPUTS, *DISTURB, *OBSERVE]}

@@ -1,0 +1,111 @@
+"""Model patches that fail, run out of memory, wait or count. All counts start anew with each sampling run."""
+
+from __future__ import annotations
+
+import time
+
+import comfy.model_management as mm
+from comfy.patcher_extension import WrappersMP
+
+
+class Calls:
+    """The network calls of one sampling run: how many, and of how many rows each."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.failures = 0
+
+
+def watch(model, before):
+    """A clone whose network calls ``before(calls, x)`` first; returns it with its Calls."""
+    calls = Calls()
+
+    def start(executor, *args, **kwargs):
+        calls.rows, calls.failures = [], 0
+        return executor(*args, **kwargs)
+
+    def call(executor, x, *args, **kwargs):
+        calls.rows.append(x.shape[0])
+        before(calls, x)
+        return executor(x, *args, **kwargs)
+
+    model = model.clone()
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, f"uq_test_{id(calls)}", start)
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, f"uq_test_{id(calls)}", call)
+    return model, calls
+
+
+class Patch:
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "patch", ("MODEL",)
+
+
+class RaiseAtCall(Patch):
+    """Raises ValueError("raised on purpose") at the k-th network call, counted from 1."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "call": ("INT", {"default": 1, "min": 1})}}
+
+    def patch(self, model, call):
+        def before(calls, x):
+            if len(calls.rows) == call:
+                raise ValueError("raised on purpose")
+
+        return (watch(model, before)[0],)
+
+
+class OutOfMemory(Patch):
+    """Raises ComfyUI's out-of-memory exception for a call of more than ``rows`` rows, from the k-th call on, at most ``times`` times."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        count = ("INT", {"default": 1, "min": 0})
+        return {"required": {"model": ("MODEL",), "rows": count, "from_call": count, "times": count}}
+
+    def patch(self, model, rows, from_call, times):
+        def before(calls, x):
+            if x.shape[0] > rows and len(calls.rows) >= from_call and calls.failures < times:
+                calls.failures += 1
+                raise mm.OOM_EXCEPTION("out of memory on purpose")
+
+        return (watch(model, before)[0],)
+
+
+class Wait(Patch):
+    """Sleeps at each network call, so that there is time to cancel."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "seconds": ("FLOAT", {"default": 0.2, "min": 0.0})}}
+
+    def patch(self, model, seconds):
+        return (watch(model, lambda calls, x: time.sleep(seconds))[0],)
+
+
+class CountCalls(Patch):
+    """Counts network calls; read them with ReadCalls after sampling."""
+
+    RETURN_TYPES = ("MODEL", "UQTEST_CALLS")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+    def patch(self, model):
+        return watch(model, lambda calls, x: None)
+
+
+class ReadCalls(Patch):
+    """The rows of each network call of the latest run; ``after`` only orders it behind the sampler."""
+
+    RETURN_TYPES, OUTPUT_NODE, FUNCTION = (), True, "read"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"calls": ("UQTEST_CALLS",), "after": ("LATENT",)}}
+
+    def read(self, calls, after):
+        return {"ui": {"rows": list(calls.rows)}}
+
+
+NODES = [RaiseAtCall, OutOfMemory, Wait, CountCalls, ReadCalls]

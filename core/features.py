@@ -117,7 +117,7 @@ def _checked(features: Tensor, name: str, at_least: int) -> Tensor:
         raise ValueError(f"{name} must have shape (N, D) with N at least {at_least}, got {tuple(features.shape)}.")
     if not bool(features.isfinite().all()):
         raise ValueError(f"{name} must be finite, got NaN or infinite values; leave those images out.")
-    return features.detach().double()
+    return features.detach().cpu().double()  # not every accelerator has float64
 
 
 def _squared_distances(a: Tensor, b: Tensor, slack: float = 0.0) -> Tensor:

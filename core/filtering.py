@@ -66,8 +66,7 @@ def decide(
     drop_worst_percent  value in 0..100: the worst floor(B * value / 100) images go, so never more than asked; 0 keeps all.
     keep_best_count     value a whole number: the best ``value`` images stay; 0 keeps none, B or more keeps all.
     threshold           value in the score's units: stays when score <= value (HIGH_IS_BAD) or score >= value (LOW_IS_BAD).
-    calibrated          value in 0..100: stays when at least as good as ``value`` percent of the earlier scores ranked best first,
-                        that is, the threshold rule at ``calibration.threshold_at(value)``. Needs ``quantity``, the score's name.
+    calibrated          value in 0..100: the threshold rule at ``calibration.threshold_at(value)``; needs ``quantity``, the score's name.
 
     scores: (B,). extra_scores: (B,) of any origin, joined with weight extra_weight in 0..1 by ``rank_average`` (the
     score itself has 1 - extra_weight). That makes a ranking without units, so only the two counting rules take it.

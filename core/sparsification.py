@@ -47,12 +47,12 @@ def sparsification(bad_maps: Tensor, errors: Tensor) -> Sparsification:
         raise ValueError(f"Maps and errors must have one shape (B, ...), got {tuple(bad_maps.shape)} and {tuple(errors.shape)}.")
     if not bool(bad_maps.isfinite().all() and errors.isfinite().all()):
         raise ValueError("Maps and errors must be finite, got NaN or infinite values; leave those images out.")
-    squared = errors.detach().double().flatten(1).square()
-    keys = bad_maps.detach().flatten(1)
+    squared = errors.detach().cpu().double().flatten(1).square()
+    keys = bad_maps.detach().cpu().flatten(1)
     curve = torch.stack([_rmse_left(key, own) for key, own in zip(keys, squared, strict=True)])
     oracle = torch.stack([_rmse_left(own, own) for own in squared])
     random = squared.mean(dim=1, keepdim=True).sqrt().expand_as(curve)
-    fractions = torch.tensor(PERCENTS, dtype=torch.float64, device=curve.device) / 100
+    fractions = torch.tensor(PERCENTS, dtype=torch.float64) / 100
     return Sparsification(fractions, curve, oracle, random)
 
 
@@ -61,5 +61,5 @@ def _rmse_left(key: Tensor, squared: Tensor) -> Tensor:
     key, order = key.sort()
     _, tie, size = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
     shared = torch.zeros_like(size, dtype=squared.dtype).index_add_(0, tie, squared[order]) / size
-    kept = torch.tensor([len(key) - len(key) * percent // 100 for percent in PERCENTS], device=key.device)
+    kept = torch.tensor([len(key) - len(key) * percent // 100 for percent in PERCENTS])
     return (shared[tie].cumsum(0)[kept - 1] / kept).sqrt()

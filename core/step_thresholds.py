@@ -43,12 +43,12 @@ class StepThresholds:
         """
         if not 0 < sigma < float("inf"):
             raise ValueError(f"sigma must be a positive number, got {sigma!r}.")
-        values = maps.detach().float().flatten()
+        values = maps.detach().cpu().float().flatten()
         values = values[values.isfinite()]
         if bool((values < 0).any()):
             raise ValueError(f"A variance cannot be negative, got {float(values.min()):.4g}; give the maps as they were estimated.")
         bins = ((values.log2() - OCTAVES[0]) * PER_OCTAVE).clamp(0, BINS - 1).long()
-        self._step(sigma).add_(torch.bincount(bins, minlength=BINS).cpu())
+        self._step(sigma).add_(torch.bincount(bins, minlength=BINS))
 
     def merge(self, other: StepThresholds) -> None:
         """Add the counts of another collection. Raises ValueError when it holds another quantity."""

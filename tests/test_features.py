@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references_metrics import covered, frechet
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from references_metrics import covered, frechet
 from uncertainty_nodes.core import features as module
 from uncertainty_nodes.core.features import FeatureStatistics, frechet_distance, precision_recall
 from uncertainty_nodes.core.files import save_tensors

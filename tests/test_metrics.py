@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from references_metrics import pairs_won
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from references_metrics import pairs_won
 from uncertainty_nodes.core.metrics import Undefined, auroc, bootstrap_interval, spearman
 
 pairs = st.lists(st.tuples(st.integers(-4, 4).map(float), st.booleans()), min_size=2, max_size=40)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references_metrics import area, rmse, rmse_left, rmse_left_without_ties
 
+from references_metrics import area, rmse, rmse_left, rmse_left_without_ties
 from uncertainty_nodes.core.sparsification import PERCENTS, sparsification
 
 seeds = st.integers(0, 10**6)

@@ -110,12 +110,12 @@ def clock(like: Tensor) -> float:
 
 @dataclass
 class Recorder:
-    """Gathers the steps of one run into an Uncertainty. Belongs to that run alone."""
+    """Gathers the steps of one run into an Uncertainty; both quantities, since they cost one price. Belongs to that run alone."""
 
     options: AleatoricOptions
     process: Process
-    total: Tensor | None = None
-    curve: list[Tensor] = field(default_factory=list)
+    totals: dict[Quantity, Tensor] = field(default_factory=dict)
+    curves: dict[Quantity, list[Tensor]] = field(default_factory=lambda: {quantity: [] for quantity in Quantity})
     sigmas: list[float] = field(default_factory=list)
     nfe: float = 0.0
     seconds: float = 0.0
@@ -129,33 +129,35 @@ class Recorder:
         return spread
 
     def add(self, spread: Spread, sigma: float, nfe: float, seconds: float) -> None:
-        step_map = spread[self.options.quantity]
-        self.total = step_map.clone() if self.total is None else self.total.add_(step_map)
-        self.curve.append(pool(step_map, self.options.pooling))
+        for quantity in Quantity:
+            step_map = spread[quantity]
+            self.totals[quantity] = self.totals[quantity] + step_map if quantity in self.totals else step_map
+            self.curves[quantity].append(pool(step_map, self.options.pooling))
         self.sigmas.append(sigma)
         self.nfe += nfe
         self.seconds += seconds
 
-    def result(self, provenance: dict[str, str] | None = None) -> Uncertainty:
+    def result(self, provenance: dict[str, str] | None = None, quantity: Quantity | None = None) -> Uncertainty:
         """Map: mean over the recorded steps. Score: mean over steps of the pooled map; with Pooling.SUM their sum, as in the paper.
 
-        Raises ValueError when no step fell into the window.
+        quantity: the one of the options when left out. Raises ValueError when no step fell into the window.
         """
-        if self.total is None:
+        quantity = quantity or self.options.quantity
+        if not self.sigmas:
             w = self.options.window
             raise ValueError(
                 f"No step was measured: no sampling step lies between {w.start:g} and {w.end:g} of the noise schedule. "
                 "Widen the window (start_percent, end_percent) or use more steps."
             )
-        curve = torch.stack(self.curve)
+        curve = torch.stack(self.curves[quantity])
         score = curve.sum(dim=0) if self.options.pooling is Pooling.SUM else curve.mean(dim=0)
         return Uncertainty(
-            maps=self.total / len(self.curve),
+            maps=self.totals[quantity] / len(self.sigmas),
             scores=score,
             curve=curve,
             sigmas=torch.tensor(self.sigmas),
-            direction=DIRECTION_OF[self.options.quantity],
-            quantity=self.options.quantity.value,
+            direction=DIRECTION_OF[quantity],
+            quantity=quantity.value,
             nfe=self.nfe,
             seconds=self.seconds,
             provenance=describe(self.options, self.process) | (provenance or {}),

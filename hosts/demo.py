@@ -27,7 +27,7 @@ def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.flo
     config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
     network = UNet2DModel(**config["network"])
     network.load_state_dict({k: v.float() for k, v in load_file(FOLDER / "model.safetensors").items()})
-    return network.to(device, dtype).eval().requires_grad_(False), DDIMScheduler(**config["scheduler"])
+    return network.to(device, dtype).eval().requires_grad_(False), DDIMScheduler(**config["process"], clip_sample=config["clip_sample"])
 
 
 def starting_noise(count: int, seed: int, first: int = 0) -> Tensor:
@@ -55,7 +55,7 @@ def sample(
     Raises ValueError for an empty batch, mismatched labels, or steps < 1.
     """
     if len(noise) == 0 or labels.shape != noise.shape[:1]:
-        raise ValueError(f"Give one class label per starting noise, at least one: got {len(noise)} noises and labels {tuple(labels.shape)}.")
+        raise ValueError(f"Give one label per starting noise, at least one: got {len(noise)} noises and labels {tuple(labels.shape)}.")
     check_range("steps", steps, 1, scheduler.config.num_train_timesteps)
     scheduler.set_timesteps(steps, device=noise.device)
     step_inputs = {"generator": generator} if "generator" in scheduler.step.__code__.co_varnames else {}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..core.aleatoric import Recorder, estimate
 from ..core.denoiser import Denoiser, output_shift, x0_from_output
 from ..core.guidance import guide_step
-from ..core.options import HALF_STEP_SIZE, AleatoricOptions, GuidanceOptions
+from ..core.options import HALF_STEP_SIZE, AleatoricOptions, GuidanceOptions, Quantity
 from ..core.result import Uncertainty
 from ..core.schedule import SigmaWindow, StepGate, levels
 from .diffusers_space import Space
@@ -103,11 +103,11 @@ class Run:
         if self.record is not None:
             self.recorder = Recorder(self.record, self.space.process)
 
-    def result(self) -> Uncertainty:
-        """What was recorded. Raises ValueError when nothing was asked for or no step fell into the window."""
+    def result(self, quantity: Quantity | None = None) -> Uncertainty:
+        """What was recorded, in either quantity. Raises ValueError when nothing was asked for or no step fell into the window."""
         if self.recorder is None:
             raise ValueError("Nothing was recorded: pass record=AleatoricOptions(...) to attach().")
-        return self.recorder.result({"host": "diffusers", "scheduler": type(self.space.scheduler).__name__})
+        return self.recorder.result({"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}, quantity)
 
     def hook(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook: None, so that the output stays as it is, unless guidance moves it."""

@@ -1,0 +1,66 @@
+"""What the families of nodes share: our socket types, inputs that occur in several nodes, schemas that load on every ComfyUI."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core.options import MAX_SEED
+
+Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
+Record = io.Custom("UQ_RECORD")  # hosts.comfyui_run.Record: what the latest run of a patched model left
+Calibration = io.Custom("UQ_CALIBRATION")  # core.calibration.Calibration, or core.step_thresholds.StepThresholds
+
+
+def known(kind: Callable[..., Any], **fields: Any) -> dict[str, Any]:
+    """Those of ``fields`` that ``kind`` of this ComfyUI takes: ``io.Int.Input("x", **known(io.Int.Input, advanced=True))``."""
+    return {name: value for name, value in fields.items() if name in inspect.signature(kind).parameters}
+
+
+def schema(
+    node_id: str,
+    display_name: str,
+    description: str,
+    inputs: Sequence[io.Input],
+    outputs: Sequence[io.Output],
+    *,
+    hidden: Sequence[io.Hidden] = (),
+    is_input_list: bool = False,
+    is_output_node: bool = False,
+    search_aliases: Sequence[str] = (),
+) -> io.Schema:
+    """An io.Schema of this pack; what an older ComfyUI doesn't know is left out."""
+    return io.Schema(
+        node_id=node_id,
+        display_name=display_name,
+        category="uncertainty",
+        description=description,
+        inputs=list(inputs),
+        outputs=list(outputs),
+        hidden=list(hidden),
+        is_input_list=is_input_list,
+        is_output_node=is_output_node,
+        **known(io.Schema, search_aliases=["uncertainty", *search_aliases]),
+    )
+
+
+def seed_input(tooltip: str) -> io.Input:
+    """The widget that the front-end re-rolls after each run."""
+    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=tooltip)
+
+
+def percent_input(name: str, default: float, tooltip: str) -> io.Input:
+    """A part of the noise schedule, as ComfyUI's own nodes count it: 0 = pure noise, 1 = clean."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+
+
+def checked(make: Callable[[], object]) -> bool | str:
+    """What ``validate_inputs`` returns: True, or the sentence of the ValueError that ``make`` raises."""
+    try:
+        make()
+    except ValueError as error:
+        return str(error)
+    return True

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from comfy_fixture import comfy, pytest_collection_modifyitems  # noqa: F401  here, so that tests/hosts and tests/web share one server
+
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("repeatable")
 

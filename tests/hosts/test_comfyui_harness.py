@@ -13,12 +13,12 @@ from comfy_scenes import FAMILIES, Scene, ksampler, scene
 from comfy_server import Server
 
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "uni_pc", "lcm"]
-COMBINATIONS = [("flow", s) for s in SAMPLERS] + [(f, s) for f in FAMILIES if f != "flow" for s in ("euler", "dpmpp_2m")]
+COMBINATIONS = [("flow", s) for s in SAMPLERS] + [(f, "dpmpp_2m") for f in FAMILIES if f != "flow"]
 
 
 def sampled(comfy: Server, s: Scene, **options: object) -> torch.Tensor:
     """The latent of a stock KSampler, which must not come from the cache."""
-    sampler = ksampler(s, **options)
+    sampler = ksampler(s, **{"steps": 3, **options})
     saved = s.graph.node("UQTest_SaveLatent", latent=sampler, name="latent")
     history = comfy.run(s.graph)
     assert not {str(sampler), str(saved)} & history.cached

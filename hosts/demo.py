@@ -27,7 +27,8 @@ def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.flo
     config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
     network = UNet2DModel(**config["network"])
     network.load_state_dict({k: v.float() for k, v in load_file(FOLDER / "model.safetensors").items()})
-    return network.to(device, dtype).eval().requires_grad_(False), DDIMScheduler(**config["process"], clip_sample=config["clip_sample"])
+    network = network.to(device) if dtype == torch.float32 else network.to(device).to(dtype)
+    return network.eval().requires_grad_(False), DDIMScheduler(**config["process"], clip_sample=config["clip_sample"])
 
 
 def starting_noise(count: int, seed: int, first: int = 0) -> Tensor:

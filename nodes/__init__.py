@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import demo
+
+FAMILIES = [demo]
+
 
 class UncertaintyExtension(ComfyExtension):
     """What ComfyUI asks for the nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return []
+        return [node for family in FAMILIES for node in family.NODES]

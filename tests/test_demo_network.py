@@ -69,4 +69,6 @@ def test_layers_come_from_operations():
 
 
 def test_sinusoids_in_closed_form():
-    assert torch.allclose(sinusoids(torch.tensor([0.0, 2.0]), 4), torch.tensor([[1, 1, 0, 0], [-0.41614684, 0.99980001, 0.90929743, 0.01999867]]))
+    assert torch.allclose(
+        sinusoids(torch.tensor([0.0, 2.0]), 4), torch.tensor([[1, 1, 0, 0], [-0.41614684, 0.99980001, 0.90929743, 0.01999867]])
+    )

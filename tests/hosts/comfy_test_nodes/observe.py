@@ -130,4 +130,15 @@ class ModelState(Reader):
         return {"ui": {"value": [json.dumps([state])]}}
 
 
-NODES = [SaveLatent, SaveValue, RandomState, ModelState]
+class NoiseSchedule(Reader):
+    """The model's sigmas, as a list."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+    def read(self, model):
+        return {"ui": {"value": [json.dumps(model.get_model_object("model_sampling").sigmas.tolist())]}}
+
+
+NODES = [SaveLatent, SaveValue, RandomState, ModelState, NoiseSchedule]

@@ -1,0 +1,38 @@
+"""A model to try everything with, at once and without a GPU."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..hosts.comfyui_demo import load_demo
+from .sockets import schema
+
+
+class LoadDemoModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_LoadDemoModel",
+            "Load Demo Model",
+            "A small diffusion model of handwritten digits that comes with this pack: nothing to download, seconds on a CPU.",
+            inputs=[
+                io.Int.Input("digit", default=3, min=0, max=9, tooltip="The digit that positive asks for."),
+                io.Int.Input("batch_size", default=4, min=1, max=4096, tooltip="How many images the empty latent is for."),
+            ],
+            outputs=[
+                io.Model.Output("model", tooltip="The model; it predicts noise, as Stable Diffusion 1.5 does."),
+                io.Conditioning.Output("positive", tooltip="The digit."),
+                io.Conditioning.Output("negative", tooltip="No digit in particular."),
+                io.Vae.Output("vae", tooltip="For the stock VAE Decode and VAE Encode: 256 x 256 pixels for a latent of 32 x 32."),
+                io.Latent.Output("latent", tooltip="An empty latent to sample from."),
+            ],
+            search_aliases=["demo", "digits", "mnist"],
+        )
+
+    @classmethod
+    def execute(cls, digit: int, batch_size: int) -> io.NodeOutput:
+        demo = load_demo(digit, batch_size)
+        return io.NodeOutput(demo.model, demo.positive, demo.negative, demo.decoder, demo.latent)
+
+
+NODES = [LoadDemoModel]

@@ -106,6 +106,13 @@ def test_precision_and_recall_of_copies_strangers_and_a_part():
     assert part == (1, 0.5)
 
 
+def test_copies_count_although_their_distances_are_rounded(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 7)  # products of other shapes round differently
+    for seed in range(4):
+        real = random(seed, 40, 333)
+        assert precision_recall(real.repeat(2, 1), real[:9], k=1).precision == 1
+
+
 def test_chunks_do_not_matter(monkeypatch):
     real, fake = random(0, 30, 4), random(1, 25, 4)
     whole = precision_recall(real, fake)

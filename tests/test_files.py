@@ -27,6 +27,14 @@ def test_round_trip_keeps_views_shared_memory_and_metadata(tmp_path):
     assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["x.safetensors"]
 
 
+def test_a_new_file_takes_the_place_of_the_earlier_one_at_once(tmp_path):
+    saved(tmp_path / "x")
+    earlier = (tmp_path / "x").stat().st_ino
+    saved(tmp_path / "x")
+    # overwritten in place it would be the same file, half old and half new for a moment
+    assert (tmp_path / "x").stat().st_ino != earlier
+
+
 def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("before")

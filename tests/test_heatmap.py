@@ -82,6 +82,11 @@ def test_a_constant_map_is_dark_and_its_mask_empty(value, scale):
     assert not worst_mask(maps, 90, 16, 12).any()
 
 
+@pytest.mark.parametrize(("size", "target"), [((64, 48), (20, 17)), ((300, 280), (37, 29))])
+def test_rounding_of_a_shrunk_constant_map_is_no_structure(size, target):
+    assert not worst_mask(torch.full((1, 1, *size), 0.3), 90, *target).any()
+
+
 def test_a_lone_bright_pixel_outside_the_percentiles_is_seen():
     maps = torch.zeros(1, 1, 20, 20)
     maps[0, 0, 3, 4] = 1

@@ -140,3 +140,22 @@ def total_spread(denoise: Network, x: Tensor, eps: Tensor, sigma: float, process
     """sum(U) as a function of eps, with x and z_i fixed: what guidance climbs."""
     x0 = (x - sigma * eps) / alpha_at(process, sigma)
     return float(spread_around_mean(redraws(denoise, x0, sigma, process, z)[2]).sum())
+
+
+def mixture_sample(process: Process, sigma: float, shape: tuple[int, ...] = (2, 2, 3, 3)) -> tuple[MixtureDenoiser, Tensor, Tensor, Tensor]:
+    """A mixture, a noisy sample of it, the exact prediction there, and sigma (B,)."""
+    denoise, generator = MixtureDenoiser(process, shape[1:]), torch.Generator().manual_seed(3)
+    clean = 0.3 * denoise.m.float() + denoise.std * torch.randn(shape, generator=generator)
+    x = alpha_at(process, sigma) * clean + sigma * torch.randn(shape, generator=generator)
+    level = torch.full(shape[:1], sigma)
+    return denoise, x, denoise(x, level), level
+
+
+def norm(a: Tensor) -> Tensor:
+    """(B,) the norm of each image."""
+    return a.flatten(1).double().norm(dim=1)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """(B,) the cosine between images."""
+    return torch.cosine_similarity(a.flatten(1).double(), b.flatten(1).double())

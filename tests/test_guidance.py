@@ -1,4 +1,4 @@
-"""The correction of eps: against whole Jacobians, finite differences and per-pixel loops, and its promises."""
+"""The guided step: mask, strength, orthogonality against loops, and its promises about seeds, neighbours and cost."""
 
 from __future__ import annotations
 
@@ -10,22 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from references import (
-    LEVELS,
-    Calls,
-    ConvDenoiser,
-    GaussianDenoiser,
-    MixtureDenoiser,
-    alpha_at,
-    gradient,
-    redraws,
-    spread_around_mean,
-    total_spread,
-)
-from uncertainty_nodes.core.aleatoric import redraw
+from references import LEVELS, Calls, ConvDenoiser, GaussianDenoiser, cosine, mixture_sample, norm, spread_around_mean
 from uncertainty_nodes.core.denoiser import Process, eps_from_x0
 from uncertainty_nodes.core.draws import noise
-from uncertainty_nodes.core.guidance import Guided, autograd_gradient, climb, forward_gradient, guide_step, high_uncertainty
+from uncertainty_nodes.core.guidance import Guided, climb, guide_step, high_uncertainty
 from uncertainty_nodes.core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidanceUnits
 
 SHAPE = (2, 2, 3, 3)
@@ -33,126 +21,11 @@ RAW = GuidanceUnits.RAW
 MODES = pytest.mark.parametrize("mode", GuidanceMode)
 
 
-def mixture(process: Process, sigma: float, shape: tuple[int, ...] = SHAPE) -> tuple[MixtureDenoiser, Tensor, Tensor, Tensor]:
-    """A non-linear model with exact score, a sample of it, the model's prediction there, sigma."""
-    denoise, generator = MixtureDenoiser(process, shape[1:]), torch.Generator().manual_seed(3)
-    clean = 0.3 * denoise.m.float() + denoise.std * torch.randn(shape, generator=generator)
-    x = alpha_at(process, sigma) * clean + sigma * torch.randn(shape, generator=generator)
-    level = torch.full(shape[:1], sigma)
-    return denoise, x, denoise(x, level), level
-
-
 def conv_step(options: GuidanceOptions, batch: int = 3, sigma: float = 0.5, dtype: torch.dtype = torch.float32) -> Guided:
     """One guided step of a small network at random latents."""
     generator = torch.Generator().manual_seed(5)
     x, x0 = (torch.randn(batch, 3, 8, 8, generator=generator).to(dtype) for _ in range(2))
     return guide_step(ConvDenoiser(3).to(dtype), x, x0, torch.tensor(sigma), Process.VP, options, 0)
-
-
-def norm(a: Tensor) -> Tensor:
-    return a.flatten(1).double().norm(dim=1)
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cosine_similarity(a.flatten(1).double(), b.flatten(1).double())
-
-
-# where signal and noise are alike: at both ends a mixture looks Gaussian, and its gradient sinks into the rounding of float32
-CURVED = [(Process.VP, 0.8), (Process.VP, 0.5), (Process.VE, 1.3), (Process.VE, 0.6), (Process.FLOW, 0.57), (Process.FLOW, 0.37)]
-
-
-@pytest.mark.parametrize(("process", "sigma"), CURVED)
-def test_autograd_equals_whole_jacobians(process, sigma):
-    denoise, _, x0, level = mixture(process, sigma)
-    z = noise(DrawOptions(samples=4), 0, x0)
-    g, drawn = autograd_gradient(denoise, x0, level, process, z, GuidanceOptions())
-    expected = gradient(denoise, x0, sigma, process, z)
-    assert (norm(g - expected) / norm(expected)).max() < 5e-3
-    assert torch.allclose(drawn.eps.double(), redraws(denoise, x0, sigma, process, z)[2], atol=1e-4)
-
-
-@pytest.mark.parametrize(("process", "sigma"), CURVED)
-def test_autograd_equals_finite_differences_of_the_sum_of_u(process, sigma):
-    denoise, x, x0, level = mixture(process, sigma, (1, 2, 2, 2))
-    z = noise(DrawOptions(samples=3), 0, x0)
-    eps = (x.double() - alpha_at(process, sigma) * x0.double()) / sigma
-    g, _ = autograd_gradient(denoise, x0, level, process, z, GuidanceOptions())
-    h, expected = 1e-4, torch.zeros_like(eps)
-    for pixel in range(eps.numel()):
-        step = torch.zeros(eps.numel(), dtype=torch.float64)
-        step[pixel] = h
-        up, down = (total_spread(denoise, x.double(), eps + d.view_as(eps), sigma, process, z) for d in (step, -step))
-        expected.view(-1)[pixel] = (up - down) / (2 * h)
-    assert (norm(g - expected) / norm(expected)).item() < 1e-2
-
-
-@pytest.mark.parametrize(("process", "sigma"), CURVED)
-def test_forward_equals_autograd_where_the_score_is_exact(process, sigma):
-    denoise, _, x0, level = mixture(process, sigma)
-    z = noise(DrawOptions(samples=4), 0, x0)
-    exact, _ = autograd_gradient(denoise, x0, level, process, z, GuidanceOptions())
-    drawn = redraw(denoise, x0, level, process, z)
-    g = forward_gradient(denoise, drawn, level, process, x0.dtype, GuidanceOptions(step_size=5e-3))
-    assert cosine(g, exact).min() > 0.998
-    assert (norm(g) / norm(exact) - 1).abs().max() < 0.05
-
-
-def test_forward_approaches_autograd_as_its_step_shrinks():
-    denoise, _, x0, level = mixture(Process.VP, 0.6)
-    z = noise(DrawOptions(samples=4), 0, x0)
-    exact, _ = autograd_gradient(denoise, x0, level, Process.VP, z, GuidanceOptions())
-    drawn = redraw(denoise, x0, level, Process.VP, z)
-    errors = []
-    for h in (0.1, 0.01, 0.001):
-        g = forward_gradient(denoise, drawn, level, Process.VP, x0.dtype, GuidanceOptions(step_size=h))
-        errors.append(float((norm(g - exact) / norm(exact)).max()))
-    assert errors[1] < errors[0] / 3
-    assert errors[2] < 2e-3  # the rounding of float32, divided by h
-
-
-@pytest.mark.parametrize(("process", "sigma"), LEVELS)
-def test_on_gaussian_data_forward_and_autograd_agree_that_there_is_nothing_to_climb(process, sigma):
-    """U of a linear model does not depend on x0: both gradients vanish, to 1e-3 of the terms that cancel and the rounding of float32."""
-    denoise, options = GaussianDenoiser(process), GuidanceOptions()
-    x0, level = torch.randn(SHAPE), torch.full((2,), sigma)
-    z = noise(DrawOptions(samples=4), 0, x0)
-    exact, drawn = autograd_gradient(denoise, x0, level, process, z, options)
-    forward = forward_gradient(denoise, drawn, level, process, x0.dtype, options)
-    terms = 2 * sigma / 3 * (1 - alpha_at(process, sigma) * denoise.gain(sigma)) / sigma * (drawn.eps - drawn.eps.mean(dim=0))
-    tolerance = 1e-3 * norm(terms.transpose(0, 1)) + 1e-6
-    assert (norm(forward - exact) < tolerance).all()
-    assert (norm(exact) < tolerance).all()
-
-
-@pytest.mark.parametrize(("process", "sigma"), [(Process.VP, 0.6), (Process.VE, 1.0), (Process.FLOW, 0.5)])
-@pytest.mark.parametrize("mode", [GuidanceMode.FORWARD, GuidanceMode.AUTOGRAD])
-def test_a_positive_strength_climbs_u_and_a_negative_one_descends(process, sigma, mode):
-    denoise, x, x0, level = mixture(process, sigma, (1, 2, 3, 3))
-    draws = DrawOptions(samples=3)
-
-    def total(strength: float) -> float:
-        options = GuidanceOptions(strength=strength, draws=draws, mode=mode)
-        guided = guide_step(denoise, x, x0, level, process, options, 0).x0
-        eps = (x.double() - alpha_at(process, sigma) * guided.double()) / sigma
-        return total_spread(denoise, x.double(), eps, sigma, process, noise(draws, 0, x0))
-
-    assert total(-0.02) < total(0.0) < total(0.02)
-
-
-@pytest.mark.parametrize(("process", "sigma"), LEVELS)
-def test_posterior_equals_the_per_pixel_mix(process, sigma):
-    denoise, x, x0, level = mixture(process, sigma)
-    options = GuidanceOptions(strength=1.0, mode=GuidanceMode.POSTERIOR, units=RAW, draws=DrawOptions(samples=3))
-    guided = guide_step(denoise, x, x0, level, process, options, 2)
-    _, clean, _ = redraws(denoise, x0, sigma, process, noise(options.draws, 2, x0))
-    expected, alpha = torch.empty(SHAPE, dtype=torch.float64), alpha_at(process, sigma)
-    for pixel in torch.cartesian_prod(*[torch.arange(n) for n in SHAPE]).tolist():
-        values = [float(draw[tuple(pixel)]) for draw in clean]
-        mean = sum(values) / 3
-        spread = sum((v - mean) ** 2 for v in values) / 2
-        prior, likelihood = (alpha / sigma) ** 2, 3 / spread
-        expected[tuple(pixel)] = (prior * float(x0[tuple(pixel)]) + likelihood * mean) / (prior + likelihood)
-    assert torch.allclose(guided.x0.double(), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(3, 7), (2, 3, 8, 8), (2, 1, 3, 5, 5), (1, 1)])
@@ -201,7 +74,7 @@ def eps_on_mask(guided: Guided) -> Tensor:
 @MODES
 @pytest.mark.parametrize("percentile", [0.0, 90.0])
 def test_raw_strength_is_lambda_times_mask_times_the_direction(mode, percentile):
-    denoise, x, x0, level = mixture(Process.VP, 0.6)
+    denoise, x, x0, level = mixture_sample(Process.VP, 0.6)
     options = GuidanceOptions(0.7, percentile, DrawOptions(samples=4), mode=mode, units=RAW)
     guided = guide_step(denoise, x, x0, level, Process.VP, options, 1)
     z = noise(options.draws, 1, x0)
@@ -237,7 +110,7 @@ def test_what_is_all_along_eps_is_not_blown_up_from_rounding():
 
 @pytest.mark.parametrize(("process", "sigma"), LEVELS)
 def test_the_guided_prediction_is_that_of_the_corrected_eps(process, sigma):
-    denoise, x, x0, level = mixture(process, sigma)
+    denoise, x, x0, level = mixture_sample(process, sigma)
     guided = guide_step(denoise, x, x0, level, process, GuidanceOptions(0.2), 0)
     expected = eps_from_x0(x, x0, level, process) + guided.correction
     assert norm(guided.correction).min() > 0
@@ -362,7 +235,7 @@ def test_other_errors_of_a_model_come_through():
 
 
 def test_under_cfg_the_models_own_prediction_is_redrawn_and_the_mix_is_moved():
-    denoise, x, own, level = mixture(Process.VP, 0.6)
+    denoise, x, own, level = mixture_sample(Process.VP, 0.6)
     mix, options = own + torch.randn(SHAPE), GuidanceOptions(0.5, units=RAW)
     guided = guide_step(denoise, x, mix, level, Process.VP, options, 0, own=own)
     plain = guide_step(denoise, x, own, level, Process.VP, options, 0)
@@ -372,7 +245,7 @@ def test_under_cfg_the_models_own_prediction_is_redrawn_and_the_mix_is_moved():
 
 @MODES
 def test_a_broken_image_stays_alone(mode):
-    denoise, x, x0, level = mixture(Process.VP, 0.6)
+    denoise, x, x0, level = mixture_sample(Process.VP, 0.6)
     options = GuidanceOptions(0.2, 50.0, mode=mode)
     healthy = guide_step(denoise, x, x0, level, Process.VP, options, 0)
     x0 = x0.clone()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from .demo_network import FOLDER
+from .features import FeatureStatistics
 from .files import load_tensors
 
-DEMO_MODEL = Path(__file__).resolve().parent.parent / "demo_model"
 EXTRACTOR_KIND = "feature extractor"
 REFERENCE_KIND = "reference statistics"
 ARCHITECTURE = "digit-cnn-64"
@@ -22,9 +23,10 @@ class DigitClassifier(nn.Module):
     Normalised before a smooth activation, so that no feature dies and covariances have full rank.
     """
 
+    name = ARCHITECTURE  # stated beside every figure made with these features
+
     def __init__(self, dimensions: int = 64) -> None:
         super().__init__()
-        self.dimensions = dimensions
         self.body = nn.Sequential(
             *_block(1, 16),  # 32 -> 16
             *_block(16, 32),  # 16 -> 8
@@ -65,7 +67,7 @@ def load_extractor(path: str | Path | None = None) -> DigitClassifier:
 
     Raises FileNotFoundError for a missing file, ValueError for a truncated or foreign one or another architecture.
     """
-    path = DEMO_MODEL / "extractor.safetensors" if path is None else Path(path)
+    path = FOLDER / "extractor.safetensors" if path is None else Path(path)
     tensors, metadata = load_tensors(path, EXTRACTOR_KIND)
     model = DigitClassifier()
     wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -77,53 +79,39 @@ def load_extractor(path: str | Path | None = None) -> DigitClassifier:
     return model.eval().requires_grad_(False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """Real digits that the extractor did not see in training, in its features (D = 64).
 
-    mean (D,), covariance (D, D): float64, of all held-out digits, divisor N - 1; what FID compares with.
+    statistics: mean and covariance of the features of all N held-out digits; what FID compares with. Carries the extractor's name.
     features (K, D): float32, of the first K held-out digits, for precision and recall; the first rows belong to ``images``.
     images (n, 1, 32, 32) in [-1, 1], labels (n,) int64: the first n held-out digits themselves.
-    held_out (N,) int64: their indices in the MNIST training file. extractor: the name to state beside every figure.
+    held_out (N,) int64: their indices in the MNIST training file.
     """
 
-    mean: Tensor
-    covariance: Tensor
+    statistics: FeatureStatistics
     features: Tensor
     images: Tensor
     labels: Tensor
     held_out: Tensor
-    extractor: str
-
-
-def feature_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and covariance (D, D), float64, divisor N - 1, of features (N, D).
-
-    Source: Heusel et al. 2017 (FID), eq. 6 compares these two. Raises ValueError for fewer than two rows.
-    """
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"features must be (N, D) with N at least 2, got shape {tuple(features.shape)}.")
-    features = features.double()
-    centred = features - features.mean(0)
-    return features.mean(0), centred.T @ centred / (len(features) - 1)
 
 
 def load_reference(path: str | Path | None = None) -> Reference:
-    """The bundled reference statistics, or those at ``path``.
+    """The bundled reference, or the one at ``path``.
 
     Raises FileNotFoundError for a missing file, ValueError for a truncated, foreign or incomplete one.
     """
-    path = DEMO_MODEL / "reference.safetensors" if path is None else Path(path)
+    path = FOLDER / "reference.safetensors" if path is None else Path(path)
     tensors, metadata = load_tensors(path, REFERENCE_KIND)
-    missing = sorted({field.name for field in fields(Reference)} - {"extractor"} - tensors.keys())
-    if missing or "extractor" not in metadata:
-        raise ValueError(f"{str(path)!r} lacks {', '.join(missing) or 'the name of its extractor'}; train the extractor again.")
-    return Reference(
-        mean=tensors["mean"],
-        covariance=tensors["covariance"],
-        features=tensors["features"].float(),
-        images=digits_to_images(tensors["images"]),
-        labels=tensors["labels"].long(),
-        held_out=tensors["held_out"].long(),
-        extractor=str(metadata["extractor"]),
-    )
+    try:
+        held_out = tensors["held_out"].long()
+        scatter = tensors["covariance"] * (len(held_out) - 1)
+        return Reference(
+            statistics=FeatureStatistics(len(held_out), tensors["mean"], scatter, str(metadata["extractor"])),
+            features=tensors["features"].float(),
+            images=digits_to_images(tensors["images"]),
+            labels=tensors["labels"].long(),
+            held_out=held_out,
+        )
+    except KeyError as error:
+        raise ValueError(f"{str(path)!r} lacks {error.args[0]!r}; train the extractor again.") from error

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -131,11 +132,13 @@ class Server(Client):
 
 
 @contextmanager
-def with_tiny_models(base: Path, **options: object) -> Iterator[Server]:
+def with_tiny_models(base: Path) -> Iterator[Server]:
     """A running server that has every tiny checkpoint; its models are deleted afterwards, log and output stay."""
     try:
-        tiny_checkpoints.make(find_comfy(), find_python(), base / "models")
-        with Server(base, **options) as server:
-            yield server
+        with ThreadPoolExecutor(1) as pool:
+            made = pool.submit(tiny_checkpoints.make, find_comfy(), find_python(), base / "models")
+            with Server(base) as server:
+                made.result()
+                yield server
     finally:
         shutil.rmtree(base / "models", ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from .aleatoric import Redraws, Spread, check_step, redraw, variance
 from .denoiser import CountedDenoiser, Denoiser, Process, eps_from_x0, expand
 from .draws import evaluate, noise
-from .options import Center, GuidanceMode, GuidanceOptions, GuidanceUnits
+from .options import HALF_STEP_SIZE, Center, GuidanceMode, GuidanceOptions, GuidanceUnits
 
 MIN_ALPHA = 1e-3  # below it the sample holds nothing of x0 to guide, and sigma / alpha runs away
 NO_GRADIENT = "This model gives no gradient; use the guidance mode 'forward', which needs none."
@@ -68,6 +68,13 @@ def guide_step(
     correction = torch.where(movable, scale(mask * direction, mask * eps, options), 0.0)
     guided = x0.float() - expand(sigma, x) / alpha.clamp_min(MIN_ALPHA) * correction
     return Guided(guided.to(x0.dtype), correction, mask, spread, counted.rows / x.shape[0])
+
+
+def half_safe(options: GuidanceOptions, dtype: torch.dtype) -> GuidanceOptions:
+    """For a network that computes in ``dtype``: in half precision a small finite difference drowns in rounding, so take the larger step."""
+    if dtype.itemsize > 2 or options.step_size >= HALF_STEP_SIZE:
+        return options
+    return replace(options, step_size=HALF_STEP_SIZE)
 
 
 def unguided(x0: Tensor) -> Guided:

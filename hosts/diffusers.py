@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ..core.aleatoric import Recorder, estimate
 from ..core.denoiser import Denoiser, output_shift, x0_from_output
-from ..core.guidance import guide_step
-from ..core.options import HALF_STEP_SIZE, AleatoricOptions, GuidanceOptions, Quantity
+from ..core.guidance import guide_step, half_safe
+from ..core.options import AleatoricOptions, GuidanceOptions, Quantity
 from ..core.result import Uncertainty
 from ..core.schedule import SigmaWindow, StepGate, levels
 from .diffusers_space import Space
@@ -158,13 +158,6 @@ class Run:
         shift = output_shift(correction, level, self.space.process, self.space.prediction)
         moved[:, : shift.shape[1]] += shift.to(moved.dtype)
         return (moved, *output[1:]) if isinstance(output, tuple) else type(output)(sample=moved)
-
-
-def half_safe(options: GuidanceOptions, dtype: torch.dtype) -> GuidanceOptions:
-    """In half precision a small finite difference drowns in rounding: take the larger step."""
-    if dtype.itemsize > 2 or options.step_size >= HALF_STEP_SIZE:
-        return options
-    return replace(options, step_size=HALF_STEP_SIZE)
 
 
 @contextmanager

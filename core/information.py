@@ -87,45 +87,46 @@ class _Integral:
 
 
 def compare(
-    denoisers: Sequence[Denoiser],
-    pairs: Sequence[tuple[int, int]],
+    reference: Denoiser,
+    others: Sequence[Denoiser],
     latents: Tensor,
     quadrature: Quadrature,
     process: Process,
     options: InformationOptions,
+    sign: int = 1,
 ) -> list[Information]:
-    """For each pair (c, d) of denoisers: 1/2 integral d logSNR E_z [ |z - eps_d(x_s)|^2 - |z - eps_c(x_s)|^2 ], x_s = alpha x0 + sigma z.
+    """For each of others: 1/2 integral d logSNR E_z [ |z - eps_reference(x_s)|^2 - |z - eps_other(x_s)|^2 ], x_s = alpha x0 + sigma z.
 
-    Every denoiser is run once a draw, on the same x_s as the others: M evaluations per level each. What several pairs share
-    (evaluations and seconds) is split evenly among them, so that the costs of the results add up to what was run.
-    latents x0: (B, C, ...), any float dtype. Raises ValueError for an empty batch or NaN latents.
+    That is what it knows beyond the reference; with sign -1, what the reference knows beyond it. Every denoiser is run once a draw,
+    on the same x_s as the others: M evaluations per level each. Their number and the seconds are split evenly among the results,
+    so that these add up to what was run. latents x0: (B, C, ...), any float dtype. Raises ValueError for an empty batch or NaN latents.
     """
     check_latents(latents)
     start, x0 = clock(latents), latents.float()
-    counted = [CountedDenoiser(d) for d in denoisers]
-    integrals = [_Integral.zero(latents, options.draws) for _ in pairs]
+    base, *counted = (CountedDenoiser(d) for d in (reference, *others))
+    integrals = [_Integral.zero(latents, options.draws) for _ in others]
     for step, (sigma, weight) in enumerate(zip(quadrature.sigmas, quadrature.weights, strict=True)):
-        level = x0.new_full((len(x0),), sigma)
+        level, snr = x0.new_full((len(x0),), sigma), math.exp(log_snr(sigma, process))
         x_s = torch.stack([add_noise(x0, z, level, process) for z in noise(options.draws, step, x0)])
-        found = [evaluate(d, x_s, level, latents.dtype, options.draws.micro_batch) for d in counted]
-        snr = math.exp(log_snr(sigma, process))
-        for integral, (c, d) in zip(integrals, pairs, strict=True):
-            integral.add(*pixel_information(x0, found[c], found[d], snr), weight)
-    nfe = sum(d.rows for d in counted) / len(latents) / len(pairs)
-    seconds = (clock(latents) - start) / len(pairs)
+        without = evaluate(base, x_s, level, latents.dtype, options.draws.micro_batch)
+        for integral, denoise in zip(integrals, counted, strict=True):  # one after the other: there may be a thousand classes
+            given = evaluate(denoise, x_s, level, latents.dtype, options.draws.micro_batch)
+            pointwise, mutual = pixel_information(x0, given, without, snr)
+            integral.add(sign * pointwise, mutual, weight)
+    nfe = sum(d.rows for d in (base, *counted)) / len(latents) / len(others)
+    seconds = (clock(latents) - start) / len(others)
     return [_finish(i, quadrature, options, process, nfe, seconds) for i in integrals]
 
 
 def _finish(
     total: _Integral, quadrature: Quadrature, options: InformationOptions, process: Process, nfe: float, seconds: float
 ) -> Information:
-    d, w = options.draws, options.window
+    d = options.draws
     provenance = {
         "method": "prompt information",
         "samples": str(d.samples),
         "seed": str(d.seed),
         "antithetic": str(d.antithetic),
-        "window": f"{w.start:g}-{w.end:g}",
         "process": process.value,
         "log_snr": ", ".join(f"{log_snr(s, process):.3g}" for s in quadrature.sigmas),
     }
@@ -164,7 +165,7 @@ def information(
     if conditional is None or unconditional is None:
         missing = "condition" if conditional is None else "empty condition to compare with"
         raise ValueError(f"There is no {missing}: prompt information needs the model's prediction with and without a condition.")
-    return compare([conditional, unconditional], [(0, 1)], latents, quadrature, process, options or InformationOptions())[0]
+    return compare(unconditional, [conditional], latents, quadrature, process, options or InformationOptions())[0]
 
 
 def posterior(
@@ -186,8 +187,7 @@ def posterior(
     prior = torch.zeros(len(conditionals)) if log_prior is None else torch.tensor(list(log_prior), dtype=torch.float32)
     if len(prior) != len(conditionals) or bool(prior.isnan().any()) or not bool(prior.isfinite().any()):
         raise ValueError(f"log_prior needs one number for each of {len(conditionals)} conditions, got {prior.tolist()}.")
-    pairs = [(k + 1, 0) for k in range(len(conditionals))]
-    results = compare([unconditional, *conditionals], pairs, latents, quadrature, process, options or InformationOptions())
+    results = compare(unconditional, conditionals, latents, quadrature, process, options or InformationOptions())
     scores = torch.stack([r.result.scores for r in results], dim=1)
     return Posterior((scores + prior.to(scores.device)).softmax(dim=1), results)
 
@@ -208,5 +208,4 @@ def checklist(
     """
     if len(without) == 0:
         raise ValueError("There is no part to check: give the condition without each of its parts, at least one.")
-    pairs = [(0, k + 1) for k in range(len(without))]
-    return compare([whole, *without], pairs, latents, quadrature, process, options or InformationOptions())
+    return compare(whole, without, latents, quadrature, process, options or InformationOptions(), sign=-1)

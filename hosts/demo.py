@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, SchedulerMixin, UNet2DModel
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ..core.demo_network import read_config, read_weights
 from ..core.options import check_range
 from .diffusers import Run, attach
 
-FOLDER = Path(__file__).parent.parent / "demo_model"
 CLASSES = 10
 NO_CLASS = 10  # the label that stands for "no condition"
 SHAPE = (1, 32, 32)
@@ -24,9 +21,9 @@ SHAPE = (1, 32, 32)
 
 def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> tuple[UNet2DModel, DDIMScheduler]:
     """The bundled network, in eval mode, and a DDIM scheduler of its process. Latents are images in [-1, 1], (B, 1, 32, 32)."""
-    config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
+    config = read_config()
     network = UNet2DModel(**config["network"])
-    network.load_state_dict({k: v.float() for k, v in load_file(FOLDER / "model.safetensors").items()})
+    network.load_state_dict(read_weights())
     network = network.to(device) if dtype == torch.float32 else network.to(device).to(dtype)
     return network.eval().requires_grad_(False), DDIMScheduler(**config["process"], clip_sample=config["clip_sample"])
 

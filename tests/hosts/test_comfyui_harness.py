@@ -100,6 +100,18 @@ def test_states_are_equal_after_equal_runs(comfy: Server) -> None:
     assert first[1]["hooks"] == first[1]["patches"] == 0 and len(first[1]["weights"]) == 16
 
 
+def test_a_partly_offloaded_model_casts_its_weights_and_samples_the_same(comfy: Server) -> None:
+    plain = sampled(comfy, scene("flow"))
+    s = scene("flow", salt=1)
+    done = ksampler(s.having(model=s.graph.node("UQTest_PartlyOffloaded", model=s.model)), steps=3)
+    saved = s.graph.node("UQTest_SaveLatent", latent=done, name="latent")
+    state = s.graph.node("UQTest_ModelState", model=s.model, after=done)
+    history = comfy.run(s.graph)
+    assert comfy.value(history, state)[0]["cast"] > 0
+    assert after_sampling(comfy, 2)[1]["cast"] == 0
+    assert torch.equal(plain, comfy.latent(history, saved)["samples"])
+
+
 def disturbed(node: str, **options: object) -> tuple[Scene, Node]:
     s = scene("flow", batch=2, tokens=(7, 7))
     s = s.having(model=s.graph.node(node, model=s.model, **options))

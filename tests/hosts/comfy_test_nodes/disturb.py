@@ -82,6 +82,24 @@ class Wait(Patch):
         return (watch(model, lambda calls, x: time.sleep(seconds))[0],)
 
 
+class PartlyOffloaded(Patch):
+    """Once the model is loaded for sampling, ComfyUI's own manager takes half of it back, as it does when memory is short."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+    def patch(self, model):
+        def sample(executor, guider, *args, **kwargs):
+            patcher = guider.model_patcher
+            patcher.partially_unload(patcher.offload_device, patcher.model_size() // 2)
+            return executor(guider, *args, **kwargs)
+
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, "uq_test_offload", sample)
+        return (model,)
+
+
 class CountCalls(Patch):
     """Counts network calls; read them with ReadCalls after sampling."""
 
@@ -108,4 +126,4 @@ class ReadCalls(Patch):
         return {"ui": {"rows": list(calls.rows)}}
 
 
-NODES = [RaiseAtCall, OutOfMemory, Wait, CountCalls, ReadCalls]
+NODES = [RaiseAtCall, OutOfMemory, Wait, PartlyOffloaded, CountCalls, ReadCalls]

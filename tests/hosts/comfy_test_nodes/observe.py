@@ -122,6 +122,7 @@ class ModelState(Reader):
             "storage": digest(*(str(w.data_ptr()).encode() for _, w in weights)),
             "weights": digest(*(w.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for _, w in weights if w.ndim)),
             "weight_functions": sum(len(getattr(m, "weight_function", ())) for m in model.model.modules()),
+            "cast": sum(getattr(m, "comfy_cast_weights", False) for m in model.model.modules()),
             "patches": len(model.patches),
             "backups": len(model.backup) + len(model.object_patches_backup),
             "options": sorted(map(str, model.model_options)),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import demo
+from . import demo, filter, view
 
-FAMILIES = [demo]
+FAMILIES = [filter, view, demo]
 
 
 class UncertaintyExtension(ComfyExtension):

@@ -20,11 +20,13 @@ class LoadDemoModel(io.ComfyNode):
                 io.Int.Input("batch_size", default=4, min=1, max=4096, tooltip="How many images the empty latent is for."),
             ],
             outputs=[
-                io.Model.Output("model", tooltip="The model; it predicts noise, as Stable Diffusion 1.5 does."),
-                io.Conditioning.Output("positive", tooltip="The digit."),
-                io.Conditioning.Output("negative", tooltip="No digit in particular."),
-                io.Vae.Output("vae", tooltip="For the stock VAE Decode and VAE Encode: 256 x 256 pixels for a latent of 32 x 32."),
-                io.Latent.Output("latent", tooltip="An empty latent to sample from."),
+                io.Model.Output(display_name="model", tooltip="The model; it predicts noise, as Stable Diffusion 1.5 does."),
+                io.Conditioning.Output(display_name="positive", tooltip="The digit."),
+                io.Conditioning.Output(display_name="negative", tooltip="No digit in particular."),
+                io.Vae.Output(
+                    display_name="vae", tooltip="For the stock VAE Decode and VAE Encode: 256 x 256 pixels for a latent of 32 x 32."
+                ),
+                io.Latent.Output(display_name="latent", tooltip="An empty latent to sample from."),
             ],
             search_aliases=["demo", "digits", "mnist"],
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management as mm
@@ -9,6 +11,9 @@ import comfy.model_patcher
 import comfy.supported_models_base
 import torch
 from comfy.ldm.flux.model import FluxParams
+from comfy_execution.graph_utils import GraphBuilder
+
+from .observe import Any
 
 SEED = ("INT", {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF})
 
@@ -53,6 +58,91 @@ FLUX |= {"hidden_size": 128, "mlp_ratio": 2.0, "num_heads": 4, "depth": 1, "dept
 FLUX |= {"axes_dim": [8, 12, 12], "theta": 10000}
 
 
+def ours(module: str):
+    """A module of the pack under test, which ComfyUI loads under the name of its path."""
+    return next(found for name, found in sys.modules.items() if name.endswith(f"uncertainty-nodes.{module}"))
+
+
+class Uncertainty:
+    """A result with given scores; image i has its worst pixel at (i, i). A new salt makes all that follows run again."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("UNCERTAINTY",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        text = ("STRING", {"default": "0.1,0.2"})
+        return {"required": {"scores": text, "direction": ("STRING", {"default": "high_is_bad"}), "frames": integer(0), "salt": SEED}}
+
+    def make(self, scores, direction, frames, salt):
+        options, result = ours("core.options"), ours("core.result")
+        values = torch.tensor([float(word) for word in scores.split(",")])
+        maps = torch.zeros(len(values), 1, *([frames] if frames else []), 8, 8)
+        for i in range(len(values)):
+            maps[i, ..., i % 8, i % 8] = 1.0
+        curve, sigmas = torch.stack([values, 2 * values]), torch.tensor([2.0, 1.0])
+        return (result.Uncertainty(maps, values, curve, sigmas, options.Direction(direction), "denoised", 5.0, 0.5),)
+
+
+class NumberedImages:
+    """An IMAGE batch: picture i is grey i / 100, for i from ``first``."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"first": integer(0), "count": integer(1), "size": integer(16, 1)}}
+
+    def make(self, first, count, size):
+        return (torch.stack([torch.full((size, size, 3), i / 100) for i in range(first, first + count)]),)
+
+
+class ListOf:
+    """Up to three values of any one kind, as a list."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_IS_LIST = "uncertainty/test", "make", (Any("*"),), (True,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"a": (Any("*"),)}, "optional": {"b": (Any("*"),), "c": (Any("*"),)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, input_types):
+        return True
+
+    def make(self, a, b=None, c=None):
+        return ([x for x in (a, b, c) if x is not None],)
+
+
+class ExpandFilter:
+    """A node that stands for a Sample Filter of its own making, as loops and other packs make nodes while they run."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "expand", ("IMAGE", "IMAGE")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        raw = {"rawLink": True}
+        return {"required": {"uncertainty": ("UNCERTAINTY", raw), "images": ("IMAGE", raw), "value": ("FLOAT", {"default": 50.0})}}
+
+    def expand(self, uncertainty, images, value):
+        graph = GraphBuilder()
+        wires = {"uncertainty": uncertainty, "images": images, "rule": "drop_worst_percent", "value": value}
+        node = graph.node("UQ_SampleFilter", **wires)
+        return {"result": (node.out(0), node.out(1)), "expand": graph.finalize()}
+
+
+class Floats:
+    """A FLOAT list."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_IS_LIST = "uncertainty/test", "make", ("FLOAT",), (True,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"values": ("STRING", {"default": "0.1,0.2"})}}
+
+    def make(self, values):
+        return ([float(word) for word in values.split(",")],)
+
+
 class TinyFluxConfig(comfy.supported_models_base.BASE):
     unet_extra_config = {}
     latent_format = comfy.latent_formats.Flux
@@ -82,4 +172,4 @@ class TinyFlux:
         return (patcher,)
 
 
-NODES = [Conditioning, RandomLatent, TinyFlux]
+NODES = [Conditioning, RandomLatent, Uncertainty, NumberedImages, ListOf, ExpandFilter, Floats, TinyFlux]

@@ -1,0 +1,144 @@
+"""Keeping the good images: Sample Filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core.calibration import Calibration as History
+from ..core.filtering import Decision, decide
+from ..core.options import FilterRule, check_range
+from ..core.result import Uncertainty as Result
+from ..core.summary import summarize_scores
+from ..hosts.comfyui_batch import join_scores, list_scores, part_latents, part_tensors
+from ..hosts.comfyui_ui import SKIPPED, missing, note_in_pictures, show
+from .sockets import Calibration, Uncertainty, checked, schema
+
+
+class SampleFilter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_SampleFilter",
+            "Sample Filter",
+            "Parts a batch by uncertainty into accepted and rejected. What is wired to an empty side is skipped without an error. "
+            "Costs nothing: changing rule or value doesn't sample again.",
+            inputs=inputs(),
+            outputs=outputs(),
+            hidden=[io.Hidden.extra_pnginfo],
+            is_input_list=True,
+            search_aliases=["filter", "reject", "keep best", "quality"],
+        )
+
+    @classmethod
+    def validate_inputs(cls, rule: Sequence[str | None] = (None,), value: Sequence[float | None] = (None,)) -> bool | str:
+        return checked(lambda: check_rule(rule[0], value[0]))
+
+    @classmethod
+    def execute(
+        cls,
+        uncertainty: list[Result],
+        rule: list[str],
+        value: list[float],
+        images: list[io.Image.Type] | None = None,
+        latents: list[io.Latent.Type] | None = None,
+        masks: list[io.Mask.Type] | None = None,
+        extra_scores: list[Any] | None = None,
+        extra_weight: Sequence[float] = (0.5,),
+        calibration: Sequence[History | None] = (None,),
+    ) -> io.NodeOutput:
+        check_rule(rule[0], value[0])  # wired values come here unchecked
+        scores, direction, quantity = join_scores(uncertainty)
+        extra = None if extra_scores is None else list_scores(extra_scores)
+        decision = decide(scores, direction, FilterRule(rule[0]), value[0], calibration[0], extra, extra_weight[0], quantity=quantity)
+        accepted, count = set(decision.accepted), len(scores)
+        summary = summarize_scores(scores, direction, quantity, accepted, decision.threshold if rule[0] in LIMITS else None)
+        note_in_pictures(cls.hidden.extra_pnginfo, summary)
+        pictures = sides("images", images and part_tensors("images", images, accepted, count))
+        samples = sides("latents", latents and part_latents(latents, accepted, count))
+        areas = sides("masks", masks and part_tensors("masks", masks, accepted, count))
+        numbers = scores.tolist(), ",".join(map(str, decision.accepted)), bool(accepted)
+        return io.NodeOutput(*pictures, *samples, areas[0], *numbers, ui=shown(summary, decision))
+
+
+LIMITS = (FilterRule.THRESHOLD.value, FilterRule.CALIBRATED.value)
+
+
+def inputs() -> list[io.Input]:
+    return [
+        Uncertainty.Input("uncertainty", tooltip="How unsure the model was of each image."),
+        io.Combo.Input(
+            "rule",
+            options=[rule.value for rule in FilterRule],
+            default=FilterRule.DROP_WORST_PERCENT.value,
+            tooltip="drop_worst_percent: reject the worst percent of the batch. keep_best_count: accept that many. "
+            "threshold: compare each score with value. calibrated: compare with earlier scores, value percent of which would pass.",
+        ),
+        io.Float.Input(
+            "value", default=30.0, min=-1e9, max=1e9, step=0.0001, tooltip="Percent, number of images, or score: as the rule says."
+        ),
+        io.Image.Input("images", optional=True, tooltip="The images that were scored, as a batch or a list."),
+        io.Latent.Input("latents", optional=True, tooltip="The latents that were scored; noise_mask and batch_index go with them."),
+        io.Mask.Input("masks", optional=True, tooltip="A mask for each image, or one for all."),
+        io.Float.Input(
+            "extra_scores",
+            optional=True,
+            force_input=True,
+            tooltip="Another score for each image, high = good: aesthetic, IQA, any FLOAT list. "
+            "Joined by rank, for the two rules that count.",
+        ),
+        io.Float.Input(
+            "extra_weight",
+            default=0.5,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            tooltip="How much extra_scores counts: 0 = not at all, 1 = alone.",
+        ),
+        Calibration.Input("calibration", optional=True, tooltip="Earlier scores, for the rule calibrated."),
+    ]
+
+
+def outputs() -> list[io.Output]:
+    return [
+        io.Image.Output(display_name="accepted images", is_output_list=True, tooltip="The good images; skipped when there is none."),
+        io.Image.Output(display_name="rejected images", is_output_list=True, tooltip="The others; skipped when there is none."),
+        io.Latent.Output(display_name="accepted latents", is_output_list=True, tooltip="Latents of the good images."),
+        io.Latent.Output(display_name="rejected latents", is_output_list=True, tooltip="Latents of the others."),
+        io.Mask.Output(display_name="accepted masks", is_output_list=True, tooltip="Masks of the good images."),
+        io.Float.Output(display_name="scores", is_output_list=True, tooltip="The uncertainty of each image, in the order of the batch."),
+        io.String.Output(display_name="accepted_indexes", tooltip='Which images were accepted, counted from 0: "0,2,5".'),
+        io.Boolean.Output(display_name="any_accepted", tooltip="Whether there is a good image at all."),
+    ]
+
+
+def check_rule(rule: str | None, value: float | None) -> None:
+    """What can be known before anything runs; None comes in place of what is wired."""
+    rules = [r.value for r in FilterRule]
+    if rule is not None and rule not in rules:
+        raise ValueError(f"rule must be one of {', '.join(rules)}, got {rule!r}.")
+    if value is None or rule is None:
+        return
+    check_range("value", value, -1e9, 1e9)
+    if rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.CALIBRATED):
+        check_range("value (percent)", value, 0.0, 100.0)
+    elif rule == FilterRule.KEEP_BEST_COUNT:
+        check_range("value (images to keep)", value, 0)
+
+
+def sides(name: str, parts: tuple[list[Any], list[Any]] | None) -> list[Any]:
+    """The two outputs: a list, or what keeps the nodes behind them from running."""
+    if parts is None:
+        return [[missing(f"Sample Filter has no {name} to give: connect {name} to it.")] for _ in range(2)]
+    return [side or [SKIPPED] for side in parts]
+
+
+def shown(summary: dict[str, Any], decision: Decision) -> dict[str, list[Any]]:
+    title = f"{len(decision.accepted)} of {len(decision.order)} accepted"
+    return {**show(summary, title), "text": list(decision.reasons)}
+
+
+NODES = [SampleFilter]

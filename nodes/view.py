@@ -1,0 +1,106 @@
+"""Looking at a result: Uncertainty Heatmap and Uncertainty Report."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..core.heatmap import heatmap, worst_mask
+from ..core.options import Colormap, Direction, HeatmapOptions
+from ..core.result import Uncertainty as Result
+from ..core.summary import summarize
+from ..hosts.comfyui_ui import show, write_report
+from .sockets import Uncertainty, schema
+
+
+class Heatmap(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        default = HeatmapOptions()
+        return schema(
+            "UQ_Heatmap",
+            "Uncertainty Heatmap",
+            "Colours where the model is unsure, bright = unsure, and a mask of the worst pixels to plug into inpainting.",
+            inputs=[
+                Uncertainty.Input("uncertainty", tooltip="The result to show."),
+                io.Image.Input("images", optional=True, tooltip="The images it belongs to: the colours are laid over them, in their size."),
+                io.Float.Input(
+                    "opacity", default=default.opacity, min=0.0, max=1.0, step=0.05, tooltip="0 = the image alone, 1 = the colours alone."
+                ),
+                io.Combo.Input(
+                    "colormap", [c.value for c in Colormap], default=default.colormap.value, tooltip="Colours from sure to unsure."
+                ),
+                io.Float.Input(
+                    "percentile",
+                    default=default.mask_percentile,
+                    min=0.0,
+                    max=100.0,
+                    step=0.5,
+                    tooltip="The mask holds the pixels that are worse than this percentile of their own image: 90 = the worst 10 %.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="heatmap", tooltip="Over the images, or alone in the latent's size when none are connected."),
+                io.Mask.Output(display_name="mask", tooltip="The unsure pixels of each image, for inpainting."),
+            ],
+            search_aliases=["heatmap", "unsure region", "inpaint mask"],
+        )
+
+    @classmethod
+    def execute(
+        cls, uncertainty: Result, opacity: float, colormap: str, percentile: float, images: io.Image.Type | None = None
+    ) -> io.NodeOutput:
+        options = HeatmapOptions(Colormap(colormap), opacity, mask_percentile=percentile)
+        maps = uncertainty.bad_maps.cpu()
+        picture = heatmap(maps, options, None if images is None else images[..., :3].cpu())
+        height, width = picture.shape[1:3]
+        frames = len(picture) // len(maps) if maps.ndim == 5 else None
+        return io.NodeOutput(picture, worst_mask(maps, percentile, height, width, frames))
+
+
+class Report(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_Report",
+            "Uncertainty Report",
+            "Shows the score at each step, how the scores are spread, and what it cost. "
+            "Writes them as CSV and JSON to the folder uncertainty in ComfyUI's output folder.",
+            inputs=[
+                Uncertainty.Input("uncertainty", tooltip="The result to report."),
+                io.String.Input(
+                    "accepted_indexes",
+                    optional=True,
+                    force_input=True,
+                    tooltip="From Sample Filter: shows what it kept, and the line between kept and rejected.",
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+            search_aliases=["report", "plot", "scores", "csv"],
+        )
+
+    @classmethod
+    def execute(cls, uncertainty: Result, accepted_indexes: str | None = None) -> io.NodeOutput:
+        accepted = None if accepted_indexes is None else parse_indexes(accepted_indexes, len(uncertainty))
+        summary = summarize(uncertainty, accepted)
+        files = write_report(summary)
+        return io.NodeOutput(ui={**show(summary, title(uncertainty)), "text": [str(path) for path in files]})
+
+
+def parse_indexes(text: str, count: int) -> list[int]:
+    """Raises ValueError unless the text is indexes below ``count`` with commas between; an empty one is none of them."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdecimal() and int(word) < count for word in words):
+        raise ValueError(
+            f"accepted_indexes must be numbers from 0 to {count - 1} with commas between, got {text!r}; wire it to Sample Filter."
+        )
+    return sorted({int(word) for word in words})
+
+
+def title(u: Result) -> str:
+    unsure = "high = unsure" if u.direction is Direction.HIGH_IS_BAD else "low = unsure"
+    images = "1 image" if len(u) == 1 else f"{len(u)} images"
+    return f"{u.quantity}, {unsure} | {images} | {u.nfe:g} model calls per image | {u.seconds:.3g} s"
+
+
+NODES = [Heatmap, Report]

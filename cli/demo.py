@@ -85,7 +85,7 @@ class Studio:
         return Drawn(images, labels, asked)
 
     def statistics(self, images: Tensor) -> FeatureStatistics:
-        return FeatureStatistics.of(self.judge.features(images), load_reference().extractor)
+        return FeatureStatistics.of(self.judge.features(images), self.judge.name)
 
 
 def run(options: DemoOptions) -> dict[str, Any]:
@@ -144,9 +144,7 @@ def draw_and_estimate(studio: Studio) -> tuple[Drawn, Uncertainty, Uncertainty, 
 def draw_guided(studio: Studio) -> tuple[list[Guided], dict[str, Any]]:
     """The same noises without guidance and at each strength."""
     options = studio.options
-    reference = load_reference()
-    count = len(reference.held_out)
-    real = FeatureStatistics(count, reference.mean, reference.covariance * (count - 1), reference.extractor)
+    real = load_reference().statistics
     guided, rows, seconds, nfe = [], [], 0.0, 0.0
     strengths = [0.0, *(s for s in options.strengths if s != 0)]
     with tqdm(total=len(strengths) * options.images * GUIDED_STEPS, desc="Guide at several strengths", unit="step") as bar:
@@ -166,7 +164,7 @@ def draw_guided(studio: Studio) -> tuple[list[Guided], dict[str, Any]]:
         "nfe_guidance": nfe,
         "seconds_guided": round(seconds, 2),
         "guided_steps": GUIDED_STEPS,
-        "fid_features": reference.extractor,
+        "fid_features": real.extractor,
         "guided": rows,
     }
 

@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,84 +18,37 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
 from ..core.aleatoric import Recorder, estimate
-from ..core.denoiser import Denoiser, output_shift, x0_from_output
+from ..core.denoiser import Denoiser, output_shift
 from ..core.guidance import guide_step, half_safe
-from ..core.options import AleatoricOptions, GuidanceOptions, Quantity
+from ..core.options import AleatoricOptions, Center, GuidanceOptions, Quantity
 from ..core.result import Uncertainty
 from ..core.schedule import SigmaWindow, StepGate, levels
+from .diffusers_call import Call, input_name
 from .diffusers_space import Space
 
-UNBATCHED = {"img_ids", "txt_ids"}  # Flux: positions, one set for the whole batch
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a denoising network, taken apart: noisy input, timestep, and everything else it is conditioned on."""
-
-    network: nn.Module
-    space: Space
-    x: Tensor
-    timestep: Tensor
-    cond: dict[str, Any]
-
-    @classmethod
-    def bind(cls, network: nn.Module, space: Space, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        named = dict(inspect.signature(network.forward).bind(*args, **kwargs).arguments)
-        x = named.pop("sample" if "sample" in named else "hidden_states")
-        named.pop("return_dict", None)
-        return cls(network, space, x, torch.as_tensor(named.pop("timestep"), device=x.device), named)
-
-    def rows(self, part: slice) -> Call:
-        """The same call for some rows of its batch."""
-        count = self.x.shape[0]
-        timestep = self.timestep[part] if self.timestep.ndim and len(self.timestep) == count else self.timestep
-        cond = each_tensor(self.cond, lambda v: v[part] if v.ndim and v.shape[0] == count else v)
-        return replace(self, x=self.x[part], timestep=timestep, cond=cond)
-
-    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """The contract of ``core.denoiser``, at this call's noise level and conditions, tiled to x's rows in the order (M, B)."""
-        batch = self.x.shape[0]
-        m = x.shape[0] // batch
-        cond = each_tensor(self.cond, lambda v: v.repeat(m, *[1] * (v.ndim - 1)) if v.ndim and v.shape[0] == batch else v)
-        timestep = self.timestep.repeat(m) if self.timestep.ndim and len(self.timestep) == batch else self.timestep
-        name = "sample" if "sample" in inspect.signature(self.network.forward).parameters else "hidden_states"
-        # forward, not __call__: the extra passes must not meet our own hook
-        output = self.network.forward(**{name: x.to(self.x.dtype)}, timestep=timestep, return_dict=False, **cond)[0]
-        return self.x0(output, x, sigma)
-
-    def x0(self, output: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
-        """The clean sample behind a network output, float32; a learned variance in further channels is left out."""
-        output = output[:, : x.shape[1]].float()
-        return x0_from_output(output, x.float(), sigma, self.space.process, self.space.prediction)
-
-
-def each_tensor(values: dict[str, Any], change: Any) -> dict[str, Any]:
-    """``change`` applied to every tensor of a nested dict, but for those that carry no batch."""
-
-    def visit(name: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            return each_tensor(value, change)
-        return change(value) if isinstance(value, Tensor) and name not in UNBATCHED else value
-
-    return {name: visit(name, value) for name, value in values.items()}
+CONDITIONAL_FIRST = {"DiTPipeline"}  # everywhere else the unconditional half comes first
+ZERO_TO_ONE = ("Flux", "Chroma", "QwenImage", "LongCatImage", "OvisImage", "AuraFlow")  # networks that are given t / 1000
 
 
 @dataclass
 class Run:
     """State and outcome of one sampling; a forward hook feeds it. One pipeline call each.
 
+    classifier_free: whether a call holds an unconditional half; None: where both halves hold the same sample.
     network_rows: passes of the plain sampling, counted; guidance_nfe: evaluations per image that guidance added.
     """
 
     space: Space
     record: AleatoricOptions | None = None
     guide: GuidanceOptions | None = None
-    classifier_free: bool = False
+    classifier_free: bool | None = False
+    conditional_first: bool = False
     recorder: Recorder | None = None
     step: int = -1
-    sigma: float = float("inf")
+    noisiness: float = math.inf
     guidance_nfe: float = 0.0
     network_rows: int = 0
+    timesteps: Tensor | None = field(default=None, repr=False)
     correction: Tensor | None = field(default=None, repr=False)
     gates: dict[str, StepGate] = field(default_factory=dict, repr=False)
 
@@ -111,37 +64,59 @@ class Run:
 
     def hook(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook: None, so that the output stays as it is, unless guidance moves it."""
-        call = Call.bind(network, self.space, args, kwargs)
+        call = Call.bind(network, self.space, args, kwargs, output[0])
         sigma = self.space.sigma_at(call.timestep)
-        if sigma > self.sigma * (1 + 1e-5):
-            raise RuntimeError("The noise level rose: this run has ended. Open a new attach() block for each pipeline call.")
         self.network_rows += call.x.shape[0]
-        # a second call at the same level (Flux with true CFG, second-order solvers) is no new step: same correction, no new measurement
-        if sigma < self.sigma * (1 - 1e-5):
-            self.step, self.sigma = self.step + 1, sigma
+        if self._is_new_step(self.space.noisiness(sigma)):
             self.correction = self._observe(call, output[0], sigma)
         return None if self.correction is None else self._corrected(output, sigma)
 
+    def _is_new_step(self, noisiness: float) -> bool:
+        """A second call at the same level (Flux with true CFG, second-order solvers) is none: same correction, no new measurement."""
+        timesteps = self.space.scheduler.timesteps
+        first, self.timesteps = self.timesteps is None, self.timesteps if self.timesteps is not None else timesteps
+        # schedulers make new timesteps for every run
+        if timesteps is not self.timesteps or noisiness > self.noisiness * (1 + 1e-3):
+            raise RuntimeError("The noise level rose: this run has ended. Open a new attach() block for each pipeline call.")
+        if not first and noisiness >= self.noisiness * (1 - 1e-5):
+            return False
+        self.step, self.noisiness = self.step + 1, noisiness
+        return True
+
+    @torch.no_grad()
     def _observe(self, call: Call, output: Tensor, sigma: float) -> Tensor | None:
         """Measure and guide one step on the conditional rows; returns the correction of eps, if any."""
-        batch = call.x.shape[0] // 2 if self.classifier_free else call.x.shape[0]
-        part = slice(call.x.shape[0] - batch, None)  # diffusers puts the unconditional half first
+        part = self._conditional(call.x)
         call = call.rows(part)
-        x, level = call.x.float(), torch.full((batch,), sigma, device=call.x.device)
+        x, level = call.x.float(), torch.full(call.x.shape[:1], sigma, device=call.x.device)
         x0 = call.x0(output[part], x, level)
         recording, guiding = self._opens("record", self.record, sigma), self._opens("guide", self.guide, sigma)
         correction = None
         if guiding and self.guide.strength != 0:
-            options = half_safe(self.guide, call.x.dtype)
-            guided = guide_step(call.denoise, x, x0, level, self.space.process, options, self.step)
+            guided = guide_step(call.denoise, x, x0, level, self.space.process, half_safe(self.guide, call.x.dtype), self.step)
             self.guidance_nfe += guided.nfe
-            correction = guided.correction
-            if recording and guided.spread is not None and self.record.draws == self.guide.draws:
-                self.recorder.add(guided.spread, sigma, 0.0, 0.0)  # the guidance's own draws cost nothing further
-                return correction
+            if guided.spread is not None:  # else nothing can be moved at this level
+                correction = guided.correction
+                if recording and self.record.center is Center.MEAN and self.record.draws == self.guide.draws:
+                    self.recorder.add(guided.spread, sigma, 0.0, 0.0)  # the guidance's own draws cost nothing further
+                    recording = False
         if recording:
             self.recorder.measure(call.denoise, x, x0, level, self.step)
         return correction
+
+    def _conditional(self, x: Tensor) -> slice:
+        """The rows of a call to measure: all, or one half under classifier-free guidance in one call."""
+        rows, half = len(x), len(x) // 2
+        doubled = self.classifier_free
+        if doubled is None:
+            doubled = rows % 2 == 0 and torch.equal(x[:half], x[half:])
+            if not doubled and rows % 3 == 0 and torch.equal(x[: rows // 3].repeat(3, *[1] * (x.ndim - 1)), x):
+                raise ValueError("Guidance with three passes in one call is not supported; use plain classifier-free guidance.")
+        if doubled and rows % 2:
+            raise ValueError(f"classifier_free needs an even number of rows in each call, got {rows}; leave it out.")
+        if not doubled:
+            return slice(0, rows)
+        return slice(0, half) if self.conditional_first else slice(half, rows)
 
     def _opens(self, name: str, options: AleatoricOptions | GuidanceOptions | None, sigma: float) -> bool:
         if options is None:
@@ -170,19 +145,24 @@ def attach(
 ) -> Iterator[Run]:
     """Watch and guide one sampling of a pipeline, or of a bare network with its scheduler; everything is undone on leaving.
 
-    classifier_free: whether each call holds an unconditional and a conditional half; read from the pipeline when left out.
-    Raises ValueError for a pipeline without a denoising network or a scheduler that is not understood.
+    classifier_free: whether each call holds an unconditional half, then a conditional one; found out for pipelines when
+    left out, taken as False for a bare network.
+    Raises ValueError for a pipeline without a denoising network, and for a network or scheduler that is not understood.
     """
-    network = pipe if isinstance(pipe, nn.Module) else getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    bare = isinstance(pipe, nn.Module)
+    network = pipe if bare else getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
     if not isinstance(network, nn.Module):
         raise ValueError(f"{type(pipe).__name__} has neither a unet nor a transformer to watch.")
+    if bare and scheduler is None:
+        raise ValueError("A network alone does not know its noise levels: pass its scheduler too.")
+    check_repeatable(network)
     scheduler = scheduler if scheduler is not None else pipe.scheduler
-    run = Run(Space.of(scheduler), record, guide, bool(classifier_free))
+    run = Run(Space.of(scheduler), record, guide, conditional_first=type(pipe).__name__ in CONDITIONAL_FIRST)
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        if classifier_free is None and pipe is not module:
-            # Flux with true CFG calls twice instead of doubling the batch, and has no such property
-            run.classifier_free = bool(getattr(pipe, "do_classifier_free_guidance", False))
+        run.classifier_free = classifier_free
+        if classifier_free is None and (bare or getattr(pipe, "do_classifier_free_guidance", None) is False):
+            run.classifier_free = False  # the property is True too where the two passes are calls of their own
         return run.hook(module, args, kwargs, output)
 
     handle = network.register_forward_hook(hook, with_kwargs=True)
@@ -190,6 +170,15 @@ def attach(
         yield run
     finally:
         handle.remove()
+
+
+def check_repeatable(network: nn.Module) -> None:
+    """Raises ValueError, with the way out, for a network that can't be asked again with the sampling left untouched."""
+    input_name(network)
+    if any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in network.modules()):
+        raise ValueError(f"{type(network).__name__} is in train mode, where dropout makes every pass another one; call .eval() first.")
+    if getattr(network, "is_cache_enabled", False):
+        raise ValueError(f"{type(network).__name__} reuses its last pass, and further passes would change it; call .disable_cache() first.")
 
 
 @torch.no_grad()
@@ -203,21 +192,22 @@ def score(
 ) -> Uncertainty:
     """Score finished latents at ``count`` noise levels of the window. cond: the network's other inputs, with latents' batch.
 
-    Raises what ``core.aleatoric.estimate`` raises.
+    Raises what ``core.aleatoric.estimate`` raises, and ValueError for a network or scheduler that is not understood.
     """
+    check_repeatable(network)
     options, space = options or AleatoricOptions(), Space.of(scheduler)
     sigmas = levels(options.window, count, space.percent_to_sigma)
-    return estimate(denoiser(network, scheduler, cond), latents, sigmas, space.process, options)
+    return estimate(denoiser(network, scheduler, cond, len(latents)), latents, sigmas, space.process, options)
 
 
-def denoiser(network: nn.Module, scheduler: SchedulerMixin, cond: dict[str, Any]) -> Denoiser:
-    """The contract of ``core.denoiser`` on a diffusers network, at any noise level. cond: its other inputs, of batch B."""
-    space = Space.of(scheduler)
+def denoiser(network: nn.Module, scheduler: SchedulerMixin, cond: dict[str, Any], batch: int) -> Denoiser:
+    """The contract of ``core.denoiser`` on a diffusers network, at any noise level. cond: its other inputs, of that batch."""
+    space, dtype = Space.of(scheduler), next(network.parameters()).dtype
+    scale = 1 / space.train_steps if type(network).__name__.startswith(ZERO_TO_ONE) else 1.0
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        timestep = torch.tensor(space.timestep(float(sigma[0])), device=x.device)
-        batch = next((v.shape[0] for v in cond.values() if isinstance(v, Tensor) and v.ndim), x.shape[0])
-        like = torch.empty((batch, *x.shape[1:]), dtype=next(network.parameters()).dtype, device="meta")
+        timestep = torch.tensor([scale * space.timestep(s) for s in sigma[:batch].tolist()], device=x.device)
+        like = torch.empty((batch, *x.shape[1:]), dtype=dtype, device="meta")
         return Call(network, space, like, timestep, cond).denoise(x, sigma)
 
     return denoise

@@ -43,6 +43,10 @@ class DemoOptions:
 
     def __post_init__(self) -> None:
         check_range("drop", self.drop, 0.0, 100.0)
+        for strength in self.strengths:
+            GuidanceOptions(strength=strength)  # refused now, not after minutes of drawing
+        if next(p for p in [self.out, *self.out.parents] if p.exists()).is_file():
+            raise ValueError(f"out must be a folder, but {str(self.out)!r} lies in or is a file; choose another.")
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:

@@ -16,8 +16,8 @@ import pytest
 import uncertainty_nodes
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ["core", "hosts", "nodes", "demo_model", "web", "locales", "example_workflows"]
-SUFFIXES = {".py", ".safetensors", ".json", ".md", ".js", ".png", ".jpg"}
+SHIPPED = ["cli", "core", "hosts", "nodes", "demo_model", "web", "locales", "example_workflows"]
+SUFFIXES = {".py", ".html", ".safetensors", ".json", ".md", ".js", ".png", ".jpg"}
 
 
 def test_the_tests_see_this_checkout():

@@ -108,7 +108,7 @@ class Trainer:
                 if self.step % SAVE_EVERY == 0 or self.step == self.a.steps:
                     self.seconds, start = self.seconds + time.perf_counter() - start, time.perf_counter()
                     self.save()
-        facts = {"steps": self.step, "final_loss": round(self.loss, 4), "seconds": round(self.seconds), "learning_rate": self.a.learning_rate}
+        facts = {"steps": self.step, "final_loss": round(self.loss, 4), "seconds": round(self.seconds)}
         save_tensors(self.a.out / "model.safetensors", {k: v.half() for k, v in self.mean.items()}, "demo model", 1, facts)
 
 

@@ -55,6 +55,13 @@ class GuidanceUnits(str, Enum):
     RAW = "raw"  # the paper's lambda
 
 
+class GuidancePreset(str, Enum):
+    """Where the settings of guidance come from."""
+
+    MEASURED = "measured"  # as given; the defaults are what the benchmark found best
+    PAPER = "paper"  # GuidanceOptions.paper, whatever is given
+
+
 class FilterRule(str, Enum):
     """How Sample Filter decides."""
 

@@ -21,6 +21,7 @@ from ..core.denoiser import Process
 from ..core.schedule import PercentToSigma
 
 Cond = list[dict[str, Any]]
+SEVERAL_PARTS = "latent holds several parts of different shapes (video with sound), which can't be measured; give one with a single part."
 
 
 def process_of(sampling: Any) -> Process:

@@ -18,14 +18,22 @@ from torch import Tensor, nn
 from torch.autograd.graph import allow_mutation_on_saved_tensors
 from torch.overrides import TorchFunctionMode
 
+from ..core.denoiser import Process
+from ..core.draws import noise
+from ..core.gradient_check import gradient_mismatch
+from ..core.guidance import autograd_gradient
+from ..core.options import HALF_STEP_SIZE, GuidanceOptions
 from .comfyui import Conditioned, controls_of
+
+MOST_MISMATCH = 0.1  # of a slope; a graph that is cut in a few places is off by more
+MOST_MISMATCH_IN_HALF = 0.3
 
 
 @contextmanager
 def differentiable(conditioned: Conditioned) -> Iterator[Conditioned]:
     """The same denoiser, differentiable within the block. No memory is needed for it, and no weight changes.
 
-    Raises ValueError for weights that have no alias, quantised ones.
+    Raises RuntimeError for weights that can't be aliased, as quantised ones.
     """
     controls = controls_of([conditioned.cond])
     networks = [conditioned.model, *(value for control in controls for value in vars(control).values() if isinstance(value, nn.Module))]
@@ -53,7 +61,7 @@ def swap(tensors: dict[str, Tensor | None], aliases: dict[int, Tensor], undo: Ex
 def alias(tensor: Tensor) -> Tensor:
     """A normal tensor on the memory of an inference tensor; a Parameter stays one, without a gradient of its own."""
     if type(tensor) not in (Tensor, nn.Parameter) or type(tensor.data) is not Tensor:
-        raise ValueError(f"weights of the kind {type(tensor.data).__name__} have no gradient")
+        raise RuntimeError(f"no gradient goes through weights of the kind {type(tensor.data).__name__}")
     with torch.inference_mode(False):
         twin = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         twin.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
@@ -94,3 +102,18 @@ class PlainKernels(TorchFunctionMode):
         if space == "comfy_kitchen":
             func = getattr(sys.modules["comfy_kitchen"].backends.eager, name, func)
         return func(*args, **(kwargs or {}))
+
+
+def check_gradient(conditioned: Conditioned, own: Tensor, sigma: Tensor, process: Process, options: GuidanceOptions) -> None:
+    """Compare the gradient with one finite difference of the untouched model, over two draws: 6 evaluations per image.
+
+    Raises RuntimeError when autograd fails, or gives what the model does not do.
+    """
+    draws = replace(options.draws, samples=2, micro_batch=1)
+    z = noise(draws, 0, own)
+    with differentiable(conditioned) as smooth:
+        g, _ = autograd_gradient(smooth, own, sigma, process, z, replace(options, draws=draws))
+    mismatch = gradient_mismatch(conditioned, own.float(), g, sigma, process, z, options.step_size)
+    most = MOST_MISMATCH_IN_HALF if options.step_size >= HALF_STEP_SIZE else MOST_MISMATCH
+    if not mismatch <= most:  # NaN too
+        raise RuntimeError(f"its gradient is {mismatch:.0%} off what a finite difference shows")

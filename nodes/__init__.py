@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import demo, filter, view
+from . import demo, estimate, filter, guide, view
 
-FAMILIES = [filter, view, demo]
+FAMILIES = [estimate, guide, filter, view, demo]
 
 
 class UncertaintyExtension(ComfyExtension):

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import MAX_SEED
+from ..core.options import MAX_SEED, StepWindow
 
 Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
 Record = io.Custom("UQ_RECORD")  # hosts.comfyui_run.Record: what the latest run of a patched model left
@@ -57,10 +57,23 @@ def percent_input(name: str, default: float, tooltip: str) -> io.Input:
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
-def checked(make: Callable[[], object]) -> bool | str:
-    """What ``validate_inputs`` returns: True, or the sentence of the ValueError that ``make`` raises."""
+def checked(make: Callable[[], object], *values: object) -> bool | str:
+    """What ``validate_inputs`` returns: True, or the sentence of the ValueError that ``make`` raises.
+
+    values: what ``make`` is made of. Where one is None it comes over a link, and the node itself checks it when it runs.
+    """
+    if any(value is None for value in values):
+        return True
     try:
         make()
     except ValueError as error:
         return str(error)
     return True
+
+
+class WindowChecked:
+    """Refuses a window that ends before it starts. What an input may hold by itself ComfyUI checks."""
+
+    @classmethod
+    def validate_inputs(cls, start_percent: float | None, end_percent: float | None) -> bool | str:
+        return checked(lambda: StepWindow(start_percent, end_percent), start_percent, end_percent)

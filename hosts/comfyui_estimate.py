@@ -1,0 +1,116 @@
+"""ComfyUI host: score finished latents, through the same doors as a sampler, so that every conditioning and hook works."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..core.aleatoric import estimate
+from ..core.heatmap import heatmap
+from ..core.options import AleatoricOptions, HeatmapOptions
+from ..core.result import Uncertainty
+from ..core.schedule import levels
+from .comfyui import SEVERAL_PARTS, Cond, Conditioned, count_active, percent_to_sigma, process_of
+
+Conditioning = list[list[Any]]
+PIXELS = 8
+
+
+class Estimator(comfy.samplers.Sampler):
+    """In a sampler's place: measures the latent that it is given and hands it back."""
+
+    def __init__(self, options: AleatoricOptions, levels: Sequence[float]) -> None:
+        self.options, self.levels = options, levels
+        self.result: Uncertainty | None = None
+
+    def sample(
+        self,
+        guider: comfy.samplers.CFGGuider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """The signature of ``comfy.samplers.Sampler``."""
+        latent, model = latent_image.float(), guider.inner_model
+        cond, uncond = guider.conds["positive"], guider.conds.get("negative")
+        check_active(cond, self.levels)
+        draws = self.options.draws
+        bar = comfy.utils.ProgressBar(len(self.levels) * draws.samples)
+        batch = latent.shape[0]
+        conditioned = Conditioned(model, cond, extra_args["model_options"], uncond, guider.cfg, lambda rows: bar.update(rows // batch))
+        options = replace(self.options, draws=replace(draws, micro_batch=conditioned.draws_at_once(latent, draws.samples)))
+        passes = conditioned.passes(self.levels[0])
+        self.result = estimate(conditioned, latent, self.levels, process_of(model.model_sampling), options, passes)
+        return latent_image
+
+
+def check_active(cond: Cond, levels: Sequence[float]) -> None:
+    """Raises ValueError where a conditioning with time ranges says nothing: ComfyUI would predict zeros, silently."""
+    for level in levels:
+        if count_active(cond, level) == 0:
+            raise ValueError(
+                f"No part of positive acts at noise level {level:.4g}: its time ranges leave it out. "
+                "Choose start_percent and end_percent inside them."
+            )
+
+
+def estimate_latent(
+    model: ModelPatcher,
+    positive: Conditioning,
+    latent: dict[str, Any],
+    options: AleatoricOptions,
+    count: int,
+    negative: Conditioning | None = None,
+    cfg: float = 1.0,
+) -> Uncertainty:
+    """The uncertainty of finished latents at ``count`` levels of options.window. cfg 1: of the conditional prediction alone.
+
+    Raises ValueError for an empty latent, one of several parts, cfg without negative, and what ``core.aleatoric.estimate`` refuses.
+    """
+    samples = latent["samples"]
+    if getattr(samples, "is_nested", False):
+        raise ValueError(SEVERAL_PARTS)
+    if not bool(torch.count_nonzero(samples)):
+        raise ValueError("latent is empty: connect the output of a sampler or of VAE Encode.")
+    if cfg != 1.0 and negative is None:
+        raise ValueError(f"cfg is {cfg:g}, which needs a negative conditioning; connect negative or set cfg to 1.")
+    check_channels(model, samples)
+    sampling = model.get_model_object("model_sampling")
+    process_of(sampling)
+    sigmas = [min(sigma, float(sampling.sigma_max)) for sigma in levels(options.window, count, percent_to_sigma(sampling))]
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": positive} if cfg == 1.0 else {"positive": positive, "negative": negative})
+    guider.set_cfg(cfg)
+    estimator = Estimator(options, sigmas)
+    mask = latent.get("noise_mask")
+    guider.sample(torch.zeros_like(samples), samples, estimator, torch.tensor([*sigmas, 0.0]), mask, seed=options.draws.seed)
+    provenance = estimator.result.provenance | {"host": "comfyui", "model": type(model.model).__name__}
+    return replace(estimator.result, provenance=provenance).cpu()
+
+
+def check_channels(model: ModelPatcher, samples: Tensor) -> None:
+    """Raises ValueError for a latent of another kind of model."""
+    wanted = model.get_model_object("latent_format").latent_channels
+    if samples.shape[1] != wanted:
+        raise ValueError(f"latent has {samples.shape[1]} channels, but the model wants {wanted}; give a latent made for this model.")
+
+
+def picture(result: Uncertainty) -> Tensor:
+    """An IMAGE of the map, bright = unsure, eight pixels to a latent pixel as in most models' images."""
+    maps = result.bad_maps
+    if maps.ndim == 3:  # sound
+        maps = maps[:, :, None]
+    frames = maps.shape[0] * (maps.shape[2] if maps.ndim == 5 else 1)
+    canvas = torch.zeros(frames, PIXELS * maps.shape[-2], PIXELS * maps.shape[-1], 3)
+    return heatmap(maps, HeatmapOptions(opacity=1.0), canvas)

@@ -1,0 +1,152 @@
+"""Measuring: Uncertainty Estimator, Record Uncertainty and Read Uncertainty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core.options import AleatoricOptions, DrawOptions, Quantity, StepWindow
+from ..hosts.comfyui_estimate import estimate_latent, picture
+from ..hosts.comfyui_record import Record as RunRecord
+from ..hosts.comfyui_run import attach
+from .sockets import Record, Uncertainty, WindowChecked, checked, percent_input, schema, seed_input
+
+RECORDING = AleatoricOptions()
+SCORING = AleatoricOptions(window=StepWindow(0.90, 0.98))
+LEVELS = 4
+UNCERTAINTY_TOOLTIP = "Maps and scores, one for each image. For Sample Filter, Uncertainty Heatmap and Uncertainty Report."
+
+
+def measuring_options(samples: int, start: float, end: float, quantity: str, seed: int, every: int = 1) -> AleatoricOptions:
+    return AleatoricOptions(DrawOptions(samples, seed), StepWindow(start, end, every), Quantity(quantity))
+
+
+def samples_input(price: str) -> io.Input:
+    tooltip = f"Noise draws at each level. More draws, steadier scores; {price}."
+    return io.Int.Input("samples", default=RECORDING.draws.samples, min=2, max=1024, tooltip=tooltip)
+
+
+def quantity_input() -> io.Input:
+    return io.Combo.Input(
+        "quantity",
+        [q.value for q in Quantity],
+        default=RECORDING.quantity.value,
+        tooltip="denoised: how far the predicted images differ, high = unsure. "
+        "noise: how far the predicted noises differ, as in the paper, low = unsure.",
+    )
+
+
+class UncertaintyEstimator(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        window = SCORING.window
+        return schema(
+            "UQ_UncertaintyEstimator",
+            "Uncertainty Estimator",
+            "Scores finished latents: adds noise, lets the model predict again, and measures how far the predictions differ. "
+            f"Costs samples x levels model calls per image, +{SCORING.draws.samples * LEVELS} by default; twice that with cfg above 1.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model that made the latent, or the one to judge it by."),
+                io.Conditioning.Input("positive", tooltip="The prompt it was made with."),
+                io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
+                samples_input("each costs one model call per image and level"),
+                percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
+                percent_input("end_percent", window.end, "Where the levels end. Must be below 1: there no noise is left to add."),
+                io.Int.Input("levels", default=LEVELS, min=1, max=1000, tooltip="How many noise levels to measure at, from start to end."),
+                quantity_input(),
+                seed_input("Of the noise draws. The same seed gives the same score."),
+                io.Conditioning.Input("negative", optional=True, tooltip="Needed when cfg is not 1."),
+                io.Float.Input(
+                    "cfg",
+                    optional=True,
+                    default=1.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="1 = measure the prediction for positive alone. Else the CFG mix, at twice the cost.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The latent as it came."),
+                Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
+                io.Image.Output(display_name="heatmap", tooltip="Where each image is unsure, bright = unsure."),
+                io.Float.Output(display_name="scores", is_output_list=True, tooltip="One number per image."),
+            ],
+            search_aliases=["estimate", "score latent", "aleatoric"],
+        )
+
+    @classmethod
+    def validate_inputs(cls, start_percent, end_percent, cfg=1.0, negative=False) -> bool | str:
+        if cfg not in (None, 1.0) and negative is False:  # None: connected
+            return f"cfg is {cfg:g}, which needs a negative conditioning; connect negative or set cfg to 1."
+        if end_percent == 1.0:
+            return "end_percent must be below 1: at the end of the schedule no noise is left to add."
+        return checked(lambda: StepWindow(start_percent, end_percent), start_percent, end_percent)
+
+    @classmethod
+    def execute(
+        cls, model, positive, latent, samples, start_percent, end_percent, levels, quantity, seed, negative=None, cfg=1.0
+    ) -> io.NodeOutput:
+        options = measuring_options(samples, start_percent, end_percent, quantity, seed)
+        result = estimate_latent(model, positive, latent, options, levels, negative, cfg)
+        return io.NodeOutput(latent, result, picture(result), result.scores.tolist())
+
+
+class RecordUncertainty(WindowChecked, io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        window = RECORDING.window
+        return schema(
+            "UQ_RecordUncertainty",
+            "Record Uncertainty",
+            "Measures while any sampler draws, and changes nothing of what it draws. Read the result with Read Uncertainty. "
+            f"Costs samples model calls per image at each step inside the window: about +{round(20 * (window.end - window.start)) * 5} "
+            "for 20 steps at the defaults.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to watch."),
+                samples_input("each costs one model call per image and measured step"),
+                percent_input("start_percent", window.start, "Measure from here on, in the noise schedule: 0 = pure noise, 1 = clean."),
+                percent_input("end_percent", window.end, "Measure up to here."),
+                io.Int.Input("every", default=1, min=1, max=1000, tooltip="Measure every k-th step inside the window only, to save time."),
+                quantity_input(),
+                seed_input("Of the noise draws; the sampler's own noise is another's. The same seed gives the same score."),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="For any sampler, guider or detailer."),
+                Record.Output(display_name="record", tooltip="For Read Uncertainty, behind the sampler."),
+            ],
+            search_aliases=["record", "watch", "aleatoric"],
+        )
+
+    @classmethod
+    def execute(cls, model, samples, start_percent, end_percent, every, quantity, seed) -> io.NodeOutput:
+        record = RunRecord()
+        options = measuring_options(samples, start_percent, end_percent, quantity, seed, every)
+        return io.NodeOutput(attach(model, record, options), record)
+
+
+class ReadUncertainty(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_ReadUncertainty",
+            "Read Uncertainty",
+            "Reads what Record Uncertainty or uncertainty guidance measured while this latent was sampled. Costs nothing.",
+            inputs=[
+                io.Latent.Input("latent", tooltip="The sampler's output: it says when to read, and which run."),
+                Record.Input("record", tooltip="From the node that gave the sampler its model or guider."),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The latent as it came."),
+                Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
+            ],
+            search_aliases=["read", "record"],
+        )
+
+    @classmethod
+    def execute(cls, latent: dict[str, Any], record: RunRecord) -> io.NodeOutput:
+        return io.NodeOutput(latent, record.of(latent["samples"]))
+
+
+NODES = [UncertaintyEstimator, RecordUncertainty, ReadUncertainty]

@@ -1,0 +1,233 @@
+"""Steering by uncertainty: a sampler, a model patch and a guider with the same inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comfy_api.latest import io
+
+from ..core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits, Quantity, StepWindow
+from ..core.step_thresholds import StepThresholds
+from ..hosts.comfyui_record import Record as RunRecord
+from ..hosts.comfyui_sample import attach_guidance, make_guider, sample_guided, sampler_names
+from .sockets import Calibration, Record, Uncertainty, WindowChecked, percent_input, schema, seed_input
+
+DEFAULT = GuidanceOptions()
+PRICE = (
+    f"Costs 2 x samples model calls per image at each step in mode forward, +{2 * DEFAULT.draws.samples} at the defaults; "
+    "in the other modes samples calls, in autograd with a backward pass. "
+)
+RECORD_TOOLTIP = "For Read Uncertainty, behind the sampler: what was measured on the way."
+
+
+def guidance_options(
+    strength: float,
+    percentile: float,
+    samples: int,
+    start_percent: float,
+    end_percent: float,
+    mode: str,
+    units: str,
+    preset: str,
+    calibration: StepThresholds | None = None,
+) -> GuidanceOptions:
+    """Raises ValueError for values out of range and for a calibration of another kind."""
+    window, draws = StepWindow(start_percent, end_percent), DrawOptions(samples)
+    options = GuidanceOptions(strength, percentile, draws, window, GuidanceMode(mode), GuidanceUnits(units))
+    if GuidancePreset(preset) is GuidancePreset.PAPER:
+        options = GuidanceOptions.paper()
+    if calibration is None:
+        return options
+    if not isinstance(calibration, StepThresholds):
+        raise ValueError(f"calibration must hold thresholds for each step, not {type(calibration).__name__}; leave it unconnected.")
+    if calibration.quantity != Quantity.NOISE.value:
+        raise ValueError(f"calibration must be of the quantity noise, which guidance masks by, got {calibration.quantity!r}.")
+    return replace(options, thresholds=calibration.table(options.percentile))
+
+
+def guidance_inputs() -> list[io.Input]:
+    return [
+        io.Float.Input(
+            "strength",
+            default=DEFAULT.strength,
+            min=-100.0,
+            max=100.0,
+            step=0.01,
+            tooltip="0 = off, exactly as without this node. Relative units: the size of the correction beside the predicted noise.",
+        ),
+        io.Float.Input(
+            "percentile",
+            default=DEFAULT.percentile,
+            min=0.0,
+            max=100.0,
+            step=0.5,
+            tooltip="Move only the pixels above this percentile of their own image: 0 = all, 95 = the 5 % of highest noise uncertainty.",
+        ),
+        io.Int.Input(
+            "samples",
+            default=DEFAULT.draws.samples,
+            min=2,
+            max=1024,
+            tooltip="Noise draws at each step: more steer steadier.",
+        ),
+        percent_input("start_percent", DEFAULT.window.start, "Guide from here on, in the noise schedule: 0 = pure noise, 1 = clean."),
+        percent_input("end_percent", DEFAULT.window.end, "Guide up to here."),
+        io.Combo.Input(
+            "mode",
+            [m.value for m in GuidanceMode],
+            default=DEFAULT.mode.value,
+            tooltip="forward: works with every model. autograd: the exact gradient, needs much more memory. "
+            "posterior: mixes the predictions by their certainty, no gradient.",
+        ),
+        io.Combo.Input(
+            "units",
+            [u.value for u in GuidanceUnits],
+            default=DEFAULT.units.value,
+            tooltip="relative: strength 0.1 moves a step by 10 % of the predicted noise, on every model. raw: the paper's lambda.",
+        ),
+        io.Combo.Input(
+            "preset",
+            [p.value for p in GuidancePreset],
+            default=GuidancePreset.MEASURED.value,
+            tooltip="measured: the values above, whose defaults our benchmark found best. paper: the paper's values instead of those above "
+            "(strength 1 raw, percentile 95, 5 samples, all steps, autograd).",
+        ),
+    ]
+
+
+def calibration_input() -> io.Input:
+    return Calibration.Input("calibration", optional=True, tooltip="Thresholds from earlier samples instead of each image's own.")
+
+
+class UncertaintyGuidedSampler(WindowChecked, io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        samplers, schedulers = sampler_names()
+        return schema(
+            "UQ_UncertaintyGuidedSampler",
+            "Uncertainty-Guided Sampler",
+            "KSampler that steers each step by the model's own uncertainty, and tells how unsure each image is. "
+            + PRICE
+            + f"Strength 0 draws what KSampler draws, and only measures: {DEFAULT.draws.samples} calls at each of a few steps.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model used for denoising the latent."),
+                seed_input("Of the starting noise, as in KSampler, and of the noise draws."),
+                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="The number of denoising steps."),
+                io.Float.Input(
+                    "cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Classifier-free guidance; 1 = off, also works."
+                ),
+                io.Combo.Input("sampler_name", samplers, tooltip="The sampling algorithm; all work."),
+                io.Combo.Input("scheduler", schedulers, tooltip="How noise is removed over the steps."),
+                io.Conditioning.Input("positive", tooltip="What the image shall show."),
+                io.Conditioning.Input("negative", tooltip="What it shall not show."),
+                io.Latent.Input("latent_image", tooltip="The latent to denoise."),
+                io.Float.Input(
+                    "denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="Lower values keep more of the latent: image to image."
+                ),
+                *guidance_inputs(),
+                calibration_input(),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The denoised latent."),
+                Uncertainty.Output(display_name="uncertainty", tooltip="Maps and scores, measured from the draws of the guidance."),
+            ],
+            search_aliases=["guidance", "ksampler"],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        positive,
+        negative,
+        latent_image,
+        denoise,
+        strength,
+        percentile,
+        samples,
+        start_percent,
+        end_percent,
+        mode,
+        units,
+        preset,
+        calibration=None,
+    ) -> io.NodeOutput:
+        options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
+        sampling = (model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
+        return io.NodeOutput(*sample_guided(*sampling, options))
+
+
+class UncertaintyGuidance(WindowChecked, io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_UncertaintyGuidance",
+            "Uncertainty Guidance",
+            "Steers any sampler by the model's own uncertainty: put it between the loader and the sampler. " + PRICE,
+            inputs=[io.Model.Input("model", tooltip="The model to guide."), *guidance_inputs(), calibration_input()],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="For any sampler, guider or detailer."),
+                Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
+            ],
+            search_aliases=["guidance", "model patch"],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration=None
+    ) -> io.NodeOutput:
+        options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
+        record = RunRecord()
+        return io.NodeOutput(attach_guidance(model, options, record), record)
+
+
+class UncertaintyGuider(WindowChecked, io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_UncertaintyGuider",
+            "Uncertainty Guider",
+            "A guider for SamplerCustomAdvanced that adds uncertainty guidance to CFG. " + PRICE,
+            inputs=[
+                io.Model.Input("model", tooltip="The model to guide."),
+                io.Conditioning.Input("positive", tooltip="What the image shall show."),
+                io.Conditioning.Input("negative", tooltip="What it shall not show."),
+                io.Float.Input("cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Classifier-free guidance; 1 = off."),
+                *guidance_inputs(),
+                calibration_input(),
+            ],
+            outputs=[
+                io.Guider.Output(display_name="guider", tooltip="For SamplerCustomAdvanced."),
+                Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
+            ],
+            search_aliases=["guidance", "guider"],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        positive,
+        negative,
+        cfg,
+        strength,
+        percentile,
+        samples,
+        start_percent,
+        end_percent,
+        mode,
+        units,
+        preset,
+        calibration=None,
+    ) -> io.NodeOutput:
+        options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
+        record = RunRecord()
+        return io.NodeOutput(make_guider(model, positive, negative, cfg, options, record), record)
+
+
+NODES = [UncertaintyGuidedSampler, UncertaintyGuidance, UncertaintyGuider]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ def missing(message: str) -> ExecutionBlocker:
     return ExecutionBlocker(message)
 
 
-def show(summary: Summary, title: str) -> dict[str, list[Any]]:
-    """The ``ui`` of a node: a chart for everybody, numbers for our widget. The keys are always the same, as ComfyUI wants it."""
-    return {"images": [temporary_png(summary, title)], "uq_report": [{**summary, "title": title}]}
+def show(summary: Summary, title: str, lines: Iterable[str], chart: bool) -> dict[str, list[Any]]:
+    """The ``ui`` of a node: numbers for our widget, lines for whoever reads the history, and a chart where it is the node's purpose.
+
+    Lists with the same keys each time, as ComfyUI wants it. A picture counts as a result of the run wherever results are listed.
+    """
+    shown = {"uq_report": [{**summary, "title": title}], "text": list(lines)}
+    return {"images": [temporary_png(summary, title)], **shown} if chart else shown
 
 
 def temporary_png(summary: Summary, title: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.calibration import Calibration as History
-from ..core.filtering import Decision, decide
+from ..core.filtering import decide
 from ..core.options import FilterRule, check_range
 from ..core.result import Uncertainty as Result
 from ..core.summary import summarize_scores
@@ -60,7 +60,8 @@ class SampleFilter(io.ComfyNode):
         samples = sides("latents", latents and part_latents(latents, accepted, count))
         areas = sides("masks", masks and part_tensors("masks", masks, accepted, count))
         numbers = scores.tolist(), ",".join(map(str, decision.accepted)), bool(accepted)
-        return io.NodeOutput(*pictures, *samples, areas[0], *numbers, ui=shown(summary, decision))
+        title = f"{len(accepted)} of {count} accepted"
+        return io.NodeOutput(*pictures, *samples, areas[0], *numbers, ui=show(summary, title, decision.reasons, chart=False))
 
 
 LIMITS = (FilterRule.THRESHOLD.value, FilterRule.CALIBRATED.value)
@@ -134,11 +135,6 @@ def sides(name: str, parts: tuple[list[Any], list[Any]] | None) -> list[Any]:
     if parts is None:
         return [[missing(f"Sample Filter has no {name} to give: connect {name} to it.")] for _ in range(2)]
     return [side or [SKIPPED] for side in parts]
-
-
-def shown(summary: dict[str, Any], decision: Decision) -> dict[str, list[Any]]:
-    title = f"{len(decision.accepted)} of {len(decision.order)} accepted"
-    return {**show(summary, title), "text": list(decision.reasons)}
 
 
 NODES = [SampleFilter]

@@ -83,8 +83,8 @@ class Report(io.ComfyNode):
     def execute(cls, uncertainty: Result, accepted_indexes: str | None = None) -> io.NodeOutput:
         accepted = None if accepted_indexes is None else parse_indexes(accepted_indexes, len(uncertainty))
         summary = summarize(uncertainty, accepted)
-        files = write_report(summary)
-        return io.NodeOutput(ui={**show(summary, title(uncertainty)), "text": [str(path) for path in files]})
+        files = map(str, write_report(summary))
+        return io.NodeOutput(ui=show(summary, title(uncertainty), files, chart=True))
 
 
 def parse_indexes(text: str, count: int) -> list[int]:

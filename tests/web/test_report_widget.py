@@ -1,0 +1,80 @@
+"""What Report and Sample Filter draw inside the node, in ComfyUI's own front-end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from browser import Browser, why_not
+from comfy_graph import Graph
+from comfy_server import Server
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+DRAWN = """
+const node = app.graph.nodes.find(node => node.comfyClass === given);
+const element = node.widgets?.find(widget => widget.name === "uncertainty")?.element;
+if (!element) return null;
+const count = selector => element.querySelectorAll(selector).length;
+return { text: element.textContent, curves: count("polyline"), dropped: count("polyline.uq-dropped"), lines: count(".uq-mark"),
+  bars: count("rect"), rows: count("td") / 4, hint: element.querySelector("polyline title")?.textContent,
+  pictures: node.imgs?.length ?? 0 };
+"""
+
+
+@pytest.fixture(scope="module")
+def page(comfy: Server) -> Iterator[Browser]:
+    comfy.post("/settings", {"Comfy.TutorialCompleted": True})
+    with Browser(comfy.url) as page:
+        yield page
+
+
+def filtered(scores: str, value: float) -> Graph:
+    g = Graph()
+    scored = g.node("UQTest_Uncertainty", scores=scores, direction="high_is_bad", frames=0, salt=31)
+    kept = g.node("UQ_SampleFilter", uncertainty=scored, rule="keep_best_count", value=value)
+    g.node("UQ_Report", uncertainty=scored, accepted_indexes=kept[6])
+    return g
+
+
+def drawn(page: Browser, graph: Graph, *nodes: str) -> list[dict[str, Any]]:
+    """What the nodes show once the graph has run."""
+    page.run("await app.loadApiJson(given, 'report'); await app.queuePrompt(0);", graph)
+    for node in nodes:
+        page.wait_for(f"const given = '{node}'; {DRAWN}")
+    return [page.run(DRAWN, node) for node in nodes]
+
+
+def test_scores_curve_and_line_are_drawn(page: Browser) -> None:
+    page.errors()
+    report, kept = drawn(page, filtered("0.4,0.1,0.3,0.2", 3.0), "UQ_Report", "UQ_SampleFilter")
+    assert (report["curves"], report["dropped"], report["lines"], report["rows"]) == (4, 1, 1, 4)
+    assert "4 images | 5 model calls per image" in report["text"] and "accepted: 3" in report["text"]
+    assert report["hint"] == "image 0: 0.4"
+    assert (kept["curves"], kept["lines"], kept["rows"]) == (0, 1, 4) and kept["bars"] > 0
+    assert "3 of 4 accepted" in kept["text"]
+    assert page.errors() == []
+
+
+def test_a_cached_result_is_drawn_the_same(page: Browser) -> None:
+    first, again = (drawn(page, filtered("0.5,0.1,0.3", 1.0), "UQ_Report") for _ in range(2))
+    assert first == again
+    assert first[0]["pictures"] == 0  # the chart that other programs see is not shown a second time
+
+
+def test_the_drawing_is_no_part_of_the_workflow(page: Browser) -> None:
+    drawn(page, filtered("0.4,0.1,0.3,0.2", 2.0), "UQ_Report", "UQ_SampleFilter")
+    values = {node["type"]: node.get("widgets_values") for node in page.serialized()["nodes"]}
+    assert values["UQ_SampleFilter"] == ["keep_best_count", 2, 0.5]
+    assert not values["UQ_Report"]
+    assert all("uncertainty" not in node["inputs"] or isinstance(node["inputs"]["uncertainty"], list) for node in page.prompt().values())
+
+
+def test_scores_that_are_no_numbers_are_drawn_as_far_as_they_can(page: Browser) -> None:
+    page.errors()
+    (report,) = drawn(page, filtered("nan,0.1,0.3", 3.0), "UQ_Report")
+    assert report["rows"] == 3 and "not a number" in report["text"]
+    assert page.errors() == []

@@ -1,0 +1,149 @@
+"""Models and latents that are out of the ordinary, and what an UNCERTAINTY holds."""
+
+from __future__ import annotations
+
+import json
+
+import comfy.controlnet
+import torch
+from comfy.patcher_extension import WrappersMP
+
+from .inputs import ours
+from .observe import Reader, plain
+
+
+class SaveUncertainty(Reader):
+    """Scores, curve, levels, cost and provenance; of the map its shape, digest and whether it is finite."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"uncertainty": ("UNCERTAINTY",)}}
+
+    def read(self, uncertainty):
+        u = uncertainty
+        found = {name: getattr(u, name).tolist() for name in ("scores", "curve", "sigmas")}
+        found |= {"nfe": u.nfe, "seconds": u.seconds, "direction": u.direction.value, "quantity": u.quantity, "provenance": u.provenance}
+        found |= {"maps": plain(u.maps), "finite": bool(u.maps.isfinite().all()), "positive": bool((u.maps >= 0).all())}
+        return {"ui": {"value": [json.dumps([found])]}}
+
+
+class Gradient:
+    """A model whose gradient is ``share`` of the true one; its predictions are unchanged."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "patch", ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "share": ("FLOAT", {"default": 0.5})}}
+
+    def patch(self, model, share):
+        def call(executor, x, *args, **kwargs):
+            denoised = executor(x, *args, **kwargs)
+            if not denoised.requires_grad:
+                return denoised
+            return denoised.detach() if share == 0 else denoised.detach() + share * (denoised - denoised.detach())
+
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "uq_test_gradient", call)
+        return (model,)
+
+
+class StrangeSampling(torch.nn.Module):
+    """Looks like a model_sampling, but its noise is no known one."""
+
+    sigma_max = torch.tensor(1.0)
+
+    def percent_to_sigma(self, percent):
+        return 1 - percent
+
+    def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+        return noise * sigma.sqrt() + latent_image
+
+
+class StrangeModel:
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "patch", ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+    def patch(self, model):
+        model = model.clone()
+        model.add_object_patch("model_sampling", StrangeSampling())
+        return (model,)
+
+
+class AdapterNet(torch.nn.Module):
+    """A T2I adapter of one convolution, whose features go to the first block of a UNet of 320 channels."""
+
+    unshuffle_amount = 8
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 320, 8, stride=8)
+        generator = torch.Generator().manual_seed(0)
+        for weight in self.parameters():
+            weight.data = torch.randn(weight.shape, generator=generator)
+
+    def forward(self, x):
+        return {"input": [self.conv(x)]}
+
+
+class Adapter:
+    """A T2I adapter as a CONTROL_NET."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("CONTROL_NET",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def make(self):
+        return (comfy.controlnet.T2IAdapter(AdapterNet(), 3, 8, "nearest-exact"),)
+
+
+class Thresholds:
+    """A calibration for guidance that no pixel exceeds (high) or every pixel does (low), at any level."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("UQ_CALIBRATION",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"quantity": ("STRING", {"default": "noise"}), "value": ("FLOAT", {"default": 1e6, "max": 1e7})}}
+
+    def make(self, quantity, value):
+        thresholds = ours("core.step_thresholds").StepThresholds(quantity)
+        thresholds.add(1.0, torch.full((1, 1, 4, 4), value))
+        return (thresholds,)
+
+
+class BatchIndex:
+    """Sets batch_index, comma separated."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latent": ("LATENT",), "indexes": ("STRING", {"default": "0"})}}
+
+    def make(self, latent, indexes):
+        return ({**latent, "batch_index": [int(i) for i in indexes.split(",")]},)
+
+
+class NestedLatent:
+    """Two latents of different shape in one, as models of video with sound have them."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latent": ("LATENT",)}}
+
+    def make(self, latent):
+        import comfy.nested_tensor  # since 0.8
+
+        samples = latent["samples"]
+        return ({"samples": comfy.nested_tensor.NestedTensor([samples, samples[..., :4]])},)
+
+
+NODES = [SaveUncertainty, Gradient, StrangeModel, Adapter, Thresholds, BatchIndex, NestedLatent]

@@ -131,6 +131,13 @@ def test_out_of_memory_twice_or_with_a_single_draw_is_raised(micro_batch, sizes)
     assert calls.sizes == sizes
 
 
+def test_out_of_memory_with_one_draw_left_over_is_raised():
+    calls = Calls(lambda x, sigma: x if len(x) == 4 else out_of_memory(ConvDenoiser(3), 0)(x, sigma))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        evaluate(calls, torch.randn(5, 2, 3, 8, 8), torch.ones(2), torch.float32, micro_batch=2)
+    assert calls.sizes == [4, 4, 2]
+
+
 @pytest.mark.parametrize("wrong", [lambda x, s: x[:, :1], lambda x, s: x[:1], lambda x, s: torch.cat([x, x], dim=1)])
 def test_a_denoiser_that_returns_another_shape_is_refused(wrong):
     with pytest.raises(ValueError, match=r"must return the shape it is given, \(2, 3, 4\), got \("):

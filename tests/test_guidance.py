@@ -46,6 +46,17 @@ def test_the_ends_of_the_percentile():
     assert masks == pytest.approx([1.0, 0.5, 0.05, 0.0], abs=0.005)
 
 
+@MODES
+def test_the_mask_is_taken_from_the_spread_of_the_noise_prediction(mode):
+    guided = conv_step(GuidanceOptions(percentile=80.0, mode=mode))
+    of_noise, of_denoised = (
+        torch.stack([(image > torch.quantile(image, 0.8)).float() for image in spread])
+        for spread in (guided.spread.noise, guided.spread.denoised)
+    )
+    assert torch.equal(guided.mask, of_noise)
+    assert not torch.equal(of_noise, of_denoised)
+
+
 def test_thresholds_are_those_of_the_nearest_level_of_each_image():
     u, table = torch.linspace(0, 1, 11).repeat(4, 1), ((10.0, 0.35), (1.0, 0.65), (0.1, 0.95))
     mask = high_uncertainty(u, GuidanceOptions(percentile=50.0, thresholds=table), torch.tensor([50.0, 1.2, 0.9, 0.01]))
@@ -72,7 +83,7 @@ def eps_on_mask(guided: Guided) -> Tensor:
 
 
 @MODES
-@pytest.mark.parametrize("percentile", [0.0, 90.0])
+@pytest.mark.parametrize("percentile", [0.0, 50.0, 90.0])
 def test_raw_strength_is_lambda_times_mask_times_the_direction(mode, percentile):
     denoise, x, x0, level = mixture_sample(Process.VP, 0.6)
     options = GuidanceOptions(0.7, percentile, DrawOptions(samples=4), mode=mode, units=RAW)

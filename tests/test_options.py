@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from uncertainty_nodes.core import options as o
@@ -79,6 +79,9 @@ def test_every_ordered_window_is_accepted(a, b):
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (2, math.inf), (-5, -1)])
 @given(value=st.one_of(st.floats(), st.integers(-(10**400), 10**400)))
+@example(value=math.inf)
+@example(value=math.nan)
+@example(value=10**400)
 def test_check_range_accepts_just_the_finite_values_inside(low, high, value):
     if value in (math.inf, -math.inf) or not low <= value <= high:
         with pytest.raises(ValueError, match="^x must be "):

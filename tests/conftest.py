@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a download fails at once
 
@@ -33,3 +34,11 @@ def same_start() -> Iterator[None]:
     torch.set_default_dtype(dtype)
     torch.set_grad_enabled(grad)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def demo() -> tuple[Any, Any]:
+    """The bundled network and its DDIM scheduler, for tests that leave both as they were."""
+    from uncertainty_nodes.hosts.demo import load_demo
+
+    return load_demo()

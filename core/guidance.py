@@ -11,11 +11,12 @@ from torch.utils.checkpoint import checkpoint
 from .aleatoric import Redraws, Spread, check_step, redraw, variance
 from .denoiser import CountedDenoiser, Denoiser, Process, eps_from_x0, expand
 from .draws import evaluate, noise
-from .options import HALF_STEP_SIZE, Center, GuidanceMode, GuidanceOptions, GuidanceUnits
+from .options import COARSE_STEP_SIZE, HALF_STEP_SIZE, Center, GuidanceMode, GuidanceOptions, GuidanceUnits
 
 MIN_ALPHA = 1e-3  # below it the sample holds nothing of x0 to guide, and sigma / alpha runs away
 NO_GRADIENT = "This model gives no gradient; use the guidance mode 'forward', which needs none."
 PARALLEL = 1e-8  # share of a squared norm that counts as rounding, when all but this much of a direction has been taken away
+VANISHING = 1e-6  # share of the squared norm of eps below which a direction is rounding, not structure
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,11 @@ def guide_step(
 
 
 def half_safe(options: GuidanceOptions, dtype: torch.dtype) -> GuidanceOptions:
-    """For a network that computes in ``dtype``: in half precision a small finite difference drowns in rounding, so take the larger step."""
-    if dtype.itemsize > 2 or options.step_size >= HALF_STEP_SIZE:
+    """For a network that computes in ``dtype``: a small finite difference drowns in coarse rounding, so take a larger step."""
+    if dtype.itemsize > 2:
         return options
-    return replace(options, step_size=HALF_STEP_SIZE)
+    least = HALF_STEP_SIZE if torch.finfo(dtype).eps <= torch.finfo(torch.float16).eps else COARSE_STEP_SIZE
+    return replace(options, step_size=max(options.step_size, least))
 
 
 def unguided(x0: Tensor) -> Guided:
@@ -180,7 +182,8 @@ def scale(direction: Tensor, eps: Tensor, options: GuidanceOptions) -> Tensor:
 
     direction, eps: (B, C, ...), both already masked. orthogonal: without the part along eps, which only rescales eps.
     """
-    rounding = PARALLEL * dot(direction, direction)  # else a direction all along eps would leave noise, blown up to full strength
+    # else a direction all along eps, or one that vanishes, would leave rounding noise, blown up to full strength
+    rounding = torch.maximum(PARALLEL * dot(direction, direction), VANISHING * dot(eps, eps))
     if options.orthogonal:
         direction = direction - eps * (dot(direction, eps) / dot(eps, eps).clamp_min(1e-20))
     if options.units is GuidanceUnits.RAW:

@@ -89,7 +89,8 @@ class HeatmapScale(str, Enum):
     FIXED = "fixed"  # given values: batches can be compared
 
 
-HALF_STEP_SIZE = 3e-2  # of the directional derivative, where the network computes in half precision
+HALF_STEP_SIZE = 3e-2  # of the directional derivative, where the network computes in float16
+COARSE_STEP_SIZE = 1e-1  # where it computes in bfloat16 or less
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 MIN_WEIGHT = 1e-12  # of an ensemble's member; one that should not count is left out instead
 
@@ -207,7 +208,7 @@ class GuidanceOptions:
     units: GuidanceUnits = GuidanceUnits.RELATIVE
     thresholds: tuple[tuple[float, float], ...] = ()
     orthogonal: bool = False
-    step_size: float = 5e-3
+    step_size: float = 1e-2
     checkpoint: bool = False
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from references import LEVELS, Calls, ConvDenoiser, GaussianDenoiser, cosine, mixture_sample, norm, spread_around_mean
 from uncertainty_nodes.core.denoiser import Process, eps_from_x0
 from uncertainty_nodes.core.draws import noise
-from uncertainty_nodes.core.guidance import Guided, climb, guide_step, high_uncertainty
+from uncertainty_nodes.core.guidance import Guided, climb, guide_step, half_safe, high_uncertainty
 from uncertainty_nodes.core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidanceUnits
 
 SHAPE = (2, 2, 3, 3)
@@ -288,3 +288,17 @@ def test_a_step_that_cannot_be_guided_is_one_sentence(x, x0, own, sigma, sentenc
             0,
             own=None if own is None else torch.zeros(own),
         )
+
+
+def test_a_vanishing_direction_is_not_blown_up():
+    """Rounding noise has no direction: relative units must not raise it to full strength."""
+    eps = torch.randn(2, 1, 8, 8)
+    noise = 1e-6 * torch.randn(2, 1, 8, 8)
+    moved = scale(noise, eps, GuidanceOptions(strength=0.5))
+    assert (moved.flatten(1).norm(dim=1) < 2e-3 * eps.flatten(1).norm(dim=1)).all()
+
+
+@pytest.mark.parametrize(("dtype", "step_size"), [(torch.float32, 1e-2), (torch.float16, 3e-2), (torch.bfloat16, 1e-1)])
+def test_coarser_networks_get_a_larger_difference(dtype, step_size):
+    assert half_safe(GuidanceOptions(), dtype).step_size == step_size
+    assert half_safe(GuidanceOptions(step_size=0.5), dtype).step_size == 0.5

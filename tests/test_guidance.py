@@ -13,7 +13,7 @@ from torch import Tensor
 from references import LEVELS, Calls, ConvDenoiser, GaussianDenoiser, cosine, mixture_sample, norm, spread_around_mean
 from uncertainty_nodes.core.denoiser import Process, eps_from_x0
 from uncertainty_nodes.core.draws import noise
-from uncertainty_nodes.core.guidance import Guided, climb, guide_step, half_safe, high_uncertainty
+from uncertainty_nodes.core.guidance import Guided, climb, guide_step, half_safe, high_uncertainty, scale
 from uncertainty_nodes.core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidanceUnits
 
 SHAPE = (2, 2, 3, 3)

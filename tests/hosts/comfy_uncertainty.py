@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ RECORD = {"samples": 2, "start_percent": 0.0, "end_percent": 1.0, "every": 1, "q
 GUIDANCE = {"strength": 0.2, "percentile": 0.0, "samples": 2, "start_percent": 0.0, "end_percent": 1.0}
 GUIDANCE |= {"mode": "forward", "units": "relative", "preset": "measured"}
 ESTIMATE = {"samples": 2, "start_percent": 0.8, "end_percent": 0.95, "levels": 2, "quantity": "denoised", "seed": 7}
+NUMBERS = count()
 SAMPLING = {"seed": 1, "steps": 4, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 
 
@@ -48,7 +50,8 @@ def advanced(s: Scene, guider: Any, sampler: str = "euler_ancestral", steps: int
 
 
 def save(s: Scene, latent: Any, name: str = "latent") -> Node:
-    return s.graph.node("UQTest_SaveLatent", latent=latent, name=name)
+    """Under a new name each time: what a cached node has saved is not in the history."""
+    return s.graph.node("UQTest_SaveLatent", latent=latent, name=f"{name}_{next(NUMBERS)}")
 
 
 def save_uncertainty(s: Scene, uncertainty: Any) -> Node:

@@ -31,7 +31,7 @@ class Trial:
     """One graph that samples a scene plainly, watched and guided, and scores the plain latent; each model call is counted."""
 
     def __init__(self, s: Scene, sample: Callable[[Scene], Node], cfg: float, **options: Any) -> None:
-        self.s, self.counts = s, {}
+        self.s, self.counts, self.saved = s, {}, {}
         plain = self.drawn("plain", counted(s), sample)
         scored, count = counted(s)
         watched, patch = record(scored, **options)
@@ -48,13 +48,13 @@ class Trial:
     def drawn(self, name: str, watched: tuple[Scene, Node], sample: Callable[[Scene], Node]) -> Node:
         s, count = watched
         latent = sample(s)
-        save(s, latent, name)
+        self.saved[name] = save(s, latent, name)
         self.counts[name] = s.graph.node("UQTest_ReadCalls", calls=count[1], after=latent)
         return latent
 
     def check(self, comfy: Server) -> None:
         history = comfy.run(self.s.graph)
-        latents = {name: samples(comfy, history, self.saved(name)) for name in ("plain", "recorded", "guided")}
+        latents = {name: samples(comfy, history, node) for name, node in self.saved.items()}
         plain = latents["plain"]
         assert plain.isfinite().all() and plain.std() > 0
         assert torch.equal(latents["recorded"], plain)
@@ -69,9 +69,6 @@ class Trial:
             assert found["maps"]["shape"] == list(plain.shape)
             assert found["nfe"] == pytest.approx(extra / batch), name
         assert "control could not be applied" not in comfy.log()
-
-    def saved(self, name: str) -> str:
-        return next(id for id, node in self.s.graph.items() if node["inputs"].get("name") == name)
 
 
 def sampling(sampler: str = "euler", cfg: float = 4.0, denoise: float = 1.0) -> Callable[[Scene], Node]:

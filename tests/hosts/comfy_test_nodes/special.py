@@ -19,6 +19,10 @@ class SaveUncertainty(Reader):
     def INPUT_TYPES(cls):
         return {"required": {"uncertainty": ("UNCERTAINTY",)}}
 
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
     def read(self, uncertainty):
         u = uncertainty
         found = {name: getattr(u, name).tolist() for name in ("scores", "curve", "sigmas")}

@@ -186,6 +186,24 @@ def test_a_member_of_hardly_any_weight_hardly_counts_and_two_equal_ones_add_up()
     torch.testing.assert_close(per_image(Gaussian(g.mean[:2], g.variance[:2]), weights=[2, 1]).information, twice.information)
 
 
+def test_weights_of_any_ratio_stay_within_the_bounds():
+    found = per_image(Gaussian(torch.tensor([0.0, 1e3]).view(2, 1, 1)), PUBLISHED[Distance.W2], [1e6, 1e-12])
+    share = 1e-18
+    assert float(found.information) == pytest.approx(share - share * math.log(share), rel=1e-6)
+    assert float(found.distance) == pytest.approx(1e6)
+
+
+@pytest.mark.parametrize("k", [13, 26, 29])
+def test_weights_that_add_up_to_more_than_one_by_rounding_leave_no_nan(k):
+    far = Gaussian(1e6 * torch.arange(k + 1).view(k + 1, 1, 1))
+    assert float(per_image(far, PUBLISHED[Distance.W2], [1e6] * k + [1e-12]).information) == pytest.approx(math.log(k))
+
+
+def test_kl_of_almost_equal_variances_is_never_negative():
+    variance = (1 + 1e-9 * torch.arange(200, dtype=torch.float64)).view(200, 1, 1)
+    assert float(pairwise(Gaussian(torch.zeros(200, 1, 1), variance), Distance.KL).min()) == 0
+
+
 def test_bandwidth_changes_the_value_and_not_the_order():
     g = Gaussian(torch.tensor([0.0, 1.0]).view(2, 1, 1) * torch.tensor([0.1, 1.0, 3.0, 9.0]).view(1, 4, 1).expand(1, 4, 100))
     options = {b: PaideOptions(bandwidth=b) for b in (0.0, 10.0, 1e4)}

@@ -1,0 +1,45 @@
+"""Every option of the pack: frozen, validated when made; the only source of defaults, ranges and combo values."""
+
+from .bayesian import BayesDiffOptions, Covariance, DropoutOptions, GenerativeOptions, LaplaceOptions
+from .checks import MAX_SEED, check_choice, check_range, check_whole
+from .ensemble import MIN_WEIGHT, Distance, EnsembleOptions, Moment, PaideOptions
+from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
+from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
+from .scores import DIRECTION_OF, Center, Direction, Pooling, Quantity
+from .viewing import Colormap, FilterRule, HeatmapOptions, HeatmapScale
+
+__all__ = [
+    "AleatoricOptions",
+    "BayesDiffOptions",
+    "COARSE_STEP_SIZE",
+    "Center",
+    "Colormap",
+    "Covariance",
+    "DIRECTION_OF",
+    "Direction",
+    "Distance",
+    "DrawOptions",
+    "DropoutOptions",
+    "EnsembleOptions",
+    "FilterRule",
+    "GenerativeOptions",
+    "GuidanceMode",
+    "GuidanceOptions",
+    "GuidancePreset",
+    "GuidanceUnits",
+    "HALF_STEP_SIZE",
+    "HeatmapOptions",
+    "HeatmapScale",
+    "InformationOptions",
+    "LaplaceOptions",
+    "MAX_SEED",
+    "MIN_WEIGHT",
+    "Moment",
+    "PaideOptions",
+    "Pooling",
+    "Quantity",
+    "StepWindow",
+    "check_choice",
+    "check_range",
+    "check_whole",
+]

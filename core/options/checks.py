@@ -1,0 +1,29 @@
+"""What is refused, and in which words."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from numbers import Integral, Real
+
+MAX_SEED = 0xFFFFFFFFFFFFFFFF
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raises ValueError naming the option, the value seen and the range, unless low <= value <= high and value is finite."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or abs(value) == math.inf:
+        bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} must be {bounds}, got {value!r}.")
+
+
+def check_whole(name: str, value: int, low: int, high: float = math.inf) -> None:
+    """``check_range`` for a whole number."""
+    check_range(name, value, low, high)
+    if not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number, got {value!r}.")
+
+
+def check_choice(name: str, value: Enum, choices: type[Enum]) -> None:
+    """Raises ValueError unless value is a member: the algorithms compare by identity, which a bare string of the same text would fail."""
+    if not isinstance(value, choices):
+        raise ValueError(f"{name} must be a {choices.__name__} ({', '.join(c.value for c in choices)}), got {value!r}.")

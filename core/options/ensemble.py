@@ -1,0 +1,69 @@
+"""Ensembles and pairwise distances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from .checks import MAX_SEED, check_choice, check_range, check_whole
+
+MIN_WEIGHT = 1e-12  # of an ensemble's member; one that should not count is left out instead
+
+
+class Distance(str, Enum):
+    """How far two members of an ensemble are apart."""
+
+    W2 = "w2"  # squared 2-Wasserstein: between points too, |x_i - x_j|^2
+    KL = "kl"  # Kullback-Leibler, of Gaussians only; not symmetric
+    BHATTACHARYYA = "bhattacharyya"  # of Gaussians only
+
+
+class Moment(str, Enum):
+    """Which of the steps after the branch is the score and the map."""
+
+    FIRST = "first"  # where the members have just parted: the paper's published score
+    LAST = "last"  # what came of it: how far the finished samples are apart
+    MEAN = "mean"  # over all of them
+
+
+@dataclass(frozen=True)
+class PaideOptions:
+    """Pairwise-distance estimate of the information between an ensemble's output and its members (Berry et al. 2024).
+
+    bandwidth: what D is divided by; 1 = the published estimate, which in images reaches log K at once.
+        0 = the number of dimensions that D is summed over: an image's D is then its mean over pixels, a pixel's D is left as it is.
+        It changes the value of the estimate and not the order of the distances.
+    """
+
+    distance: Distance = Distance.W2
+    bandwidth: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("distance", self.distance, Distance)
+        check_range("bandwidth", self.bandwidth, 0.0)
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """Epistemic uncertainty of an ensemble whose members share one trajectory up to a branch (DECU, Berry et al. 2024).
+
+    branch: fraction of the noise schedule that one member runs for all; 0 = each on its own from the start.
+    weights: one for each member; none = equal.
+    micro_batch: members that are advanced in one call; 0 = all. Members with weights of their own need 1.
+    seed: picks the member that runs the shared part.
+    """
+
+    branch: float = 0.5
+    paide: PaideOptions = field(default_factory=PaideOptions)
+    moment: Moment = Moment.LAST
+    weights: tuple[float, ...] = ()
+    micro_batch: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range("branch_percent", self.branch, 0.0, 1.0)
+        check_choice("moment", self.moment, Moment)
+        check_whole("micro_batch", self.micro_batch, 0)
+        check_whole("seed", self.seed, 0, MAX_SEED)
+        for weight in self.weights:
+            check_range("Each weight", weight, MIN_WEIGHT)

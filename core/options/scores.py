@@ -1,0 +1,37 @@
+"""What a score is called, which way it points, and how it is pooled."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Quantity(str, Enum):
+    """Which spread of the re-noised predictions is the score."""
+
+    DENOISED = "denoised"  # V = Var(x0_i): high = unsure
+    NOISE = "noise"  # U = Var(eps_i), the paper's: low = unsure
+
+
+class Direction(str, Enum):
+    """Which end of a score is bad."""
+
+    HIGH_IS_BAD = "high_is_bad"
+    LOW_IS_BAD = "low_is_bad"
+
+
+DIRECTION_OF = {Quantity.DENOISED: Direction.HIGH_IS_BAD, Quantity.NOISE: Direction.LOW_IS_BAD}
+
+
+class Center(str, Enum):
+    """What the spread of the draws is measured around."""
+
+    MEAN = "mean"  # the draws' own mean, divisor M - 1 (De Vita & Belagiannis 2024, eq. 8)
+    PREDICTION = "prediction"  # the sampler's own prediction, divisor M (the paper's published code)
+
+
+class Pooling(str, Enum):
+    """How a map becomes one number per image."""
+
+    SUM = "sum"  # the paper's: sum over pixels
+    MEAN = "mean"  # the same per pixel, comparable across sizes
+    UPPER_TAIL = "upper_tail"  # mean of the highest 5 % of pixels

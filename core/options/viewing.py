@@ -1,0 +1,64 @@
+"""Filters and pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from .checks import check_choice, check_range
+
+
+class FilterRule(str, Enum):
+    """How Sample Filter decides."""
+
+    DROP_WORST_PERCENT = "drop_worst_percent"
+    KEEP_BEST_COUNT = "keep_best_count"
+    THRESHOLD = "threshold"
+    CALIBRATED = "calibrated"
+
+
+class Colormap(str, Enum):
+    """Colours of a heatmap."""
+
+    VIRIDIS = "viridis"
+    MAGMA = "magma"
+    INFERNO = "inferno"
+    TURBO = "turbo"
+    GRAY = "gray"
+
+
+class HeatmapScale(str, Enum):
+    """What the two ends of the colours stand for."""
+
+    IMAGE = "image"  # percentiles of each image: shows where, not how much
+    BATCH = "batch"  # percentiles of the whole batch: images can be compared
+    FIXED = "fixed"  # given values: batches can be compared
+
+
+@dataclass(frozen=True)
+class HeatmapOptions:
+    """How a map is shown.
+
+    opacity: 0 = the image alone, 1 = the heatmap alone.
+    low, high: what the ends of the colours stand for, as percentiles, or as values of the map (high = bad) with scale FIXED.
+    mask_percentile: the mask holds the pixels that are worse than this percentile of their own image; 0 = every pixel.
+    """
+
+    colormap: Colormap = Colormap.INFERNO
+    opacity: float = 0.6
+    scale: HeatmapScale = HeatmapScale.IMAGE
+    low: float = 1.0
+    high: float = 99.0
+    mask_percentile: float = 90.0
+
+    def __post_init__(self) -> None:
+        check_choice("colormap", self.colormap, Colormap)
+        check_choice("scale", self.scale, HeatmapScale)
+        bounds = (-math.inf, math.inf) if self.scale is HeatmapScale.FIXED else (0.0, 100.0)
+        check_range("opacity", self.opacity, 0.0, 1.0)
+        check_range("low", self.low, *bounds)
+        check_range("high", self.high, *bounds)
+        check_range("mask_percentile", self.mask_percentile, 0.0, 100.0)
+        if self.low >= self.high:
+            raise ValueError(f"low must be smaller than high, got {self.low!r} and {self.high!r}.")

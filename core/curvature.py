@@ -4,7 +4,7 @@ Empirical Fisher of loss_n = |output_n - target_n|^2, g_n = d loss_n / d M for t
 
     precision = prior_precision I + fisher_scale * sum_n g_n g_n^T,   fisher_scale = 1 / (2 noise_variance)
 
-Source: Daxberger et al. 2021 (Laplace Redux), section 3; Jazbec et al. 2025, with the factors of laplace-torch's regression likelihood.
+Source: Daxberger et al. 2021 (Laplace Redux); Jazbec et al. 2025, with the factors of laplace-torch's regression likelihood.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class DiagonalGaussian:
         return self.variance.sqrt() * torch.randn(self.variance.shape, generator=generator)
 
     def output_variance(self, layer: Layer, features: Tensor) -> Tensor:
-        """Var(y) = layer(phi^2) with variances for weights: conv(phi^2, Var_W) + Var_b. Source: Kou et al. 2024, section 3.2."""
+        """Var(y) = layer(phi^2) with variances for weights: conv(phi^2, Var_W) + Var_b. Source: Kou et al. 2024."""
         weight, bias = split(layer, self.variance.to(features.device))
         return apply(layer, features.float().square(), weight, bias)
 

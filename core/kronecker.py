@@ -18,7 +18,7 @@ class Kronecker:
 
     sum_n g_n g_n^T  ~  gradients (x) inputs / count, for M row by row. Inputs count as independent of gradients, and positions
     of one another (KFAC-expand). Exact for one sample with one position.
-    Source: Martens & Grosse 2015, eq. 2; for convolutions Grosse & Martens 2016, theorem 1; Eschenhagen et al. 2023, eq. 11.
+    Source: Martens & Grosse 2015; for convolutions Grosse & Martens 2016, theorem 1; Eschenhagen et al. 2023.
     """
 
     inputs: Tensor

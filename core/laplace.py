@@ -83,7 +83,7 @@ class Posterior:
         """One pass of the network and the variance of its output over the weights: (output, variance), the same shape.
 
         Var(y) = layer(phi^2) with the weights' variances, taken through the rearrangement after the layer. Exact, since the network is
-        linear in its last layer. Raises ValueError when the network does more after it. Source: Kou et al. 2024, section 3.2.
+        linear in its last layer. Raises ValueError when the network does more after it. Source: Kou et al. 2024.
         """
         with tapped(self.layer, call) as tap:
             variance = tap.carry(self.gaussian.output_variance(self.layer, tap.features))

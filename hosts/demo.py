@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,7 +12,7 @@ from diffusers import DDIMScheduler, SchedulerMixin, UNet2DModel
 from torch import Tensor
 
 from ..core.demo_network import read_config, read_weights
-from ..core.options import check_range
+from ..core.options import MAX_SEED, check_whole
 from .diffusers import Run, attach
 
 CLASSES = 10
@@ -30,7 +31,8 @@ def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.flo
 
 def starting_noise(count: int, seed: int, first: int = 0) -> Tensor:
     """One (1, 32, 32) noise per image, each from its own seed: image ``first + i`` starts the same in every batch. (count, 1, 32, 32)"""
-    generators = [torch.Generator("cpu").manual_seed((seed << 20) + first + i) for i in range(count)]
+    check_whole("seed", seed, 0, MAX_SEED)
+    generators = [torch.Generator("cpu").manual_seed(((seed << 20) + first + i) & MAX_SEED) for i in range(count)]
     return torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
 
 
@@ -54,9 +56,9 @@ def sample(
     """
     if len(noise) == 0 or labels.shape != noise.shape[:1]:
         raise ValueError(f"Give one label per starting noise, at least one: got {len(noise)} noises and labels {tuple(labels.shape)}.")
-    check_range("steps", steps, 1, scheduler.config.num_train_timesteps)
+    check_whole("steps", steps, 1, scheduler.config.num_train_timesteps)
     scheduler.set_timesteps(steps, device=noise.device)
-    step_inputs = {"generator": generator} if "generator" in scheduler.step.__code__.co_varnames else {}
+    step_inputs = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
     x = noise.to(network.dtype) * scheduler.init_noise_sigma
     with watch if watch is not None else nullcontext():
         for i, t in enumerate(scheduler.timesteps):

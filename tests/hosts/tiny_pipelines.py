@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 SIZE = 8  # of the latents
 STEPS = 4
+TOKENS = 5  # of a prompt
 
 
 @dataclass
@@ -82,10 +83,10 @@ def unet(**more: Any) -> UNet2DConditionModel:
 
 
 def text(images: int, cfg: float, width: int = 16, pooled: int = 0) -> dict[str, Any]:
-    inputs = {"prompt_embeds": embeddings(images, 5, width), "guidance_scale": cfg, "output_type": "latent"}
+    inputs = {"prompt_embeds": embeddings(images, TOKENS, width), "guidance_scale": cfg, "output_type": "latent"}
     inputs |= {"pooled_prompt_embeds": embeddings(images, pooled, seed=1)} if pooled else {}
     if cfg > 1:
-        inputs["negative_prompt_embeds"] = embeddings(images, 5, width, seed=2)
+        inputs["negative_prompt_embeds"] = embeddings(images, TOKENS, width, seed=2)
         inputs |= {"negative_pooled_prompt_embeds": embeddings(images, pooled, seed=3)} if pooled else {}
     return inputs
 

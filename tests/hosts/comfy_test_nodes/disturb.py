@@ -54,6 +54,21 @@ class RaiseAtCall(Patch):
         return (watch(model, before)[0],)
 
 
+class CancelAtCall(Patch):
+    """Cancels the prompt during the k-th network call, counted from 1, as the button does."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "call": ("INT", {"default": 1, "min": 1})}}
+
+    def patch(self, model, call):
+        def before(calls, x):
+            if len(calls.rows) == call:
+                mm.interrupt_current_processing()
+
+        return (watch(model, before)[0],)
+
+
 class OutOfMemory(Patch):
     """Raises ComfyUI's out-of-memory exception for a call of more than ``rows`` rows, from the k-th call on, at most ``times`` times."""
 
@@ -126,4 +141,4 @@ class ReadCalls(Patch):
         return {"ui": {"rows": list(calls.rows)}}
 
 
-NODES = [RaiseAtCall, OutOfMemory, Wait, PartlyOffloaded, CountCalls, ReadCalls]
+NODES = [RaiseAtCall, CancelAtCall, OutOfMemory, Wait, PartlyOffloaded, CountCalls, ReadCalls]

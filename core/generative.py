@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .aleatoric import clock
-from .laplace import Laplace
+from .laplace import Laplace, Posterior
 from .layer_algebra import Layer
 from .options import Direction, GenerativeOptions
 from .result import Uncertainty
@@ -63,12 +63,8 @@ def estimate_generative(
     posterior = laplace.posterior(network)
     start = clock(posterior.layer.weight)
     with counted(posterior.layer) as rows:
-        members = [checked(sample() if plain is None else plain)]
-        for member in range(options.members):
-            with posterior.sampled(options.seed, member):
-                members.append(checked(sample(), members[0]))
-    images = torch.stack(members)
-    features = torch.stack([encoded(encode, m) for m in members])
+        images = torch.stack(list(members(sample, posterior, options, plain)))
+    features = torch.stack([encoded(encode, member) for member in images])
     batch = images.shape[1]
     scores = semantic_entropy(features, options.semantic_variance).float()
     result = Uncertainty(
@@ -83,6 +79,15 @@ def estimate_generative(
         provenance=describe(options, laplace, features.shape[2]),
     )
     return Generated(result, images, features)
+
+
+def members(sample: Callable[[], Tensor], posterior: Posterior, options: GenerativeOptions, plain: Tensor | None) -> Iterator[Tensor]:
+    """The images (B, ...) of the trained weights, then those of each draw."""
+    yield (first := checked(sample() if plain is None else plain))
+    for member in range(options.members):
+        with posterior.sampled(options.seed, member):
+            drawn = checked(sample(), first)
+        yield drawn  # outside, so that nobody is handed the drawn weights
 
 
 @contextmanager

@@ -17,9 +17,11 @@ def gradient_mismatch(
     For f = sum(U), U the variance over the M redraws of x0 with z fixed, and u = g / rms(g) of each image:
     promised  <grad f, u> with grad f = -(alpha / sigma) g,
     measured  (f(x0 + h u) - f(x0 - h u)) / 2h, with h = step_size * sqrt(alpha^2 + sigma^2) / alpha.
-    x0, g: (B, C, ...); g as ``guidance.autograd_gradient`` gives it, an image of g = 0 promises nothing. sigma (B,) with
-    alpha > 0; z (M, 1 or B, C, ...). 2 M evaluations per image.
+    x0, g: (B, C, ...); g as ``guidance.autograd_gradient`` gives it. An image of g = 0 has no line to measure along and is left
+    out; where all are, 1 is returned. sigma (B,) with alpha > 0; z (M, 1 or B, C, ...). 2 M evaluations per image.
     """
+    if not bool(g.any()):
+        return 1.0
     s = expand(sigma, x0)
     alpha = process.alpha(s)
     rms = g.flatten(1).square().mean(dim=1).sqrt().view_as(s)

@@ -1,0 +1,214 @@
+"""The example workflows as code: what they do, where their nodes stand, and what they tell. ``make_examples.py`` writes the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from comfy_graph import Graph, Node
+
+PICTURE, WIDE_PICTURE, SAMPLER = (300, 320), (420, 420), (300, 500)
+REPORT, FILTER = (560, 310), (420, 550)
+SDXL = "sd_xl_base_1.0.safetensors"
+
+
+@dataclass
+class Sheet:
+    """One workflow. columns: its nodes from left to right, each a list from top to bottom."""
+
+    note: str
+    graph: Graph = field(default_factory=Graph)
+    columns: list[list[Node]] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def node(self, class_type: str, /, title: str = "", size: tuple[int, int] | None = None, **inputs: Any) -> Node:
+        node = self.graph.node(class_type, **inputs)
+        if title:
+            self.titles[node.id] = title
+        if size:
+            self.sizes[node.id] = size
+        return node
+
+    def sampler(self, model: Any, positive: Any, negative: Any, latent: Any, title: str = "", **having: Any) -> Node:
+        settings = {"seed": 1, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, **having}
+        return self.node("KSampler", title, SAMPLER, model=model, positive=positive, negative=negative, latent_image=latent, **settings)
+
+    def record(self, model: Any) -> Node:
+        settings = {"samples": 5, "start_percent": 0.6, "end_percent": 0.75, "every": 1, "quantity": "denoised", "seed": 0}
+        return self.node("UQ_RecordUncertainty", model=model, **settings)
+
+    def filter(self, rule: str, value: float, **wires: Any) -> Node:
+        return self.node("UQ_SampleFilter", size=FILTER, rule=rule, value=value, extra_weight=0.5, **wires)
+
+    def heatmap(self, uncertainty: Any, images: Any, percentile: float = 90.0) -> Node:
+        settings = {"opacity": 0.6, "colormap": "inferno", "percentile": percentile}
+        return self.node("UQ_Heatmap", uncertainty=uncertainty, images=images, **settings)
+
+    def report(self, uncertainty: Any, **wires: Any) -> Node:
+        return self.node("UQ_Report", size=REPORT, uncertainty=uncertainty, **wires)
+
+    def preview(self, images: Any, title: str, size: tuple[int, int] = PICTURE) -> Node:
+        return self.node("PreviewImage", title, size, images=images)
+
+    def save(self, images: Any, title: str, prefix: str) -> Node:
+        return self.node("SaveImage", title, WIDE_PICTURE, images=images, filename_prefix=prefix)
+
+
+def estimate() -> Sheet:
+    s = Sheet(
+        "## Which images is the model unsure of?\n\n"
+        "**Uncertainty Estimator** adds noise to finished images, lets the model predict again, and measures how far the predictions "
+        "differ: 5 draws at 4 levels, 20 model calls per image.\n\n"
+        "- **Heatmap**: bright = unsure. Its mask can be plugged into inpainting.\n"
+        "- **Report**: the score of each image (high = unsure), also written as CSV and JSON to `output/uncertainty`.\n\n"
+        "For your own images, replace Load Demo Model and KSampler by your checkpoint and VAE Encode."
+    )
+    demo = s.node("UQ_LoadDemoModel", digit=5, batch_size=9)
+    sampled = s.sampler(demo[0], demo[1], demo[2], demo[4])
+    settings = {"samples": 5, "start_percent": 0.9, "end_percent": 0.98, "levels": 4, "quantity": "denoised", "seed": 0, "cfg": 1.0}
+    scored = s.node("UQ_UncertaintyEstimator", model=demo[0], positive=demo[1], latent=sampled, **settings)
+    images = s.node("VAEDecode", samples=scored, vae=demo[3])
+    heat = s.heatmap(scored[1], images)
+    before, after = s.preview(images, "Images"), s.preview(heat, "Bright = unsure")
+    s.columns = [[demo, sampled], [scored, images, heat], [before, after], [s.report(scored[1])]]
+    return s
+
+
+def guide() -> Sheet:
+    s = Sheet(
+        "## Guided beside unguided\n\n"
+        "Both samplers start from the same noise. The one titled Unguided is a stock KSampler; the other steers each step "
+        "towards predictions that the model is surer of.\n\n"
+        "- `strength` 0 draws exactly what KSampler draws; 0.1 moves each step by a tenth of the predicted noise.\n"
+        "- `mode` posterior mixes the predictions of several noise draws by how sure they are, 3 more model calls per step. Surer also "
+        "means more alike: turn strength up and watch variety shrink.\n"
+        "- `mode` autograd and forward follow the gradient of the uncertainty, as in the paper."
+    )
+    demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=9)
+    record = s.record(demo[0])
+    plain = s.sampler(record[0], demo[1], demo[2], demo[4], "Unguided")
+    read = s.node("UQ_ReadUncertainty", latent=plain, record=record[1])
+    wires = {"model": demo[0], "positive": demo[1], "negative": demo[2], "latent_image": demo[4]}
+    settings = {"seed": 1, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "strength": 0.1}
+    settings |= {"percentile": 0.0, "samples": 3, "start_percent": 0.0, "end_percent": 1.0}
+    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
+    guided = s.node("UQ_UncertaintyGuidedSampler", "Guided", (320, 660), **wires, **settings)
+    pictures = [s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (read, guided)]
+    views = [s.preview(images, name) for images, name in zip(pictures, ("Unguided", "Guided"), strict=True)]
+    reports = [s.report(read[1]), s.report(guided[1])]
+    s.columns = [[demo, record], [plain], [guided], [read, *pictures], views, reports]
+    return s
+
+
+def overnight() -> Sheet:
+    s = Sheet(
+        "## Only the good ones in the morning\n\n"
+        "**Record Uncertainty** measures while KSampler draws and changes nothing of what it draws. **Sample Filter** then parts the "
+        "batch: the worst 30 % go to `rejected`, beside the good ones.\n\n"
+        "- Change `rule` or `value` and run again: only the filter runs, the sampler stays cached.\n"
+        "- When nothing is accepted, Save Image behind it is skipped without an error.\n"
+        "- For an overnight run set the queue to 100 and use the rule `threshold`, with a value read off the histogram.\n"
+        "- Saved PNGs carry the scores in their metadata."
+    )
+    demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=16)
+    record = s.record(demo[0])
+    sampled = s.sampler(record[0], demo[1], demo[2], demo[4])
+    read = s.node("UQ_ReadUncertainty", latent=sampled, record=record[1])
+    images = s.node("VAEDecode", samples=read, vae=demo[3])
+    kept = s.filter("drop_worst_percent", 30.0, uncertainty=read[1], images=images)
+    good, bad = s.save(kept[0], "Accepted", "accepted/digit"), s.save(kept[1], "Rejected", "rejected/digit")
+    s.columns = [[demo, record], [sampled, read, images], [kept], [good, bad], [s.report(read[1], accepted_indexes=kept[6])]]
+    return s
+
+
+def repaint() -> Sheet:
+    s = Sheet(
+        "## Paint the unsure region again\n\n"
+        "1. Sample a batch and score it.\n"
+        "2. Keep the better half.\n"
+        "3. Take the mask of the least sure pixels (Heatmap, `percentile` 80 = the worst 20 %) and sample only these again, from another "
+        "seed, with denoise 0.6.\n\n"
+        "The masks go through Sample Filter too, so that each stays with its image."
+    )
+    demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=8)
+    sampled = s.sampler(demo[0], demo[1], demo[2], demo[4])
+    settings = {"samples": 5, "start_percent": 0.6, "end_percent": 0.75, "levels": 2, "quantity": "denoised", "seed": 0, "cfg": 1.0}
+    scored = s.node("UQ_UncertaintyEstimator", model=demo[0], positive=demo[1], latent=sampled, **settings)
+    images = s.node("VAEDecode", samples=scored, vae=demo[3])
+    heat = s.heatmap(scored[1], images, 80.0)
+    kept = s.filter("keep_best_count", 4.0, uncertainty=scored[1], images=heat, latents=scored, masks=heat[1])
+    masked = s.node("SetLatentNoiseMask", samples=kept[2], mask=kept[4])
+    again = s.sampler(demo[0], demo[1], demo[2], masked, "Only the unsure region", seed=2, denoise=0.6)
+    old, new = (s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (kept[2], again))
+    views = [s.preview(kept[0], "Kept: bright = unsure"), s.preview(old, "Before"), s.preview(new, "After")]
+    s.columns = [[demo, sampled], [scored, images, heat], [kept], [masked, again, old, new], views[:2], views[2:]]
+    return s
+
+
+def sdxl() -> Sheet:
+    s = Sheet(
+        "## SDXL: keep the good ones\n\n"
+        "Needs a GPU and `sd_xl_base_1.0.safetensors` in `models/checkpoints`. Record Uncertainty measures at the steps between 60 % and "
+        "75 % of the schedule: about 4 of 25 steps, 5 model calls per image at each.\n\n"
+        "Any other checkpoint works the same way: SD 1.5, SD 3.5, Illustrious, Pony."
+    )
+    loader = s.node("CheckpointLoaderSimple", ckpt_name=SDXL)
+    good = "portrait of a watchmaker at work, hands holding tiny gears, workshop, window light"
+    words = [s.node("CLIPTextEncode", size=(400, 140), text=text, clip=loader[1]) for text in (good, "blurry, deformed hands, text")]
+    empty = s.node("EmptyLatentImage", width=1024, height=1024, batch_size=4)
+    record = s.record(loader[0])
+    sampled = s.sampler(record[0], words[0], words[1], empty, steps=25, cfg=6.0, sampler_name="dpmpp_2m", scheduler="karras")
+    read = s.node("UQ_ReadUncertainty", latent=sampled, record=record[1])
+    images = s.node("VAEDecode", samples=read, vae=loader[2])
+    kept = s.filter("drop_worst_percent", 25.0, uncertainty=read[1], images=images)
+    views = [s.save(kept[0], "Accepted", "accepted/sdxl"), s.save(kept[1], "Rejected", "rejected/sdxl")]
+    heat = s.heatmap(read[1], images)
+    columns = [[loader, *words, empty], [record, sampled, read, images], [kept], views]
+    s.columns = [*columns, [heat, s.preview(heat, "Bright = unsure"), s.report(read[1], accepted_indexes=kept[6])]]
+    return s
+
+
+def flux() -> Sheet:
+    s = Sheet(
+        "## Flux: guidance with custom sampling\n\n"
+        "Needs a GPU, and in `models`: `diffusion_models/flux1-dev.safetensors`, `text_encoders/clip_l.safetensors`, "
+        "`text_encoders/t5xxl_fp8_e4m3fn.safetensors`, `vae/ae.safetensors`.\n\n"
+        "**Uncertainty Guider** stands where CFG Guider or Basic Guider stands: cfg 1 is right for "
+        "distilled models, the negative then does nothing.\n\n"
+        "Price: at each step `samples` more model calls per image. `start_percent` 0.3 spares the first steps. "
+        "Bypass the guider's effect with strength 0: the picture is then exactly the plain one."
+    )
+    model = s.node("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="fp8_e4m3fn")
+    clip = s.node("DualCLIPLoader", clip_name1="clip_l.safetensors", clip_name2="t5xxl_fp8_e4m3fn.safetensors", type="flux")
+    vae = s.node("VAELoader", vae_name="ae.safetensors")
+    text = "a glass chess set in the middle of a game, low sun, long shadows"
+    words = s.node("CLIPTextEncode", size=(400, 140), text=text, clip=clip)
+    positive = s.node("FluxGuidance", conditioning=words, guidance=3.5)
+    negative = s.node("ConditioningZeroOut", conditioning=words)
+    settings = {"cfg": 1.0, "strength": 0.1, "percentile": 0.0, "samples": 3, "start_percent": 0.3, "end_percent": 1.0}
+    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
+    guider = s.node("UQ_UncertaintyGuider", model=model, positive=positive, negative=negative, **settings)
+    noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
+    sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
+    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
+    wires = {"noise": noise, "guider": guider, "sampler": sampler, "sigmas": sigmas, "latent_image": empty}
+    sampled = s.node("SamplerCustomAdvanced", **wires)
+    read = s.node("UQ_ReadUncertainty", latent=sampled, record=guider[1])
+    images = s.node("VAEDecode", samples=read, vae=vae)
+    heat = s.heatmap(read[1], images)
+    views = [s.save(images, "Guided", "flux_guided"), s.preview(heat, "Bright = unsure", WIDE_PICTURE)]
+    columns = [[model, clip, vae], [words, positive, negative, guider], [noise, sampler, sigmas, empty]]
+    s.columns = [*columns, [sampled, read, images, heat], views, [s.report(read[1])]]
+    return s
+
+
+EXAMPLES: dict[str, Callable[[], Sheet]] = {
+    "1_demo_estimate": estimate,
+    "2_demo_guide": guide,
+    "3_demo_filter_overnight": overnight,
+    "4_demo_repaint_unsure_region": repaint,
+    "5_sdxl_filter": sdxl,
+    "6_flux_guide": flux,
+}

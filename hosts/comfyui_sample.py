@@ -59,6 +59,9 @@ def sample_guided(
 
     Raises ValueError when no step is left to sample (denoise 0), or for what ``attach`` refuses.
     """
+    samplers, schedulers = sampler_names()
+    check_known("sampler_name", sampler_name, samplers)
+    check_known("scheduler", scheduler, schedulers)
     schedule = comfy.samplers.KSampler(model, steps, model.load_device, sampler_name, scheduler, denoise, model.model_options)
     if len(schedule.sigmas) < 2:
         raise ValueError(f"denoise {denoise:g} leaves no step to sample; raise it.")
@@ -81,6 +84,12 @@ def sample_guided(
         seed=seed,
     )
     return {**latent, "samples": samples}, record.of(samples)
+
+
+def check_known(name: str, value: str, known: list[str]) -> None:
+    """Raises ValueError: ComfyUI would quietly take the first of its list."""
+    if value not in known:
+        raise ValueError(f"{name} {value!r} is not known to this ComfyUI; choose another from the list.")
 
 
 class Progress:

@@ -6,11 +6,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import AleatoricOptions, DrawOptions, Quantity, StepWindow
+from ..core.options import AleatoricOptions, DrawOptions, Quantity, StepWindow, choose
 from ..hosts.comfyui_estimate import estimate_latent, picture
 from ..hosts.comfyui_record import Record as RunRecord
 from ..hosts.comfyui_run import attach
-from .sockets import Record, Uncertainty, WindowChecked, checked, percent_input, schema, seed_input
+from .sockets import Record, Uncertainty, checked, percent_input, schema, seed_input
 
 RECORDING = AleatoricOptions()
 SCORING = AleatoricOptions(window=StepWindow(0.90, 0.98))
@@ -19,7 +19,13 @@ UNCERTAINTY_TOOLTIP = "Maps and scores, one for each image. For Sample Filter, U
 
 
 def measuring_options(samples: int, start: float, end: float, quantity: str, seed: int, every: int = 1) -> AleatoricOptions:
-    return AleatoricOptions(DrawOptions(samples, seed), StepWindow(start, end, every), Quantity(quantity))
+    return AleatoricOptions(DrawOptions(samples, seed), StepWindow(start, end, every), choose("quantity", quantity, Quantity))
+
+
+def check_measuring(start: float | None, end: float | None, quantity: str | None) -> bool | str:
+    """What ComfyUI's own check of each input by itself lets through."""
+    values = (RECORDING.draws.samples, start, end, quantity, 0)
+    return checked(lambda: measuring_options(*values), *values)
 
 
 def samples_input(price: str) -> io.Input:
@@ -77,12 +83,12 @@ class UncertaintyEstimator(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, start_percent, end_percent, cfg=1.0, negative=False) -> bool | str:
+    def validate_inputs(cls, start_percent, end_percent, quantity, cfg=1.0, negative=False) -> bool | str:
         if cfg not in (None, 1.0) and negative is False:  # None: connected
             return f"cfg is {cfg:g}, which needs a negative conditioning; connect negative or set cfg to 1."
         if end_percent == 1.0:
             return "end_percent must be below 1: at the end of the schedule no noise is left to add."
-        return checked(lambda: StepWindow(start_percent, end_percent), start_percent, end_percent)
+        return check_measuring(start_percent, end_percent, quantity)
 
     @classmethod
     def execute(
@@ -93,7 +99,7 @@ class UncertaintyEstimator(io.ComfyNode):
         return io.NodeOutput(latent, result, picture(result), result.scores.tolist())
 
 
-class RecordUncertainty(WindowChecked, io.ComfyNode):
+class RecordUncertainty(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         window = RECORDING.window
@@ -118,6 +124,10 @@ class RecordUncertainty(WindowChecked, io.ComfyNode):
             ],
             search_aliases=["record", "watch", "aleatoric"],
         )
+
+    @classmethod
+    def validate_inputs(cls, start_percent, end_percent, quantity) -> bool | str:
+        return check_measuring(start_percent, end_percent, quantity)
 
     @classmethod
     def execute(cls, model, samples, start_percent, end_percent, every, quantity, seed) -> io.NodeOutput:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits, Quantity, StepWindow
+from ..core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits, Quantity, StepWindow, choose
 from ..core.step_thresholds import StepThresholds
 from ..hosts.comfyui_record import Record as RunRecord
 from ..hosts.comfyui_sample import attach_guidance, make_guider, sample_guided, sampler_names
-from .sockets import Calibration, Record, Uncertainty, WindowChecked, percent_input, schema, seed_input
+from .sockets import Calibration, Record, Uncertainty, checked, percent_input, schema, seed_input
 
 DEFAULT = GuidanceOptions()
 PRICE = (
@@ -33,8 +33,9 @@ def guidance_options(
 ) -> GuidanceOptions:
     """Raises ValueError for values out of range and for a calibration of another kind."""
     window, draws = StepWindow(start_percent, end_percent), DrawOptions(samples)
-    options = GuidanceOptions(strength, percentile, draws, window, GuidanceMode(mode), GuidanceUnits(units))
-    if GuidancePreset(preset) is GuidancePreset.PAPER:
+    chosen = choose("mode", mode, GuidanceMode), choose("units", units, GuidanceUnits)
+    options = GuidanceOptions(strength, percentile, draws, window, *chosen)
+    if choose("preset", preset, GuidancePreset) is GuidancePreset.PAPER:
         options = GuidanceOptions.paper()
     if calibration is None:
         return options
@@ -99,7 +100,16 @@ def calibration_input() -> io.Input:
     return Calibration.Input("calibration", optional=True, tooltip="Thresholds from earlier samples instead of each image's own.")
 
 
-class UncertaintyGuidedSampler(WindowChecked, io.ComfyNode):
+class Checked:
+    """Refuses, before anything is sampled, what ComfyUI's own check of each input by itself lets through."""
+
+    @classmethod
+    def validate_inputs(cls, start_percent, end_percent, mode, units, preset) -> bool | str:
+        values = (DEFAULT.strength, DEFAULT.percentile, DEFAULT.draws.samples, start_percent, end_percent, mode, units, preset)
+        return checked(lambda: guidance_options(*values), *values)
+
+
+class UncertaintyGuidedSampler(Checked, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         samplers, schedulers = sampler_names()
@@ -162,7 +172,7 @@ class UncertaintyGuidedSampler(WindowChecked, io.ComfyNode):
         return io.NodeOutput(*sample_guided(*sampling, options))
 
 
-class UncertaintyGuidance(WindowChecked, io.ComfyNode):
+class UncertaintyGuidance(Checked, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -186,7 +196,7 @@ class UncertaintyGuidance(WindowChecked, io.ComfyNode):
         return io.NodeOutput(attach_guidance(model, options, record), record)
 
 
-class UncertaintyGuider(WindowChecked, io.ComfyNode):
+class UncertaintyGuider(Checked, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(

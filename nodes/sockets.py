@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import MAX_SEED, StepWindow
+from ..core.options import MAX_SEED
 
 Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
 Record = io.Custom("UQ_RECORD")  # hosts.comfyui_run.Record: what the latest run of a patched model left
@@ -69,11 +69,3 @@ def checked(make: Callable[[], object], *values: object) -> bool | str:
     except ValueError as error:
         return str(error)
     return True
-
-
-class WindowChecked:
-    """Refuses a window that ends before it starts. What an input may hold by itself ComfyUI checks."""
-
-    @classmethod
-    def validate_inputs(cls, start_percent: float | None, end_percent: float | None) -> bool | str:
-        return checked(lambda: StepWindow(start_percent, end_percent), start_percent, end_percent)

@@ -1,7 +1,7 @@
 """Every option of the pack: frozen, validated when made; the only source of defaults, ranges and combo values."""
 
 from .bayesian import BayesDiffOptions, Covariance, DropoutOptions, GenerativeOptions, LaplaceOptions
-from .checks import MAX_SEED, check_choice, check_range, check_whole
+from .checks import MAX_SEED, check_choice, check_range, check_whole, choose
 from .ensemble import MIN_WEIGHT, Distance, EnsembleOptions, Moment, PaideOptions
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
@@ -42,4 +42,5 @@ __all__ = [
     "check_choice",
     "check_range",
     "check_whole",
+    "choose",
 ]

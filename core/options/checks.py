@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from enum import Enum
 from numbers import Integral, Real
+from typing import TypeVar
 
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
+Choice = TypeVar("Choice", bound=Enum)
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
@@ -27,3 +29,11 @@ def check_choice(name: str, value: Enum, choices: type[Enum]) -> None:
     """Raises ValueError unless value is a member: the algorithms compare by identity, which a bare string of the same text would fail."""
     if not isinstance(value, choices):
         raise ValueError(f"{name} must be a {choices.__name__} ({', '.join(c.value for c in choices)}), got {value!r}.")
+
+
+def choose(name: str, text: str, choices: type[Choice]) -> Choice:
+    """The member that ``text`` is the value of. Raises ValueError naming all."""
+    try:
+        return choices(text)
+    except ValueError:
+        raise ValueError(f"{name} must be one of {', '.join(c.value for c in choices)}, got {text!r}.") from None

@@ -196,7 +196,7 @@ def refused(comfy: Server, s: Scene, sentence: str, error: type[Exception] = Pro
     [
         ({"start_percent": 0.8, "end_percent": 0.2}, "start_percent must not exceed end_percent, got 0.8 > 0.2"),
         ({"samples": 1}, "samples"),
-        ({"mode": "sideways"}, "sideways"),
+        ({"mode": "sideways"}, "mode must be one of forward, autograd, posterior, got 'sideways'"),
         ({"strength": 1e9}, "strength"),
     ],
 )
@@ -214,6 +214,7 @@ def test_bad_guidance_is_refused_before_sampling(comfy: Server, options: dict[st
         ({"end_percent": 1.0}, "end_percent must be below 1"),
         ({"start_percent": 0.96}, "start_percent must not exceed end_percent"),
         ({"levels": 0}, "levels"),
+        ({"quantity": "mood"}, "quantity must be one of denoised, noise, got 'mood'"),
     ],
 )
 def test_bad_estimates_are_refused_before_sampling(comfy: Server, options: dict[str, Any], sentence: str) -> None:
@@ -234,6 +235,11 @@ def test_what_cannot_be_measured_is_one_sentence(comfy: Server) -> None:
     early = s.graph.node("ConditioningSetTimestepRange", conditioning=s.positive, start=0.0, end=0.3)
     save(s, estimator(s.having(positive=early), ksampler(s)))
     refused(comfy, s, "No part of positive acts at noise level")
+
+
+def test_a_latent_of_several_parts_is_refused(comfy: Server) -> None:
+    if "UQTest_NestedLatent" not in comfy.object_info():
+        pytest.skip("this ComfyUI knows no latents of several parts")
     s = scene("flow")
     nested = s.graph.node("UQTest_NestedLatent", latent=ksampler(s))
     save(s, estimator(s, nested))

@@ -8,6 +8,11 @@ import comfy.controlnet
 import torch
 from comfy.patcher_extension import WrappersMP
 
+try:
+    from comfy.nested_tensor import NestedTensor
+except ImportError:  # before 0.8
+    NestedTensor = None
+
 from .inputs import ours
 from .observe import Reader, plain
 
@@ -144,10 +149,9 @@ class NestedLatent:
         return {"required": {"latent": ("LATENT",)}}
 
     def make(self, latent):
-        import comfy.nested_tensor  # since 0.8
-
         samples = latent["samples"]
-        return ({"samples": comfy.nested_tensor.NestedTensor([samples, samples[..., :4]])},)
+        return ({"samples": NestedTensor([samples, samples[..., :4]])},)
 
 
-NODES = [SaveUncertainty, Gradient, StrangeModel, Adapter, Thresholds, BatchIndex, NestedLatent]
+NODES = [SaveUncertainty, Gradient, StrangeModel, Adapter, Thresholds, BatchIndex]
+NODES += [NestedLatent] if NestedTensor else []

@@ -136,8 +136,8 @@ class Run:
             with differentiable(step.conditioned) as conditioned:
                 return guide_step(conditioned, *given)
         except RuntimeError as error:  # out of memory among them
-            name = type(step.conditioned.model).__name__
-            log.warning("Uncertainty guidance: %s", NO_AUTOGRAD.format(model=name, reason=str(error).splitlines()[0].rstrip(".")))
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            log.warning("Uncertainty guidance: %s", NO_AUTOGRAD.format(model=type(step.conditioned.model).__name__, reason=reason))
         self.guide = replace(self.guide, mode=GuidanceMode.FORWARD)
         return self._guide(step)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import comfy.sample
@@ -21,6 +22,7 @@ from .comfyui_run import OnDraws, attach
 
 Latent = dict[str, Any]
 Conditioning = list[list[Any]]
+RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")  # what newer versions note on an empty latent
 
 
 def sampler_names() -> tuple[list[str], list[str]]:
@@ -66,7 +68,7 @@ def sample_guided(
     if len(schedule.sigmas) < 2:
         raise ValueError(f"denoise {denoise:g} leaves no step to sample; raise it.")
     record, progress = Record(), Progress(model, schedule.sigmas, options)
-    image = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    image = fit_empty(model, latent)
     samples = comfy.sample.sample(
         attach_guidance(model, options, record, progress.count),
         comfy.sample.prepare_noise(image, seed, latent.get("batch_index")),
@@ -83,7 +85,15 @@ def sample_guided(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
-    return {**latent, "samples": samples}, record.of(samples)
+    kept = {name: value for name, value in latent.items() if name not in RATIOS}
+    return {**kept, "samples": samples}, record.of(samples)
+
+
+def fit_empty(model: ModelPatcher, latent: Latent) -> Tensor:
+    """An empty latent in the model's own shape, by what this version of ComfyUI knows of empty latents; others as they are."""
+    fit = comfy.sample.fix_empty_latent_channels
+    ratios = {name: latent[name] for name in RATIOS if name in latent and name in inspect.signature(fit).parameters}
+    return fit(model, latent["samples"], **ratios)
 
 
 def check_known(name: str, value: str, known: list[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
@@ -18,6 +19,7 @@ from ..core.heatmap import heatmap
 from ..core.options import HeatmapOptions, HeatmapScale
 from ..core.result import Uncertainty
 
+COLUMNS = 12  # of the overview
 SCALE = 4  # 32-pixel digits are too small to look at
 TEMPLATE = Path(__file__).with_name("gallery.html")
 PLACEHOLDER = "/*DATA*/null"
@@ -42,7 +44,7 @@ def write_gallery(
     guided: Sequence[Guided],
     results: dict[str, Any],
 ) -> None:
-    """images/NNN.png, heatmaps/NNN.png, guided/K/NNN.png, and index.html last, so that it never points to what is not there yet."""
+    """images/NNN.png, heatmaps/NNN.png, guided/K/NNN.png, overview.png, and index.html last, so that it never points to what is not there yet."""
     shown = as_pictures(images)
     # one scale for all images: a brighter map is a less certain image, not only a less certain place
     heat = heatmap(enlarged(uncertainty.bad_maps), HeatmapOptions(opacity=0.75, scale=HeatmapScale.BATCH, high=99.5), shown)
@@ -59,6 +61,7 @@ def write_gallery(
         "curve": {"sigmas": uncertainty.sigmas.tolist(), "values": uncertainty.curve.T.tolist()},
         "guided": [{"strength": g.strength, "asked": [round(float(p), 4) for p in g.asked]} for g in guided],
     }
+    write_pngs(out, contact_sheet(shown, heat, decision.order), names=["overview.png"])
     page = TEMPLATE.read_text(encoding="utf-8").replace(PLACEHOLDER, json.dumps(data).replace("</", "<\\/"))
     with replacing(out / "index.html") as path:
         path.write_text(page, encoding="utf-8")
@@ -74,7 +77,16 @@ def as_pictures(images: Tensor) -> Tensor:
     return large.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
 
 
-def write_pngs(folder: Path, pictures: Tensor) -> None:
+def contact_sheet(shown: Tensor, heat: Tensor, order: Sequence[int]) -> Tensor:
+    """The surest images left and the least sure ones right, each over its heatmap: (1, H, W, 3)."""
+    half = min(COLUMNS // 2, len(order) // 2)
+    picked = [*order[:half], *order[len(order) - half :]]
+    rows = [torch.cat([F.pad(p, (0, 0, 2, 2, 2, 2), value=1.0) for p in pictures[picked]], dim=1) for pictures in (shown, heat)]
+    return torch.cat(rows)[None]
+
+
+def write_pngs(folder: Path, pictures: Tensor, names: Sequence[str] | None = None) -> None:
+    """(B, H, W, 3) in [0, 1] -> 000.png, 001.png, ... unless named otherwise."""
     for i, pixels in enumerate((pictures * 255).round().byte().numpy()):
-        with replacing(folder / f"{i:03d}.png") as path:
+        with replacing(folder / (names[i] if names else f"{i:03d}.png")) as path:
             Image.fromarray(pixels).save(path, format="PNG")

@@ -44,7 +44,7 @@ def write_gallery(
     guided: Sequence[Guided],
     results: dict[str, Any],
 ) -> None:
-    """images/NNN.png, heatmaps/NNN.png, guided/K/NNN.png, overview.png, and index.html last, so that it never points to what is not there yet."""
+    """images/NNN.png, heatmaps/NNN.png, guided/K/NNN.png, overview.png; index.html last, when all it shows is there."""
     shown = as_pictures(images)
     # one scale for all images: a brighter map is a less certain image, not only a less certain place
     heat = heatmap(enlarged(uncertainty.bad_maps), HeatmapOptions(opacity=0.75, scale=HeatmapScale.BATCH, high=99.5), shown)

@@ -126,3 +126,11 @@ def test_all_is_translated() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_text_has_signs_that_the_front_end_reads_as_commands(language: str) -> None:
     assert [path for path, text in paths(texts(language)).items() if re.search(r"[{}|@]", text)] == []
+
+
+def test_help_pages_and_texts_are_served(comfy: Server) -> None:
+    page = (DOCS / "UQ_Heatmap.md").read_text(encoding="utf-8")
+    assert comfy.get("/extensions/uncertainty-nodes/docs/UQ_Heatmap.md").decode() == page
+    served = comfy.get("/i18n")
+    for language in ("en", "zh"):
+        assert texts(language).items() <= served[language]["nodeDefs"].items()

@@ -55,12 +55,12 @@ class Estimator(comfy.samplers.Sampler):
         return latent_image
 
 
-def check_active(cond: Cond, levels: Sequence[float]) -> None:
+def check_active(cond: Cond, levels: Sequence[float], name: str = "positive") -> None:
     """Raises ValueError where a conditioning with time ranges says nothing: ComfyUI would predict zeros, silently."""
     for level in levels:
         if count_active(cond, level) == 0:
             raise ValueError(
-                f"No part of positive acts at noise level {level:.4g}: its time ranges leave it out. "
+                f"No part of {name} acts at noise level {level:.4g}: its time ranges leave it out. "
                 "Choose start_percent and end_percent inside them."
             )
 
@@ -79,13 +79,9 @@ def estimate_latent(
     Raises ValueError for an empty latent, one of several parts, cfg without negative, and what ``core.aleatoric.estimate`` refuses.
     """
     samples = latent["samples"]
-    if getattr(samples, "is_nested", False):
-        raise ValueError(SEVERAL_PARTS)
-    if not bool(torch.count_nonzero(samples)):
-        raise ValueError("latent is empty: connect the output of a sampler or of VAE Encode.")
+    check_latent(model, samples)
     if cfg != 1.0 and negative is None:
         raise ValueError(f"cfg is {cfg:g}, which needs a negative conditioning; connect negative or set cfg to 1.")
-    check_channels(model, samples)
     sampling = model.get_model_object("model_sampling")
     process_of(sampling)
     sigmas = [min(sigma, float(sampling.sigma_max)) for sigma in levels(options.window, count, percent_to_sigma(sampling))]
@@ -99,8 +95,12 @@ def estimate_latent(
     return replace(estimator.result, provenance=provenance).cpu()
 
 
-def check_channels(model: ModelPatcher, samples: Tensor) -> None:
-    """Raises ValueError for a latent of another kind of model."""
+def check_latent(model: ModelPatcher, samples: Tensor) -> None:
+    """Raises ValueError for an empty latent, one of several parts, and one of another kind of model."""
+    if getattr(samples, "is_nested", False):
+        raise ValueError(SEVERAL_PARTS)
+    if not bool(torch.count_nonzero(samples)):
+        raise ValueError("latent is empty: connect the output of a sampler or of VAE Encode.")
     wanted = model.get_model_object("latent_format").latent_channels
     if samples.shape[1] != wanted:
         raise ValueError(f"latent has {samples.shape[1]} channels, but the model wants {wanted}; give a latent made for this model.")

@@ -72,7 +72,7 @@ def checklist(
     options = options or InformationOptions()
     full, *rest = _denoisers(network, scheduler, [whole, *without], latents)
     found = core.checklist(full, rest, latents, *_levels(scheduler, options), options)
-    return [_described(network, scheduler, i) for i in found]
+    return [_described(network, scheduler, i, has_empty=False) for i in found]
 
 
 def each_class(classes: int, no_class: int, latents: Tensor) -> tuple[list[Cond], Cond]:
@@ -97,8 +97,8 @@ def _denoisers(network: nn.Module, scheduler: SchedulerMixin, conds: Sequence[Co
     return [denoiser(network, scheduler, cond, len(latents)) for cond in conds]
 
 
-def _described(network: nn.Module, scheduler: SchedulerMixin, found: Information) -> Information:
+def _described(network: nn.Module, scheduler: SchedulerMixin, found: Information, has_empty: bool = True) -> Information:
     said = {"host": "diffusers", "scheduler": type(scheduler).__name__, "model": type(network).__name__}
-    if getattr(network, "config", {}).get("guidance_embeds"):
+    if has_empty and getattr(network, "config", {}).get("guidance_embeds"):
         said["caution"] = DISTILLED
     return replace(found, result=replace(found.result, provenance=found.result.provenance | said))

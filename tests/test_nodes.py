@@ -18,6 +18,7 @@ DOCS, LOCALES = ROOT / "web" / "docs", ROOT / "locales"
 # Widgets are stored by position in people's workflows: append to these lists, never reorder, rename or remove.
 GUIDANCE = ["strength", "percentile", "samples", "start_percent", "end_percent", "mode", "units", "preset", "calibration"]
 SAMPLING = ["model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise"]
+LEVELS = ["samples", "start_percent", "end_percent", "levels", "seed"]
 INPUTS = {
     "UQ_UncertaintyEstimator": ["model", "positive", "latent", "samples", "start_percent", "end_percent", "levels", "quantity", "seed"]
     + ["negative", "cfg"],
@@ -29,6 +30,9 @@ INPUTS = {
     "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"],
     "UQ_Heatmap": ["uncertainty", "opacity", "colormap", "percentile", "images"],
     "UQ_Report": ["uncertainty", "accepted_indexes"],
+    "UQ_PromptInformation": ["model", "positive", "negative", "latent", *LEVELS],
+    "UQ_PhraseChecklist": ["model", "latent", "conditionings", "labels", *LEVELS],
+    "UQ_PromptPhrases": ["phrases"],
     "UQ_LoadDemoModel": ["digit", "batch_size"],
 }
 OUTPUTS = {
@@ -41,6 +45,9 @@ OUTPUTS = {
     "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN"],
     "UQ_Heatmap": ["IMAGE", "MASK"],
     "UQ_Report": [],
+    "UQ_PromptInformation": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
+    "UQ_PhraseChecklist": ["FLOAT", "IMAGE", "STRING", "UNCERTAINTY"],
+    "UQ_PromptPhrases": ["STRING", "STRING", "STRING"],
     "UQ_LoadDemoModel": ["MODEL", "CONDITIONING", "CONDITIONING", "VAE", "LATENT"],
 }
 CHOICES = {

@@ -7,6 +7,8 @@ import time
 import comfy.model_management as mm
 from comfy.patcher_extension import WrappersMP
 
+from .observe import Any
+
 
 class Calls:
     """The network calls of one sampling run: how many, and of how many rows each."""
@@ -135,7 +137,11 @@ class ReadCalls(Patch):
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"calls": ("UQTEST_CALLS",), "after": ("LATENT",)}}
+        return {"required": {"calls": ("UQTEST_CALLS",), "after": (Any("*"),)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, input_types):
+        return True
 
     def read(self, calls, after):
         return {"ui": {"rows": list(calls.rows)}}

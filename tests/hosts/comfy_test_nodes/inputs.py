@@ -38,6 +38,19 @@ class Conditioning:
         return ([[torch.randn(batch, tokens, width, generator=generator), extra]],)
 
 
+class NoConditioning:
+    """A CONDITIONING without any part, as some packs make for an empty prompt."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("CONDITIONING",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def make(self):
+        return ([],)
+
+
 class RandomLatent:
     """A latent of any size; frames 0 is a 4-D one, else 5-D (B, C, T, H, W). A new salt makes all that follows run again."""
 
@@ -172,4 +185,4 @@ class TinyFlux:
         return (patcher,)
 
 
-NODES = [Conditioning, RandomLatent, Uncertainty, NumberedImages, ListOf, ExpandFilter, Floats, TinyFlux]
+NODES = [Conditioning, NoConditioning, RandomLatent, Uncertainty, NumberedImages, ListOf, ExpandFilter, Floats, TinyFlux]

@@ -23,7 +23,7 @@ from ..core.guidance import guide_step, half_safe
 from ..core.options import AleatoricOptions, Center, GuidanceOptions, Quantity
 from ..core.result import Uncertainty
 from ..core.schedule import SigmaWindow, StepGate, levels
-from .diffusers_call import Call, input_name
+from .diffusers_call import Call, input_name, original
 from .diffusers_space import Space
 
 CONDITIONAL_FIRST = {"DiTPipeline"}  # everywhere else the unconditional half comes first
@@ -150,8 +150,9 @@ def attach(
     Raises ValueError for a pipeline without a denoising network, and for a network or scheduler that is not understood.
     """
     bare = isinstance(pipe, nn.Module)
-    network = pipe if bare else getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    if not isinstance(network, nn.Module):
+    parts = [pipe] if bare else [getattr(pipe, name, None) for name in ("unet", "transformer")]
+    network = next((part for part in parts if isinstance(part, nn.Module)), None)
+    if network is None:
         raise ValueError(f"{type(pipe).__name__} has neither a unet nor a transformer to watch.")
     if bare and scheduler is None:
         raise ValueError("A network alone does not know its noise levels: pass its scheduler too.")
@@ -165,6 +166,8 @@ def attach(
             run.classifier_free = False  # the property is True too where the two passes are calls of their own
         return run.hook(module, args, kwargs, output)
 
+    if getattr(network, "_compiled_call_impl", None) is not None:  # .compile() would trace the hook too
+        hook = torch.compiler.disable(hook)
     handle = network.register_forward_hook(hook, with_kwargs=True)
     try:
         yield run
@@ -203,7 +206,7 @@ def score(
 def denoiser(network: nn.Module, scheduler: SchedulerMixin, cond: dict[str, Any], batch: int) -> Denoiser:
     """The contract of ``core.denoiser`` on a diffusers network, at any noise level. cond: its other inputs, of that batch."""
     space, dtype = Space.of(scheduler), next(network.parameters()).dtype
-    scale = 1 / space.train_steps if type(network).__name__.startswith(ZERO_TO_ONE) else 1.0
+    scale = 1 / space.train_steps if type(original(network)).__name__.startswith(ZERO_TO_ONE) else 1.0
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         timestep = torch.tensor([scale * space.timestep(s) for s in sigma[:batch].tolist()], device=x.device)

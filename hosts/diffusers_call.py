@@ -35,7 +35,7 @@ class Call:
     @classmethod
     def bind(cls, network: nn.Module, space: Space, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Call:
         """From the arguments and the first output of a forward pass."""
-        named = dict(inspect.signature(network.forward).bind(*args, **kwargs).arguments)
+        named = dict(inspect.signature(original(network).forward).bind(*args, **kwargs).arguments)
         x = named.pop(input_name(network))
         named.pop("return_dict", None)
         timestep = torch.as_tensor(named.pop("timestep"), device=x.device)
@@ -76,8 +76,14 @@ class Call:
         return x0_from_output(output, x.float(), sigma, self.space.process, self.space.prediction)
 
 
+def original(network: nn.Module) -> nn.Module:
+    """The network behind torch.compile's wrapper, which hides its name and its inputs."""
+    return getattr(network, "_orig_mod", network)
+
+
 def input_name(network: nn.Module) -> str:
     """What the network calls its noisy input. Raises ValueError for one that is not understood."""
+    network = original(network)
     names = inspect.signature(network.forward).parameters
     if "timestep" in names and not type(network).__name__.startswith(REVERSED):
         for name in ("sample", "hidden_states"):

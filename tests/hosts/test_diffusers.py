@@ -137,6 +137,18 @@ class NoTime(nn.Module):
         return sample
 
 
+class LuminaLike(nn.Module):
+    def forward(self, hidden_states: Tensor, timestep: Tensor) -> Tensor:
+        return hidden_states
+
+
+class Filling(nn.Module):
+    """Its input holds the image to fill beside the sample, in the last dimension, as Flux Fill's."""
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor, return_dict: bool = True) -> tuple[Tensor]:
+        return (hidden_states[..., :4],)
+
+
 def test_what_cannot_be_watched_is_refused(demo, monkeypatch):
     network, scheduler = demo
 
@@ -147,8 +159,15 @@ def test_what_cannot_be_watched_is_refused(demo, monkeypatch):
     refuse("pass its scheduler", network)
     refuse("Conv2d is called in a way that is not supported", nn.Conv2d(1, 1, 1), scheduler)
     refuse("NoTime is called in a way that is not supported", NoTime(), scheduler)
+    refuse("LuminaLike is called in a way that is not supported", LuminaLike(), scheduler)
     monkeypatch.setattr(network.mid_block.resnets[0].dropout, "training", True)
     refuse("UNet2DModel is in train mode, where dropout", network, scheduler)
+
+
+def test_an_input_that_is_not_only_the_sample_is_refused(demo):
+    network = Filling()
+    with attach(network, demo[1], record=RECORD), pytest.raises(ValueError, match=r"turns \(2, 6, 8\) into .* use the plain pipeline"):
+        network(torch.ones(2, 6, 8), torch.tensor(500))
 
 
 def test_an_odd_batch_has_no_unconditional_half(demo):

@@ -206,6 +206,18 @@ def test_three_passes_in_one_call_are_refused():
         pipe.network(torch.ones(3, 4, 8, 8), torch.tensor(1), encoder_hidden_states=torch.ones(3, 5, 16))
 
 
+def test_two_images_are_no_halves_where_the_negative_prompt_is_a_call_of_its_own():
+    """As in pipelines that say that they guide, yet do not double the batch."""
+    pipe = tiny.sd()
+    pipe.draw(2, 4.0)
+    assert pipe.pipe.do_classifier_free_guidance
+    with attach(pipe.pipe, record=RECORD) as run, torch.no_grad():
+        for prompt in (tiny.embeddings(2, tiny.TOKENS, 16), tiny.embeddings(2, tiny.TOKENS, 16, seed=2)):
+            pipe.network(tiny.embeddings(2, 4, 8, 8), torch.tensor(501), encoder_hidden_states=prompt)
+    assert run.result().curve.shape == (1, 2)
+    assert run.network_rows == 4
+
+
 @pytest.mark.parametrize(("name", "time_of"), [("SD", lambda s, t: t[0]), ("SD3", lambda s, t: 1000 * s), ("Flux", lambda s, t: s)])
 def test_a_finished_latent_is_scored_at_the_time_that_the_network_understands(monkeypatch, name, time_of):
     """Flux counts time from 0 to 1, SD3 to 1000."""

@@ -1,4 +1,4 @@
-"""Pipelines whose weights are in half precision, or elsewhere than the sample."""
+"""Pipelines whose weights are in half precision or elsewhere than the sample, or whose network is compiled."""
 
 from __future__ import annotations
 
@@ -65,5 +65,22 @@ def test_weights_that_are_offloaded_between_calls():
             assert next(pipe.network.parameters()).device.type == "meta"
         with attach(pipe.pipe, record=RECORD, guide=guide) as run:
             outcomes.append((pipe.draw(2, 4.0), run.result().scores))
+    assert torch.equal(outcomes[0][0], outcomes[1][0])
+    assert torch.equal(outcomes[0][1], outcomes[1][1])
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_compiled_networks(in_place):
+    pipe = tiny.sd3()
+    guide = GuidanceOptions(draws=DrawOptions(samples=2))
+    outcomes = []
+    for compiled in (False, True):
+        if compiled and in_place:
+            pipe.network.compile(backend="eager")
+        elif compiled:
+            pipe.pipe.transformer = torch.compile(pipe.network, backend="eager")
+        with attach(pipe.pipe, record=RECORD, guide=guide) as run:
+            outcomes.append((pipe.draw(2, 4.0), run.result().scores))
+    torch.compiler.reset()
     assert torch.equal(outcomes[0][0], outcomes[1][0])
     assert torch.equal(outcomes[0][1], outcomes[1][1])

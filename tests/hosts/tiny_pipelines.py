@@ -47,7 +47,7 @@ class Tiny:
 
     @property
     def network(self) -> nn.Module:
-        return getattr(self.pipe, "unet", None) or self.pipe.transformer
+        return self.pipe.unet if hasattr(self.pipe, "unet") else self.pipe.transformer
 
     def draw(self, images: int = 2, cfg: float = 1.0, seed: int = 0, **more: Any) -> Tensor:
         inputs = {"num_inference_steps": STEPS, "generator": torch.Generator().manual_seed(seed)} | self.inputs(images, cfg) | more

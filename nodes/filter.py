@@ -50,6 +50,8 @@ class SampleFilter(io.ComfyNode):
         calibration: Sequence[History | None] = (None,),
     ) -> io.NodeOutput:
         check_rule(rule[0], value[0])  # wired values come here unchecked
+        if calibration[0] is not None and not isinstance(calibration[0], History):
+            raise ValueError("calibration holds thresholds of guidance, not scores; connect Calibrate or Load Calibration.")
         scores, direction, quantity = join_scores(uncertainty)
         extra = None if extra_scores is None else list_scores(extra_scores)
         decision = decide(scores, direction, FilterRule(rule[0]), value[0], calibration[0], extra, extra_weight[0], quantity=quantity)
@@ -99,7 +101,7 @@ def inputs() -> list[io.Input]:
             optional=True,
             tooltip="How much extra_scores counts: 0 = not at all, 1 = alone.",
         ),
-        Calibration.Input("calibration", optional=True, tooltip="Earlier scores, for the rule calibrated."),
+        Calibration.Input("calibration", optional=True, tooltip="Earlier scores, from Calibrate, for the rule calibrated."),
     ]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import demo, estimate, filter, guide, information, view
+from . import calibrate, demo, estimate, filter, guide, information, view
 
-FAMILIES = [estimate, information, guide, filter, view, demo]
+FAMILIES = [estimate, information, guide, filter, calibrate, view, demo]
 
 
 class UncertaintyExtension(ComfyExtension):

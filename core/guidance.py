@@ -92,7 +92,8 @@ def climb(
         return autograd_gradient(denoise, x0, sigma, process, z, options)
     drawn = redraw(denoise, x0, sigma, process, z, options.draws.micro_batch)
     if options.mode is GuidanceMode.FORWARD:
-        return forward_gradient(denoise, drawn, sigma, process, x0.dtype, options), drawn
+        direction = forward_gradient(denoise, drawn, sigma, process, x0.dtype, options)
+        return (without_mean(direction) if options.keep_mean else direction), drawn
     return posterior_shift(x, x0, drawn, sigma, process), drawn
 
 
@@ -175,6 +176,12 @@ def high_uncertainty(u: Tensor, options: GuidanceOptions, sigma: Tensor) -> Tens
         rank = int(options.percentile / 100 * (flat.shape[1] - 1)) + 1
         threshold = flat.kthvalue(rank, dim=1).values
     return (u > threshold.view(-1, *[1] * (u.ndim - 1))).float()
+
+
+def without_mean(direction: Tensor) -> Tensor:
+    """direction - its mean over space: per channel for (B, C, H, W) and (B, C, T, H, W), over all for the tokens of (B, L, D)."""
+    space = tuple(range(2, direction.ndim)) if direction.ndim > 3 else tuple(range(1, direction.ndim))
+    return direction - direction.mean(dim=space, keepdim=True)
 
 
 def scale(direction: Tensor, eps: Tensor, options: GuidanceOptions) -> Tensor:

@@ -302,3 +302,14 @@ def test_a_vanishing_direction_is_not_blown_up():
 def test_coarser_networks_get_a_larger_difference(dtype, step_size):
     assert half_safe(GuidanceOptions(), dtype).step_size == step_size
     assert half_safe(GuidanceOptions(step_size=0.5), dtype).step_size == 0.5
+
+
+def test_forward_guidance_does_not_shift_a_channels_mean():
+    """The spatial mean would add up over the steps; the exact gradient has next to none."""
+    shape = (2, 3, 8, 8)
+    denoise, x, x0, sigma = ConvDenoiser(3), torch.randn(shape), torch.randn(shape), torch.full((2,), 0.6)
+    for keep_mean in (True, False):
+        options = GuidanceOptions(strength=0.3, keep_mean=keep_mean)
+        correction = guide_step(denoise, x, x0, sigma, Process.VP, options, 0).correction
+        size, mean = correction.square().mean().sqrt(), correction.mean(dim=(2, 3)).abs().max()
+        assert bool(mean < 1e-5 * size) is keep_mean

@@ -44,6 +44,8 @@ class GuidanceOptions:
     percentile: only pixels whose U exceeds this percentile of their own image move; 0 = every pixel.
     thresholds: calibrated per-step thresholds instead of the percentile, as (sigma, threshold) pairs.
     orthogonal: keep only the part of the correction orthogonal to eps (the rest merely rescales eps).
+    keep_mean: in mode FORWARD, take the spatial mean of each channel out of the direction: the directional derivative has one
+    that the exact gradient lacks, and over the steps it adds up to a drift of brightness.
     step_size: h of the directional derivative, as rms per pixel relative to the scale of the sample, sqrt(alpha^2 + sigma^2).
     """
 
@@ -55,6 +57,7 @@ class GuidanceOptions:
     units: GuidanceUnits = GuidanceUnits.RELATIVE
     thresholds: tuple[tuple[float, float], ...] = ()
     orthogonal: bool = False
+    keep_mean: bool = True
     step_size: float = 1e-2
     checkpoint: bool = False
 

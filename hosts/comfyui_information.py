@@ -45,8 +45,8 @@ class Comparer(comfy.samplers.Sampler):
         for name, cond in zip(self.names, conds, strict=True):
             check_active(cond, self.quadrature.sigmas, name)
         bar, batch = comfy.utils.ProgressBar(len(self.quadrature.sigmas) * draws.samples * len(conds)), len(latent)
-        tell = (lambda rows: bar.update(rows // batch),)
-        reference, *others = (Conditioned(guider.inner_model, c, extra_args["model_options"], None, 1.0, *tell) for c in conds)
+        run = {"options": extra_args["model_options"], "on_rows": lambda rows: bar.update(rows // batch)}
+        reference, *others = (Conditioned(guider.inner_model, cond, **run) for cond in conds)
         at_once = min(c.draws_at_once(latent, draws.samples) for c in (reference, *others))
         options = replace(self.options, draws=replace(draws, micro_batch=at_once))
         found = compare(reference, others, latent, self.quadrature, self.process, options, self.sign)

@@ -204,6 +204,28 @@ def flux() -> Sheet:
     return s
 
 
+def asked() -> Sheet:
+    s = Sheet(
+        "## Is it what was asked for?\n\n"
+        "**Prompt Information** adds noise to finished images and compares how well the model restores them with and without the prompt. "
+        "Low = the image is not what was asked for; below 0 it speaks against it. 32 model calls per image.\n\n"
+        "- The heatmap is bright where an image speaks against its prompt.\n"
+        "- **Sample Filter** drops the worst quarter.\n\n"
+        "For your own images, replace Load Demo Model and KSampler by your checkpoint, CLIP Text Encode and VAE Encode; negative is the "
+        "empty prompt."
+    )
+    demo = s.node("UQ_LoadDemoModel", digit=4, batch_size=12)
+    sampled = s.sampler(demo[0], demo[1], demo[2], demo[4])
+    settings = {"samples": 4, "start_percent": 0.4, "end_percent": 0.6, "levels": 4, "seed": 0}
+    scored = s.node("UQ_PromptInformation", model=demo[0], positive=demo[1], negative=demo[2], latent=sampled, **settings)
+    images = s.node("VAEDecode", samples=scored, vae=demo[3])
+    kept = s.filter("drop_worst_percent", 25.0, uncertainty=scored[1], images=images)
+    good, bad = s.preview(kept[0], "Accepted"), s.preview(kept[1], "Rejected")
+    heat = s.preview(scored[2], "Bright = against the prompt")
+    s.columns = [[demo, sampled], [scored, images, heat], [kept], [good, bad], [s.report(scored[1], accepted_indexes=kept[6])]]
+    return s
+
+
 EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "1_demo_estimate": estimate,
     "2_demo_guide": guide,
@@ -211,4 +233,5 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "4_demo_repaint_unsure_region": repaint,
     "5_sdxl_filter": sdxl,
     "6_flux_guide": flux,
+    "7_demo_prompt_information": asked,
 }

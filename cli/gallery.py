@@ -44,7 +44,11 @@ def write_gallery(
     guided: Sequence[Guided],
     results: dict[str, Any],
 ) -> None:
-    """images/NNN.png, heatmaps/NNN.png, guided/K/NNN.png, overview.png; index.html last, when all it shows is there."""
+    """images/NNN.png, heatmaps/NNN.png, guided/K/NNN.png; index.html last, when all it shows is there.
+
+    Also overview.png, the surest images left and the least sure ones right, each over its heatmap; and strengths.png, the
+    least sure images at each guidance strength.
+    """
     shown = as_pictures(images)
     # one scale for all images: a brighter map is a less certain image, not only a less certain place
     heat = heatmap(enlarged(uncertainty.bad_maps), HeatmapOptions(opacity=0.75, scale=HeatmapScale.BATCH, high=99.5), shown)
@@ -61,7 +65,12 @@ def write_gallery(
         "curve": {"sigmas": uncertainty.sigmas.tolist(), "values": uncertainty.curve.T.tolist()},
         "guided": [{"strength": g.strength, "asked": [round(float(p), 4) for p in g.asked]} for g in guided],
     }
-    write_pngs(out, contact_sheet(shown, heat, decision.order), names=["overview.png"])
+    order = decision.order
+    half = min(COLUMNS // 2, len(order) // 2)
+    overview = tiled([pictures[[*order[:half], *order[len(order) - half :]]] for pictures in (shown, heat)])
+    strengths = tiled([as_pictures(row.images[list(order[-COLUMNS:])]) for row in guided])
+    write_pngs(out, torch.stack([overview]), names=["overview.png"])
+    write_pngs(out, torch.stack([strengths]), names=["strengths.png"])
     page = TEMPLATE.read_text(encoding="utf-8").replace(PLACEHOLDER, json.dumps(data).replace("</", "<\\/"))
     with replacing(out / "index.html") as path:
         path.write_text(page, encoding="utf-8")
@@ -77,12 +86,9 @@ def as_pictures(images: Tensor) -> Tensor:
     return large.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
 
 
-def contact_sheet(shown: Tensor, heat: Tensor, order: Sequence[int]) -> Tensor:
-    """The surest images left and the least sure ones right, each over its heatmap: (1, H, W, 3)."""
-    half = min(COLUMNS // 2, len(order) // 2)
-    picked = [*order[:half], *order[len(order) - half :]]
-    rows = [torch.cat([F.pad(p, (0, 0, 2, 2, 2, 2), value=1.0) for p in pictures[picked]], dim=1) for pictures in (shown, heat)]
-    return torch.cat(rows)[None]
+def tiled(rows: Sequence[Tensor]) -> Tensor:
+    """Rows of pictures (B, H, W, 3), under each other with white gaps: one picture."""
+    return torch.cat([torch.cat([F.pad(p, (0, 0, 2, 2, 2, 2), value=1.0) for p in row], dim=1) for row in rows])
 
 
 def write_pngs(folder: Path, pictures: Tensor, names: Sequence[str] | None = None) -> None:

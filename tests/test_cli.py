@@ -66,6 +66,8 @@ def test_every_picture_of_the_page_is_there(out):
                 assert picture.size == (128, 128)
     with Image.open(out / "overview.png") as overview:
         assert overview.size == (132 * IMAGES, 132 * 2)
+    with Image.open(out / "strengths.png") as strengths:
+        assert strengths.size == (132 * IMAGES, 132 * 2)
     scores = [card["score"] for card in data["cards"]]
     assert scores == sorted(scores), "most certain first"
 

@@ -82,9 +82,10 @@ def guide() -> Sheet:
         "Both samplers start from the same noise. The one titled Unguided is a stock KSampler; the other steers each step "
         "towards predictions that the model is surer of.\n\n"
         "- `strength` 0 draws exactly what KSampler draws; 0.1 moves each step by a tenth of the predicted noise.\n"
+        "- `mode` forward follows the gradient of the uncertainty by finite differences, 6 more model calls per step; autograd takes "
+        "the exact gradient.\n"
         "- `mode` posterior mixes the predictions of several noise draws by how sure they are, 3 more model calls per step. Surer also "
-        "means more alike: turn strength up and watch variety shrink.\n"
-        "- `mode` autograd and forward follow the gradient of the uncertainty, as in the paper."
+        "means more alike: turn strength up and watch variety shrink."
     )
     demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=9)
     record = s.record(demo[0])
@@ -93,7 +94,7 @@ def guide() -> Sheet:
     wires = {"model": demo[0], "positive": demo[1], "negative": demo[2], "latent_image": demo[4]}
     settings = {"seed": 1, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "strength": 0.1}
     settings |= {"percentile": 0.0, "samples": 3, "start_percent": 0.0, "end_percent": 1.0}
-    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
+    settings |= {"mode": "forward", "units": "relative", "preset": "measured"}
     guided = s.node("UQ_UncertaintyGuidedSampler", "Guided", (320, 660), **wires, **settings)
     pictures = [s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (read, guided)]
     views = [s.preview(images, name) for images, name in zip(pictures, ("Unguided", "Guided"), strict=True)]
@@ -177,7 +178,7 @@ def flux() -> Sheet:
         "`text_encoders/t5xxl_fp8_e4m3fn.safetensors`, `vae/ae.safetensors`.\n\n"
         "**Uncertainty Guider** stands where CFG Guider or Basic Guider stands: cfg 1 is right for "
         "distilled models, the negative then does nothing.\n\n"
-        "Price: at each step `samples` more model calls per image. `start_percent` 0.3 spares the first steps. "
+        "Price: at each step 2 x `samples` more model calls per image. `start_percent` 0.3 spares the first steps. "
         "Bypass the guider's effect with strength 0: the picture is then exactly the plain one."
     )
     model = s.node("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="fp8_e4m3fn")
@@ -188,7 +189,7 @@ def flux() -> Sheet:
     positive = s.node("FluxGuidance", conditioning=words, guidance=3.5)
     negative = s.node("ConditioningZeroOut", conditioning=words)
     settings = {"cfg": 1.0, "strength": 0.1, "percentile": 0.0, "samples": 3, "start_percent": 0.3, "end_percent": 1.0}
-    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
+    settings |= {"mode": "forward", "units": "relative", "preset": "measured"}
     guider = s.node("UQ_UncertaintyGuider", model=model, positive=positive, negative=negative, **settings)
     noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
     sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)

@@ -21,11 +21,12 @@ from ..core.metrics import Undefined, auroc, bootstrap_interval
 from ..core.options import AleatoricOptions, DrawOptions, FilterRule, GuidanceOptions, Quantity, check_range
 from ..core.result import Uncertainty, concatenate
 from ..hosts.demo import CLASSES, attach, load_demo, sample, starting_noise
+from .checks import check_device
 from .gallery import Guided, write_gallery
 
 log = logging.getLogger(__name__)
 BATCH = 32
-GUIDED_STEPS = 20  # guided at several strengths: fewer steps keep the demo under three minutes on two cores
+GUIDED_STEPS = 16  # guided at several strengths: fewer steps keep the demo under three minutes on two cores
 GUIDED_DRAWS = 2
 
 
@@ -47,10 +48,7 @@ class DemoOptions:
             GuidanceOptions(strength=strength)  # refused now, not after minutes of drawing
         if next(p for p in [self.out, *self.out.parents] if p.exists()).is_file():
             raise ValueError(f"out must be a folder, but {str(self.out)!r} lies in or is a file; choose another.")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device {self.device!r} is not available here; use cpu.") from error
+        check_device(self.device)
 
 
 @dataclass(frozen=True)

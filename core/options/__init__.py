@@ -5,7 +5,7 @@ from .checks import MAX_SEED, check_choice, check_range, check_whole, choose
 from .ensemble import MIN_WEIGHT, Distance, EnsembleOptions, Moment, PaideOptions
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
-from .scores import DIRECTION_OF, Center, Direction, Pooling, Quantity
+from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity
 from .viewing import Colormap, FilterRule, HeatmapOptions, HeatmapScale
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "HALF_STEP_SIZE",
     "HeatmapOptions",
     "HeatmapScale",
+    "ImageScore",
     "InformationOptions",
     "LaplaceOptions",
     "MAX_SEED",

@@ -12,6 +12,14 @@ class Quantity(str, Enum):
     NOISE = "noise"  # U = Var(eps_i), the paper's: low = unsure
 
 
+class ImageScore(str, Enum):
+    """What a finished image is scored by: a Quantity, or prompt information."""
+
+    INFORMATION = "information"  # i(x; c), whether the image carries its condition: low = bad
+    DENOISED = "denoised"
+    NOISE = "noise"
+
+
 class Direction(str, Enum):
     """Which end of a score is bad."""
 

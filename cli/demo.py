@@ -26,7 +26,7 @@ from .gallery import Guided, write_gallery
 
 log = logging.getLogger(__name__)
 BATCH = 32
-GUIDED_STEPS = 20  # guided at several strengths: fewer steps keep the demo under three minutes on two cores
+GUIDED_STEPS = 16  # guided at several strengths: fewer steps keep the demo under three minutes on two cores
 GUIDED_DRAWS = 2
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from uncertainty_nodes.cli import main
+from uncertainty_nodes.cli.demo import GUIDED_DRAWS, GUIDED_STEPS
 from uncertainty_nodes.cli.gallery import PLACEHOLDER
 
 KEYS = {
@@ -42,8 +43,8 @@ def test_costs_are_what_was_run(results):
     assert results["nfe_sampling"] == STEPS
     # of the 3 steps at 1/3, 2/3 and the end of the schedule one lies in the default window
     assert results["nfe_estimation"] == SAMPLES
-    # two calls per draw (the redraw and its derivative), two draws, at each of the 20 guided steps
-    assert results["nfe_guidance"] == 2 * 2 * 20
+    # two calls per draw (the redraw and its derivative), at each guided step
+    assert results["nfe_guidance"] == 2 * GUIDED_DRAWS * GUIDED_STEPS
 
 
 def test_filter_and_agreement_add_up(results):

@@ -29,8 +29,7 @@ test: .venv/.ready
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.ready
-	$(BIN)/python benchmarks/science.py $(ARGS)
-	$(BIN)/python benchmarks/speed.py $(ARGS)
+	for name in direction information guidance gradient speed; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -20,6 +20,8 @@ from comfy_fixture import comfy, pytest_collection_modifyitems  # noqa: F401  he
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("repeatable")
 
+torch.set_num_threads(1)  # small tensors, often beside a server: further threads cost more than they bring
+
 if home := os.environ.get("COMFYUI_PATH"):
     sys.path.insert(0, home)
 

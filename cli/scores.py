@@ -59,7 +59,8 @@ def load_rows(path: Path, options: Mapping[str, Any]) -> list[Row]:
         rows = [Row(**{name: row[name] for name in Row.__dataclass_fields__}) for row in saved["rows"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} holds no scores of this command ({error}); name another file with --out.") from error
-    if other := sorted(name for name in options.keys() | earlier.keys() if options.get(name) != earlier.get(name)):
+    other = sorted(name for name in options.keys() | earlier.keys() if options.get(name) != earlier.get(name))
+    if rows and other:  # a run that failed before its first score leaves nothing to lose
         raise ValueError(
             f"{str(path)!r} holds scores made with other options ({', '.join(other)}); name another file with --out, or delete it."
         )

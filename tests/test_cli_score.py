@@ -301,12 +301,19 @@ def test_other_pipelines_are_refused_by_name(one, tmp_path, caplog):
     assert "holds a FluxPipeline, which is not supported" in caplog.text
 
 
-def test_a_broken_pipeline_is_one_sentence(one, tmp_path, caplog):
+def test_a_broken_pipeline_is_one_sentence_and_stands_in_no_way(one, tmp_path, caplog):
     (tmp_path / "model_index.json").write_text(
         json.dumps({"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]})
     )
     assert run(one, "--model", tmp_path, "--prompt", "x") == 1
     assert "can't be loaded" in caplog.records[-1].message and "\n" not in caplog.records[-1].message
+    assert run(one, *CHEAP, "--class", "1") == 0
+
+
+def test_a_place_that_cannot_be_written_to_shows_before_the_work(one, caplog, monkeypatch):
+    monkeypatch.setattr(score, "measure", None)
+    assert run(one, "--class", 1, "--out", one / "a.png" / "x.json") == 1
+    assert "Could not write" in caplog.text
 
 
 def test_folders_with_nothing_in_them(tmp_path, one, caplog):

@@ -29,7 +29,7 @@ test: .venv/.ready
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.ready
-	for name in direction information guidance gradient speed; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in direction information guidance gradient speed figures; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -75,11 +75,10 @@ class Studio:
         self.labels = (torch.arange(options.images) % CLASSES).to(options.device)
         self.batches = [slice(i, i + BATCH) for i in range(0, options.images, BATCH)]
 
-    def draw(self, part: slice, steps: int, watch: Any, bar: tqdm) -> Tensor:
+    def draw(self, part: slice, steps: int, bar: tqdm) -> Tensor:
         count = len(self.noise[part])
-        return sample(
-            self.network, self.scheduler, self.noise[part], self.labels[part], steps, watch=watch, progress=lambda _: bar.update(count)
-        ).cpu()
+        given = self.network, self.scheduler, self.noise[part], self.labels[part]
+        return sample(*given, steps, progress=lambda _: bar.update(count)).cpu()
 
     def judged(self, images: Tensor) -> Drawn:
         labels = self.labels.cpu()
@@ -113,11 +112,10 @@ def draw_and_estimate(studio: Studio) -> tuple[Drawn, Uncertainty, Uncertainty, 
     with tqdm(total=2 * options.images * options.steps, desc="Draw, draw and estimate", unit="step") as bar:
         for part in studio.batches:
             start = time.perf_counter()
-            plain = studio.draw(part, options.steps, None, bar)
+            plain = studio.draw(part, options.steps, bar)
             middle = time.perf_counter()
-            block = attach(studio.network, studio.scheduler, record=record)
-            with block as run:
-                watched = studio.draw(part, options.steps, None, bar)
+            with attach(studio.network, studio.scheduler, record=record) as run:
+                watched = studio.draw(part, options.steps, bar)
             seconds["plain"] += middle - start
             seconds["estimated"] += time.perf_counter() - middle
             identical &= torch.equal(plain, watched)
@@ -155,7 +153,7 @@ def draw_guided(studio: Studio) -> tuple[list[Guided], dict[str, Any]]:
             start, parts = time.perf_counter(), []
             for part in studio.batches:
                 with attach(studio.network, studio.scheduler, guide=guide) as run:
-                    parts.append(studio.draw(part, GUIDED_STEPS, None, bar))
+                    parts.append(studio.draw(part, GUIDED_STEPS, bar))
             if strength != 0:
                 seconds, nfe = seconds + time.perf_counter() - start, run.guidance_nfe
             drawn = studio.judged(torch.cat(parts))

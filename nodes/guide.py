@@ -147,25 +147,25 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model,
-        seed,
-        steps,
-        cfg,
-        sampler_name,
-        scheduler,
-        positive,
-        negative,
-        latent_image,
-        denoise,
-        strength,
-        percentile,
-        samples,
-        start_percent,
-        end_percent,
-        mode,
-        units,
-        preset,
-        calibration=None,
+        model: io.Model.Type,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: io.Conditioning.Type,
+        negative: io.Conditioning.Type,
+        latent_image: io.Latent.Type,
+        denoise: float,
+        strength: float,
+        percentile: float,
+        samples: int,
+        start_percent: float,
+        end_percent: float,
+        mode: str,
+        units: str,
+        preset: str,
+        calibration: StepThresholds | None = None,
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         sampling = (model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
@@ -189,7 +189,17 @@ class UncertaintyGuidance(Checked, io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration=None
+        cls,
+        model: io.Model.Type,
+        strength: float,
+        percentile: float,
+        samples: int,
+        start_percent: float,
+        end_percent: float,
+        mode: str,
+        units: str,
+        preset: str,
+        calibration: StepThresholds | None = None,
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         record = RunRecord()
@@ -221,19 +231,19 @@ class UncertaintyGuider(Checked, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model,
-        positive,
-        negative,
-        cfg,
-        strength,
-        percentile,
-        samples,
-        start_percent,
-        end_percent,
-        mode,
-        units,
-        preset,
-        calibration=None,
+        model: io.Model.Type,
+        positive: io.Conditioning.Type,
+        negative: io.Conditioning.Type,
+        cfg: float,
+        strength: float,
+        percentile: float,
+        samples: int,
+        start_percent: float,
+        end_percent: float,
+        mode: str,
+        units: str,
+        preset: str,
+        calibration: StepThresholds | None = None,
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         record = RunRecord()

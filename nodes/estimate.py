@@ -92,7 +92,18 @@ class UncertaintyEstimator(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, positive, latent, samples, start_percent, end_percent, levels, quantity, seed, negative=None, cfg=1.0
+        cls,
+        model: io.Model.Type,
+        positive: io.Conditioning.Type,
+        latent: io.Latent.Type,
+        samples: int,
+        start_percent: float,
+        end_percent: float,
+        levels: int,
+        quantity: str,
+        seed: int,
+        negative: io.Conditioning.Type | None = None,
+        cfg: float = 1.0,
     ) -> io.NodeOutput:
         options = measuring_options(samples, start_percent, end_percent, quantity, seed)
         result = estimate_latent(model, positive, latent, options, levels, negative, cfg)
@@ -130,7 +141,9 @@ class RecordUncertainty(io.ComfyNode):
         return check_measuring(start_percent, end_percent, quantity)
 
     @classmethod
-    def execute(cls, model, samples, start_percent, end_percent, every, quantity, seed) -> io.NodeOutput:
+    def execute(
+        cls, model: io.Model.Type, samples: int, start_percent: float, end_percent: float, every: int, quantity: str, seed: int
+    ) -> io.NodeOutput:
         record = RunRecord()
         options = measuring_options(samples, start_percent, end_percent, quantity, seed, every)
         return io.NodeOutput(attach(model, record, options), record)

@@ -76,7 +76,18 @@ class PromptInformation(io.ComfyNode):
         return check_options(samples, start_percent, end_percent)
 
     @classmethod
-    def execute(cls, model, positive, negative, latent, samples, start_percent, end_percent, levels, seed) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: io.Model.Type,
+        positive: io.Conditioning.Type,
+        negative: io.Conditioning.Type,
+        latent: io.Latent.Type,
+        samples: int,
+        start_percent: float,
+        end_percent: float,
+        levels: int,
+        seed: int,
+    ) -> io.NodeOutput:
         options = information_options(samples, start_percent, end_percent, levels, seed)
         result = prompt_information(model, positive, negative, latent, options).result
         return io.NodeOutput(latent, result, picture(result), result.scores.tolist())

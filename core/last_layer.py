@@ -106,17 +106,17 @@ class Identity:
                 weights.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
         return cls(name, describe(layer), hashlib.sha256("\n".join(shapes).encode()).hexdigest(), weights.hexdigest())
 
-    def check(self, network: nn.Module) -> Layer:
-        """The layer, when the network is the one described. Raises ValueError, in a sentence, for any other."""
-        way_out = "load the model that it was fitted to, or fit it again."
+    def check(self, network: nn.Module, what: str = "Laplace fit") -> Layer:
+        """The layer, when the network is the one described. Raises ValueError, in a sentence that says ``what``, for any other."""
+        way_out = "load the model that it was made for, or make it again."
         if not isinstance(_module(network, self.name), LAYERS):
-            raise ValueError(f"This Laplace fit is for layer {self.name!r}, which {type(network).__name__} does not have; {way_out}")
+            raise ValueError(f"This {what} is for layer {self.name!r}, which {type(network).__name__} does not have; {way_out}")
         found = Identity.of(network, self.name)
         if (found.layer, found.architecture) != (self.layer, self.architecture):
             raise ValueError(
-                f"This Laplace fit is for a model of another architecture (its layer {self.name!r} is {self.layer}, "
+                f"This {what} is for a model of another architecture (its layer {self.name!r} is {self.layer}, "
                 f"here it is {found.layer} in {type(network).__name__}); {way_out}"
             )
         if found.weights != self.weights:
-            raise ValueError(f"This Laplace fit is for other weights of layer {self.name!r} than this model has; {way_out}")
+            raise ValueError(f"This {what} is for other weights of layer {self.name!r} than this model has; {way_out}")
         return get_layer(network, self.name)

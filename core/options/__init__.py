@@ -2,7 +2,18 @@
 
 from .bayesian import BayesDiffOptions, Covariance, DropoutOptions, GenerativeOptions, LaplaceOptions
 from .checks import MAX_SEED, check_choice, check_range, check_whole, choose
-from .ensemble import MIN_WEIGHT, Distance, EnsembleOptions, Moment, PaideOptions
+from .ensemble import (
+    LEARNING_RATES,
+    MIN_WEIGHT,
+    Bootstrap,
+    BootstrapOptions,
+    Distance,
+    EnsembleKind,
+    EnsembleOptions,
+    EnsembleTrainingOptions,
+    Moment,
+    PaideOptions,
+)
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity
@@ -12,6 +23,8 @@ __all__ = [
     "AleatoricOptions",
     "BayesDiffOptions",
     "COARSE_STEP_SIZE",
+    "Bootstrap",
+    "BootstrapOptions",
     "Center",
     "Colormap",
     "Covariance",
@@ -20,7 +33,9 @@ __all__ = [
     "Distance",
     "DrawOptions",
     "DropoutOptions",
+    "EnsembleKind",
     "EnsembleOptions",
+    "EnsembleTrainingOptions",
     "FilterRule",
     "GenerativeOptions",
     "GuidanceMode",
@@ -33,6 +48,7 @@ __all__ = [
     "ImageScore",
     "InformationOptions",
     "LaplaceOptions",
+    "LEARNING_RATES",
     "MAX_SEED",
     "MIN_WEIGHT",
     "Moment",

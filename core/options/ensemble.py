@@ -26,6 +26,24 @@ class Moment(str, Enum):
     MEAN = "mean"  # over all of them
 
 
+class EnsembleKind(str, Enum):
+    """What the members of an ensemble have of their own; the rest of the model is shared."""
+
+    CLASS_EMBEDDING = "class_embedding"  # the table of a class-conditional model
+    EMBEDDING = "embedding"  # textual inversion: the vectors of one word
+    LORA = "lora"  # low-rank changes of weights
+
+
+class Bootstrap(str, Enum):
+    """How each member comes by its own data."""
+
+    REPLACEMENT = "with_replacement"  # drawn from all data, again and again
+    DISJOINT = "disjoint"  # no sample in two members
+
+
+LEARNING_RATES = {EnsembleKind.CLASS_EMBEDDING: 0.1, EnsembleKind.EMBEDDING: 5e-3, EnsembleKind.LORA: 5e-4}
+
+
 @dataclass(frozen=True)
 class PaideOptions:
     """Pairwise-distance estimate of the information between an ensemble's output and its members (Berry et al. 2024).
@@ -67,3 +85,36 @@ class EnsembleOptions:
         check_whole("seed", self.seed, 0, MAX_SEED)
         for weight in self.weights:
             check_range("Each weight", weight, MIN_WEIGHT)
+
+
+@dataclass(frozen=True)
+class BootstrapOptions:
+    """Each member's data. size: samples a member; 0 = as many as there are, shared out evenly where disjoint."""
+
+    kind: Bootstrap = Bootstrap.REPLACEMENT
+    size: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("bootstrap", self.kind, Bootstrap)
+        check_whole("bootstrap_size", self.size, 0)
+        check_whole("seed", self.seed, 0, MAX_SEED)
+
+
+@dataclass(frozen=True)
+class EnsembleTrainingOptions:
+    """Training of one member: Adam (Kingma & Ba 2015) on the model's own loss, the learning rate falling to 0 along a cosine.
+
+    batch: samples a step, drawn from the member's bootstrap.  learning_rate: 0 = what suits the kind, ``LEARNING_RATES``.
+    """
+
+    steps: int = 300
+    batch: int = 8
+    learning_rate: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1)
+        check_whole("batch", self.batch, 1)
+        check_range("learning_rate", self.learning_rate, 0.0, 10.0)
+        check_whole("seed", self.seed, 0, MAX_SEED)

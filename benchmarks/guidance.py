@@ -94,13 +94,13 @@ def main() -> None:
     network, scheduler = load_demo()
     model = Model(network.to(memory_format=torch.channels_last), scheduler)  # a seventh faster on processors
     judge, real = load_extractor(), load_reference()
+    drawn: dict[str, dict[str, Tensor]] = {}
     table: dict[str, Any] = {}
     for name, setting in (MAIN | SCREEN).items():
         if a.only and name not in (*a.only, "plain"):
             continue
-        drawn = gather(name, setting, model, judge, a.images if name in MAIN else min(a.screen, a.images), a.work)
-        plain = drawn if name == "plain" else plain
-        table[name] = row(drawn, plain, real, judge.name)
+        drawn[name] = gather(name, setting, model, judge, a.images if name in MAIN else min(a.screen, a.images), a.work)
+        table[name] = row(drawn[name], drawn["plain"], real, judge.name)
         tqdm.write(f"{name:40s} {table[name]}")
     found = {"steps": STEPS, "draws": PAIR.samples, "seed": SEED, "extractor": judge.name, "settings": table}
     tqdm.write(f"Wrote {write('guidance', found)}")

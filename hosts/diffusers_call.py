@@ -58,12 +58,16 @@ class Call:
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The contract of ``core.denoiser``, at this call's noise level and conditions."""
+        return self.x0(self.output(x), x, sigma)
+
+    def output(self, x: Tensor) -> Tensor:
+        """The network's own output for whole copies of this call's batch, x (M * B, C, ...)."""
         call = self.tiled(x.shape[0] // self.x.shape[0])
         fed = x.to(self.x.dtype)
         fed = fed if call.beside is None else torch.cat([fed, call.beside], dim=1)
         inputs = {input_name(self.network): fed, "timestep": call.timestep, **call.cond}
         # forward, not __call__: the extra passes must not meet our own hook
-        return self.x0(self.network.forward(**inputs, return_dict=False)[0], x, sigma)
+        return self.network.forward(**inputs, return_dict=False)[0]
 
     def x0(self, output: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
         """The clean sample behind a network output, float32; a learned variance in further channels is left out."""

@@ -15,9 +15,10 @@ from ..core.denoiser import Denoiser
 from ..core.information import Information, Posterior
 from ..core.options import InformationOptions
 from ..core.quadrature import Quadrature, window_quadrature
-from .diffusers import check_repeatable, denoiser
+from .diffusers import denoiser
 from .diffusers_call import UNBATCHED
 from .diffusers_space import Space
+from .diffusers_watch import check_repeatable
 
 Cond = dict[str, Any]  # the network's inputs beside latent and timestep, by name, with the latents' batch
 DISTILLED = "The model is guidance-distilled: it never learned to predict without a condition, so take its information as a rough guide."

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,12 +129,17 @@ def score(
 
 def denoiser(network: nn.Module, scheduler: SchedulerMixin, cond: dict[str, Any], batch: int) -> Denoiser:
     """The contract of ``core.denoiser`` on a diffusers network, at any noise level. cond: its other inputs, of that batch."""
-    space, dtype = Space.of(scheduler), next(network.parameters()).dtype
-    scale = 1 / space.train_steps if type(original(network)).__name__.startswith(ZERO_TO_ONE) else 1.0
+    space = Space.of(scheduler)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        timestep = torch.tensor([scale * space.timestep(s) for s in sigma[:batch].tolist()], device=x.device)
-        like = torch.empty((batch, *x.shape[1:]), dtype=dtype, device="meta")
-        return Call(network, space, like, timestep, cond).denoise(x, sigma)
+        return call_at(network, space, (batch, *x.shape[1:]), sigma[:batch], cond).denoise(x, sigma)
 
     return denoise
+
+
+def call_at(network: nn.Module, space: Space, shape: Sequence[int], sigma: Tensor, cond: dict[str, Any]) -> Call:
+    """A call of the network at any noise levels sigma (B,), for samples of ``shape`` (B, C, ...) yet to be given."""
+    scale = 1 / space.train_steps if type(original(network)).__name__.startswith(ZERO_TO_ONE) else 1.0
+    timestep = torch.tensor([scale * space.timestep(s) for s in sigma.tolist()], device=sigma.device)
+    like = torch.empty(tuple(shape), dtype=next(network.parameters()).dtype, device="meta")
+    return Call(network, space, like, timestep, cond)

@@ -114,8 +114,17 @@ class Space:
             place = (1 - t) * (len(line) - 1)
             low = min(int(place), len(line) - 2)
             return float(torch.lerp(line[low], line[low + 1], place - low))
+        return self._shifted(t)
+
+    def _shifted(self, t: float) -> float:
         shift = float(self.scheduler.config.get("shift") or self.scheduler.config.get("flow_shift") or 1.0)
         return shift * t / (1 + (shift - 1) * t)
+
+    def training_levels(self) -> Tensor:
+        """(T,) float32, the level of each timestep of training; for flow evenly over the shifted line, whatever density it had."""
+        if self.process is Process.FLOW:
+            return torch.tensor([self._shifted((i + 1) / self.train_steps) for i in range(self.train_steps)])
+        return (1 - self.scheduler.alphas_cumprod.cpu().double()).sqrt().float()
 
     def timestep(self, sigma: float) -> float:
         """The timestep to call the network with at a noise level, for levels off the sampler's path: the nearest of training."""

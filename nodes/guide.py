@@ -8,9 +8,11 @@ from comfy_api.latest import io
 
 from ..core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits, Quantity, StepWindow, choose
 from ..core.step_thresholds import StepThresholds
+from ..hosts.comfyui_ksampler import KSample
 from ..hosts.comfyui_record import Record as RunRecord
-from ..hosts.comfyui_sample import attach_guidance, make_guider, sample_guided, sampler_names
-from .sockets import Calibration, Record, Uncertainty, checked, percent_input, schema, seed_input
+from ..hosts.comfyui_sample import attach_guidance, make_guider, sample_guided
+from .sampling import ksampler_inputs
+from .sockets import Calibration, Record, Uncertainty, checked, percent_input, schema
 
 DEFAULT = GuidanceOptions()
 PRICE = (
@@ -112,7 +114,6 @@ class Checked:
 class UncertaintyGuidedSampler(Checked, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        samplers, schedulers = sampler_names()
         return schema(
             "UQ_UncertaintyGuidedSampler",
             "Uncertainty-Guided Sampler",
@@ -120,19 +121,8 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
             + PRICE
             + f"Strength 0 draws what KSampler draws, and only measures: {DEFAULT.draws.samples} calls at each of a few steps.",
             inputs=[
-                io.Model.Input("model", tooltip="The model used for denoising the latent."),
-                seed_input("Of the starting noise, as in KSampler, and of the noise draws."),
-                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="The number of denoising steps."),
-                io.Float.Input(
-                    "cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Classifier-free guidance; 1 = off, also works."
-                ),
-                io.Combo.Input("sampler_name", samplers, tooltip="The sampling algorithm; all work."),
-                io.Combo.Input("scheduler", schedulers, tooltip="How noise is removed over the steps."),
-                io.Conditioning.Input("positive", tooltip="What the image shall show."),
-                io.Conditioning.Input("negative", tooltip="What it shall not show."),
-                io.Latent.Input("latent_image", tooltip="The latent to denoise."),
-                io.Float.Input(
-                    "denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="Lower values keep more of the latent: image to image."
+                *ksampler_inputs(
+                    "Of the starting noise, as in KSampler, and of the noise draws.", sampler_tooltip="The sampling algorithm; all work."
                 ),
                 *guidance_inputs(),
                 calibration_input(),
@@ -168,8 +158,8 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
         calibration: StepThresholds | None = None,
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
-        sampling = (model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
-        return io.NodeOutput(*sample_guided(*sampling, options))
+        sampling = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
+        return io.NodeOutput(*sample_guided(sampling, options))
 
 
 class UncertaintyGuidance(Checked, io.ComfyNode):

@@ -5,15 +5,31 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
+from torch import Tensor
 
-from uncertainty_nodes.core.files import replacing
+from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
 
 RESULTS = Path(__file__).parent / "results"
+MEASURED = "benchmark measurement"
+
+
+def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Measured, or read back when it was measured with the same options: what lets a benchmark stop and go on."""
+    wanted = {"options": repr(options)}
+    if path.exists():
+        tensors, metadata = load_tensors(path, MEASURED)
+        if metadata == wanted:
+            return tensors
+    tensors = make()
+    save_tensors(path, tensors, MEASURED, 1, wanted)
+    return tensors
 
 
 def provenance() -> dict[str, Any]:
@@ -35,3 +51,11 @@ def write(name: str, figures: dict[str, Any]) -> Path:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({"provenance": provenance(), **figures}, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def clock() -> float:
+    """Seconds of work: of this process's processor time, since other programs may run; of the wall on an accelerator, once it is done."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()

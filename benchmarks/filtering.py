@@ -1,0 +1,101 @@
+"""Which method finds the bad images, and what is gained by leaving them out: python benchmarks/filtering.py
+
+Draws a pool of images from three seeds and scores all of them by every method of methods.py. For each method: FID, precision
+and recall of the best 5/6 of each seed's images, beside 20 random subsets of the same size; AUROC for bad images (the bundled
+classifier gives the asked class p < 0.5); share of bad images by score; NFE, seconds and memory from a small pass of its own.
+Runs for hours on one core; stops and resumes by chunks, and what is not finished is left out of the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import MEASURED, kept, write
+from costs import costs
+from judging import KEPT, Judged, best_of_other_seeds, judge_filter
+from methods import CONTROLS, METHODS, RECORDED
+from pool import SEEDS, Chunk, Lab, scored
+from torch import Tensor
+from tqdm import tqdm
+
+from uncertainty_nodes.core.extractor import ARCHITECTURE
+from uncertainty_nodes.core.files import load_tensors
+
+COMBINED = {"rank average of the best two": 2, "rank average of the best three": 3}
+
+
+def measure(lab: Lab, chunks: list[Chunk], names: list[str]) -> None:
+    """Every chunk by every method, read back where it was measured before."""
+    for chunk in tqdm(chunks, desc="Chunks"):
+        drawn = lab.drawn(chunk)
+        for name in names:
+            kept(lab.path(name, chunk), lab.options, lambda n=name, c=drawn: scored({n: METHODS[n](lab, c)}))
+
+
+def gather(lab: Lab, chunks: list[Chunk], job: str) -> tuple[list[int], dict[str, Tensor]]:
+    """What is there of a job: places in ``chunks``, and its tensors joined. Rounds that lack a seed are left out."""
+    seeds = len({c.seed for c in chunks})
+    there = [lab.path(job, c).exists() for c in chunks]
+    rounds = [r for r in range(0, len(chunks), seeds) if all(there[r : r + seeds])]
+    places = [r + i for r in rounds for i in range(seeds)]
+    parts = [load_tensors(lab.path(job, chunks[p]), MEASURED)[0] for p in places]
+    return places, {name: torch.cat([p[name] for p in parts]) for name in (parts[0] if parts else {})}
+
+
+def table(lab: Lab, chunks: list[Chunk]) -> dict[str, Any]:
+    """The rows, by method; a method is judged on the images that it was measured on."""
+    jobs = {name: gather(lab, chunks, "draw" if name in RECORDED else name) for name in [*RECORDED, *METHODS]}
+    jobs = {name: job for name, job in jobs.items() if job[0]}
+    images = jobs["denoised"][1]["images"]
+    pools = {len(places): pool_of(images, [chunks[p] for p in places], lab.size) for places, _ in jobs.values()}
+    priced = costs(lab, [name for name in METHODS if name in jobs])
+    rows = {"plain sampling": priced.pop("plain sampling")}
+    for name, (places, found) in tqdm(jobs.items(), desc="Judge"):
+        cost = {"nfe": round(float(found[f"nfe {name}"].mean()), 2)} | priced[name]
+        rows[name] = judge_filter(pools[len(places)], found[f"badness {name}"]) | cost
+    shared = min(pools)
+    scores = {name: found[f"badness {name}"][: shared * lab.size] for name, (_, found) in jobs.items() if name not in CONTROLS}
+    for name, count in COMBINED.items():
+        joined, picked = best_of_other_seeds(pools[shared], scores, count)
+        rows[name] = judge_filter(pools[shared], joined) | together(rows, picked)
+    return rows
+
+
+def together(rows: dict[str, Any], picked: dict[int, list[str]]) -> dict[str, Any]:
+    """What joined methods cost: the sum of their prices, on average over seeds, and the highest peak."""
+    sums = {kind: sum(rows[n][kind] for names in picked.values() for n in names) / len(picked) for kind in ("nfe", "seconds")}
+    peak = max(rows[n]["peak_mb"] for names in picked.values() for n in names)
+    return {kind: round(value, 4) for kind, value in sums.items()} | {"peak_mb": peak, "of": {str(s): n for s, n in picked.items()}}
+
+
+def pool_of(images: Tensor, chunks: list[Chunk], size: int) -> Judged:
+    seed = torch.tensor([c.seed for c in chunks]).repeat_interleave(size)
+    return Judged.of(images[: len(seed)], torch.cat([c.labels for c in chunks]), seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000, help="of each seed")
+    parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS), help="measure only these; the table holds all")
+    parser.add_argument("--table", action="store_true", help="measure nothing further, make the table of what is there")
+    parser.add_argument("--size", type=int, default=50, help="images a chunk")
+    parser.add_argument("--steps", type=int, default=25, help="of sampling")
+    parser.add_argument("--work", type=Path, default=Path("out/filtering"))
+    parser.add_argument("--threads", type=int, default=1)
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    lab = Lab.open(a.work, a.size, a.steps)
+    chunks = list(lab.chunks(SEEDS, a.images))
+    if not a.table:
+        measure(lab, chunks, a.only)
+    rows = table(lab, chunks)
+    figures = {"images": rows["denoised"]["images"], "seeds": list(SEEDS), "steps": a.steps, "kept_share": round(KEPT, 4)}
+    figures |= {"extractor": ARCHITECTURE, "plain_sampling": rows.pop("plain sampling"), "methods": rows}
+    print(f"Wrote {write('filtering', figures)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Every method of the filtering table: how bad each image of a chunk is, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pool import DEFAULT, LAST, Chunk, Lab
+from torch import Tensor
+
+from uncertainty_nodes.core import mc_dropout
+from uncertainty_nodes.core.extractor import load_extractor
+from uncertainty_nodes.core.options import Direction, DropoutOptions
+from uncertainty_nodes.core.result import Uncertainty
+from uncertainty_nodes.core.schedule import levels
+from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS
+from uncertainty_nodes.hosts.diffusers import denoiser
+from uncertainty_nodes.hosts.diffusers_information import each_class, information
+from uncertainty_nodes.hosts.diffusers_space import Space
+
+LEVELS = 4  # of a finished image, as many as sampling has steps in the default window
+
+
+def prompt_information(lab: Lab, chunk: Chunk) -> Uncertainty:
+    _, none = each_class(CLASSES, NO_CLASS, chunk.images)
+    return information(lab.network, lab.scheduler, chunk.images, {"class_labels": chunk.labels}, none).result
+
+
+def dropout(lab: Lab, chunk: Chunk) -> Uncertainty:
+    options, space = DropoutOptions(), Space.of(lab.scheduler)
+    denoise = denoiser(lab.network, lab.scheduler, {"class_labels": chunk.labels}, len(chunk.images))
+    sigmas = levels(options.window, LEVELS, space.percent_to_sigma)
+    with torch.no_grad():
+        return mc_dropout.estimate(lab.network, denoise, chunk.images, sigmas, space.process, options)
+
+
+def of_images(name: str, badness: Tensor) -> Uncertainty:
+    """A score that asks nothing of the model."""
+    blank = badness.new_zeros(len(badness), 1)
+    return Uncertainty(blank, badness, badness.new_zeros(0, len(badness)), torch.zeros(0), Direction.HIGH_IS_BAD, name, 0.0, 0.0)
+
+
+def ink(lab: Lab, chunk: Chunk) -> Uncertainty:
+    """How much is drawn: knows nothing of the model. More counts as worse, as on the earlier checkpoints."""
+    return of_images("ink", chunk.images.flatten(1).mean(dim=1))
+
+
+def classifier(lab: Lab, chunk: Chunk) -> Uncertainty:
+    """The bundled classifier's own doubt, 1 - p(asked class): the judge judging by itself, so the most that a score can reach."""
+    asked = load_extractor()(chunk.images).softmax(dim=1)[torch.arange(len(chunk.labels)), chunk.labels]
+    return of_images("classifier", 1 - asked)
+
+
+METHODS: dict[str, Callable[[Lab, Chunk], Uncertainty]] = {
+    "prompt information": prompt_information,
+    "MC dropout": dropout,
+    "ink (no model)": ink,
+    "classifier (the judge itself)": classifier,
+}
+RECORDED = {  # while the pool is drawn
+    "denoised": DEFAULT,
+    "noise": DEFAULT,
+    "denoised, last steps": LAST,
+    "noise, last steps": LAST,
+}
+SAMPLING: set[str] = set()  # methods that sample once more beside what they add
+CONTROLS = {"ink (no model)", "classifier (the judge itself)"}

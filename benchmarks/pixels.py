@@ -1,0 +1,99 @@
+"""Does a map point at the wrong pixels? python benchmarks/pixels.py
+
+The papers' reconstruction protocol: real digits are noised to the middle of the schedule and sampled from there; every
+method's map, summed over the steps that it watches, is set beside the error of each pixel. AUSE (area between the map's
+sparsification curve and the oracle's: lower is better) and AURG (between random's and the map's: higher is better), in grey
+levels of an image in [-1, 1], means over images with 95 % bootstrap intervals. The digits are those that the extractor did
+not see; the denoiser has seen the whole MNIST training split, so to it they are not new. Stops and resumes by chunks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import kept, write
+from pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
+from pool import Chunk, Lab
+from torch import Tensor
+from tqdm import tqdm
+
+from uncertainty_nodes.core.extractor import load_reference
+from uncertainty_nodes.core.metrics import bootstrap_interval, sparsification
+from uncertainty_nodes.core.options import Quantity
+
+SEED = 21
+
+
+def chunks(lab: Lab, count: int) -> list[Chunk]:
+    """Real digits, each with a noise of its own."""
+    digits = load_reference()
+    count, parts = min(count, len(digits.images)), []
+    for index, start in enumerate(range(0, count, lab.size)):
+        part = slice(start, min(start + lab.size, count))
+        noise = torch.randn(digits.images[part].shape, generator=torch.Generator().manual_seed(SEED + index))
+        parts.append(Chunk(SEED, index, noise, digits.labels[part], digits.images[part]))
+    return parts
+
+
+def measure(lab: Lab, chunk: Chunk, names: list[str]) -> dict[str, Tensor]:
+    """Maps that high means bad, the reconstruction and NFE of each method on a chunk; read back where they were made before."""
+    found = kept(lab.path("pixels", chunk), lab.options, lambda: recorded(lab, chunk))
+    images = found[RECONSTRUCTION]
+    for name in names:
+        found |= kept(lab.path(f"pixels {name}", chunk), lab.options, lambda n=name: MAPS[n](lab, chunk, images))
+    return found
+
+
+def rows(parts: list[dict[str, Tensor]], digits: Tensor) -> dict[str, Any]:
+    """The table: every map, both ways up for the aleatoric ones, beside controls. A map is judged on the images that it was made of."""
+    images = torch.cat([p[RECONSTRUCTION] for p in parts])
+    errors = images - digits
+    table = {}
+    for name in parts[0]:
+        kind, _, method = name.partition(" ")
+        if kind != "map":
+            continue
+        maps = torch.cat([p[name] for p in parts if name in p])
+        nfe = float(parts[0][f"nfe {method}"].mean())
+        table[method] = row(maps, errors[: len(maps)], nfe)
+        if method.split(",")[0] in set(Quantity):
+            table[f"{method}, the other way up"] = row(-maps, errors[: len(maps)], nfe)
+    for name, maps in controls(images, errors).items():
+        table[name] = row(maps, errors, 0.0)
+    return {"rmse": round(float(errors.square().flatten(1).mean(dim=1).sqrt().mean()), 5), "methods": table}
+
+
+def row(maps: Tensor, errors: Tensor, nfe: float) -> dict[str, Any]:
+    curves = sparsification(maps, errors)
+    figures: dict[str, Any] = {"images": len(maps), "nfe": round(nfe, 2)}
+    for name, values in (("ause", curves.ause), ("aurg", curves.aurg)):
+        low, high = bootstrap_interval(lambda v: float(v.mean()), values)
+        figures |= {name: round(float(values.mean()), 5), f"{name}_interval": [round(low, 5), round(high, 5)]}
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=256, help="at most the 512 bundled ones")
+    parser.add_argument("--only", nargs="*", default=list(MAPS), choices=list(MAPS), help="make only these maps beside the aleatoric ones")
+    parser.add_argument("--size", type=int, default=32, help="images a chunk")
+    parser.add_argument("--steps", type=int, default=25, help="of sampling, of which the second half is run")
+    parser.add_argument("--work", type=Path, default=Path("out/pixels"))
+    parser.add_argument("--threads", type=int, default=1)
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    lab = Lab.open(a.work, a.size, a.steps)
+    drawn = chunks(lab, a.images)
+    parts = [measure(lab, chunk, a.only) for chunk in tqdm(drawn, desc="Chunks")]
+    table = rows(parts, torch.cat([c.images for c in drawn]))
+    for name, figures in table["methods"].items():
+        print(f"{name:40s} AUSE {figures['ause']:.5f}  AURG {figures['aurg']:+.5f}")
+    path = write("pixels", {"images": sum(len(c.images) for c in drawn), "steps": a.steps} | table)
+    print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -64,25 +64,35 @@ def estimate_generative(
     start = clock(posterior.layer.weight)
     with counted(posterior.layer) as rows:
         images = torch.stack(list(members(sample, posterior, options, plain)))
+    return score_members(images, encode, laplace, options, sum(rows) / images.shape[1], clock(images) - start)
+
+
+def score_members(images: Tensor, encode: Encoder, laplace: Laplace, options: GenerativeOptions, nfe: float, seconds: float) -> Generated:
+    """What ``estimate_generative`` returns, of images (M + 1, B, ...) that the host has sampled itself; seconds: those of sampling.
+
+    Raises ValueError for images or features of a shape that does not fit, or that are NaN or infinite.
+    """
+    start = clock(images)
+    for number, member in enumerate(images):
+        checked(member, images[0] if number else None)
     features = torch.stack([encoded(encode, member) for member in images])
-    batch = images.shape[1]
     scores = semantic_entropy(features, options.semantic_variance).float()
     result = Uncertainty(
         maps=images.float().var(dim=0, correction=0),
         scores=scores.to(images.device),
-        curve=scores.new_zeros(0, batch),
+        curve=scores.new_zeros(0, len(scores)),
         sigmas=torch.zeros(0),
         direction=Direction.HIGH_IS_BAD,
         quantity=QUANTITY,
-        nfe=sum(rows) / batch,
-        seconds=clock(images) - start,
+        nfe=nfe,
+        seconds=seconds + clock(images) - start,
         provenance=describe(options, laplace, features.shape[2]),
     )
     return Generated(result, images, features)
 
 
 def members(sample: Callable[[], Tensor], posterior: Posterior, options: GenerativeOptions, plain: Tensor | None) -> Iterator[Tensor]:
-    """The images (B, ...) of the trained weights, then those of each draw."""
+    """The images (B, ...) of the trained weights, then those of each draw; what is no image ends it at once."""
     yield (first := checked(sample() if plain is None else plain))
     for member in range(options.members):
         with posterior.sampled(options.seed, member):

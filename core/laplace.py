@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -85,6 +85,20 @@ class Posterior:
         Var(y) = layer(phi^2) with the weights' variances, taken through the rearrangement after the layer. Exact, since the network is
         linear in its last layer. Raises ValueError when the network does more after it. Source: Kou et al. 2024.
         """
-        with tapped(self.layer, call) as tap:
-            variance = tap.carry(self.gaussian.output_variance(self.layer, tap.features))
-            return tap.output.detach(), variance.detach()
+        return self.predict_mix([call], [1.0])
+
+    def predict_mix(self, calls: Sequence[Callable[[], Tensor]], weights: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """``predict`` of a weighted sum of passes, as classifier-free guidance makes it; the weights must add up to 1.
+
+        All passes share one draw of the layer, which is linear: Var(sum_k w_k y_k) = layer(phi^2) at phi = sum_k w_k phi_k.
+        """
+        if not calls or len(calls) != len(weights) or abs(sum(weights) - 1) > 1e-6:
+            raise ValueError(f"Give each of {len(calls)} passes a weight, at least one, adding up to 1, got {list(weights)}.")
+        with ExitStack() as stack:
+            taps = [stack.enter_context(tapped(self.layer, call)) for call in calls]
+            output, features = (
+                sum(w * part.detach().float() for w, part in zip(weights, parts, strict=True))
+                for parts in ([tap.output for tap in taps], [tap.features for tap in taps])
+            )
+            variance = taps[0].carry(self.gaussian.output_variance(self.layer, features))
+            return output.to(taps[0].output.dtype), variance.detach()

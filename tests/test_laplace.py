@@ -219,3 +219,25 @@ def test_a_fit_of_one_sample_gives_no_posterior():
     network = TinyUNet()
     with pytest.raises(ValueError, match="at least 2 training samples, this one has seen 1"):
         replace(fitted(network, (2, 4, 4)), seen=1).posterior(network)
+
+
+@pytest.mark.parametrize("options", [LaplaceOptions(), KRONECKER], ids=["diagonal", "kronecker"])
+def test_variance_of_a_mix_of_passes_is_that_over_shared_weight_draws(options):
+    network, shape = make("conv2d")
+    xs, sigma = clean_samples(4, *shape).split(2), torch.tensor([0.3, 0.8])
+    posterior = fitted(network, shape, replace(options, prior_precision=0.5)).posterior(network)
+    calls = [lambda x=x: network(x, sigma) for x in xs]
+    output, variance = posterior.predict_mix(calls, [-1.5, 2.5])
+
+    def mix() -> torch.Tensor:
+        return -1.5 * calls[0]() + 2.5 * calls[1]()
+
+    def drawn(member: int) -> torch.Tensor:
+        with posterior.sampled(3, member):
+            return mix().detach()
+
+    torch.testing.assert_close(output, mix().detach())
+    ratio = variance / empirical_variance(drawn, 3000)
+    assert float((ratio.mean() - 1).abs()) < 0.02 and float((ratio - 1).abs().max()) < 0.15
+    with pytest.raises(ValueError, match="adding up to 1"):
+        posterior.predict_mix(calls, [1.0, 1.0])

@@ -54,7 +54,7 @@ class Space:
         Raises ValueError for a flow timestep that the run does not hold.
         """
         t = torch.as_tensor(timestep).flatten()[0]
-        place = self._place(t)
+        place = self.place(t)
         if place is None and self.process is Process.FLOW:
             raise ValueError(f"The network was called with timestep {float(t):g}, which its {type(self.scheduler).__name__} does not have.")
         if place is None or self._between_steps() or not hasattr(self.scheduler, "sigmas"):
@@ -62,7 +62,7 @@ class Space:
         sigma = self.scheduler.sigmas[place].cpu().double()
         return float(sigma if self.process is Process.FLOW else ve_to_vp(sigma.view(1, 1), sigma.view(1))[1])
 
-    def _place(self, t: Tensor) -> int | None:
+    def place(self, t: Tensor) -> int | None:
         """Index of the run's step that has this timestep; where several have it, the one that the scheduler is at."""
         scheduler = self.scheduler
         if getattr(scheduler, "num_inference_steps", None) is None:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 FOLDER = Path(__file__).resolve().parent.parent / "demo_model"
+LAPLACE = FOLDER / "laplace.safetensors"  # its last-layer posterior, for core.laplace.Laplace.load
 CLASSES = 10
 NO_CLASS = 10  # the row of the class embedding that stands for "no condition"
 

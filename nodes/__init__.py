@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import calibrate, combine, demo, estimate, filter, guide, information, view
+from . import calibrate, combine, demo, ensemble, estimate, filter, guide, information, view
 
-FAMILIES = [estimate, information, guide, filter, calibrate, combine, view, demo]
+FAMILIES = [estimate, information, guide, filter, calibrate, combine, ensemble, view, demo]
 
 
 class UncertaintyExtension(ComfyExtension):

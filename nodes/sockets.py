@@ -12,6 +12,8 @@ from ..core.options import MAX_SEED
 
 Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
 Record = io.Custom("UQ_RECORD")  # hosts.comfyui_run.Record: what the latest run of a patched model left
+Ensemble = io.Custom("UQ_ENSEMBLE")  # hosts.comfyui_members.Ensemble
+LaplaceFit = io.Custom("UQ_LAPLACE")  # core.laplace.Laplace
 Calibration = io.Custom("UQ_CALIBRATION")  # core.calibration.Calibration, or core.step_thresholds.StepThresholds
 
 

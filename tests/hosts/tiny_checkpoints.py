@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ SD3_LORA = "tiny_sd3_lora.safetensors"  # rank 2, on the attention of both block
 SD15 = "tiny_sd15.safetensors"  # UNet in the layout of SD 1.5, eps (v with the stock ModelSamplingDiscrete), 4 channels, context 768
 SD15_CONTROL = "tiny_sd15_control.safetensors"  # ControlNet for SD15, hint in RGB
 WAN = "tiny_wan.safetensors"  # Wan 2.1 text to video, flow matching, 5-D latents of 16 channels, context 4096
+SD3_LORAS = [f"tiny_sd3_lora_{i}.safetensors" for i in range(3)]  # as SD3_LORA, to make an ensemble of
+SD3_LORA_WIDE = "tiny_sd3_lora_wide.safetensors"  # the same names, the shapes of a larger model
+FLUX_LORA = "tiny_flux_lora.safetensors"  # for the nodes UQTest_TinyFlux and UQTest_TinyClip: changes both
+EMBEDDINGS = [f"tiny_embedding_{i}.safetensors" for i in range(2)]  # two tokens, for UQTest_TinyClip
+EMBEDDING_WIDE = "tiny_embedding_wide.safetensors"  # for a text encoder of width 768
 TAESD = "tiny_taesd.safetensors"  # decoder for 4 channels, loaded by VAELoader
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -72,6 +77,24 @@ def sd3_lora(operations: Any) -> Shapes:
     return shapes
 
 
+def sd3_lora_wide(operations: Any) -> Shapes:
+    return {name: tuple(3 * n if n > 2 else n for n in shape) for name, shape in sd3_lora(operations).items()}
+
+
+def flux_lora(operations: Any) -> Shapes:
+    model, text = "diffusion_model.double_blocks.0.img_mlp.0", "text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1"
+    sizes = {model: (256, 128), text: (96, 64)}
+    return {
+        f"{name}.lora_{end}.weight": (2, ins) if end == "down" else (outs, 2)
+        for name, (outs, ins) in sizes.items()
+        for end in ("down", "up")
+    }
+
+
+def embedding(width: int) -> Callable[[Any], Shapes]:
+    return lambda operations: {"clip_l": (2, width)}
+
+
 UNET = {"image_size": 32, "in_channels": 4, "model_channels": 320, "num_res_blocks": [1], "channel_mult": [1], "num_heads": 8}
 UNET |= {"use_spatial_transformer": True, "transformer_depth": [1], "transformer_depth_middle": 1, "context_dim": 768}
 
@@ -107,6 +130,11 @@ FILES = {
     f"loras/{SD3_LORA}": sd3_lora,
     f"controlnet/{SD15_CONTROL}": sd15_control,
     f"vae/{TAESD}": taesd,
+    **{f"loras/{name}": sd3_lora for name in SD3_LORAS},
+    f"loras/{SD3_LORA_WIDE}": sd3_lora_wide,
+    f"loras/{FLUX_LORA}": flux_lora,
+    **{f"embeddings/{name}": embedding(64) for name in EMBEDDINGS},
+    f"embeddings/{EMBEDDING_WIDE}": embedding(768),
 }
 
 

@@ -15,6 +15,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.rows: list[int] = []
+        self.all_rows: list[int] = []  # of every run of this patch, for nodes that sample several times
         self.failures = 0
 
 
@@ -28,6 +29,7 @@ def watch(model, before):
 
     def call(executor, x, *args, **kwargs):
         calls.rows.append(x.shape[0])
+        calls.all_rows.append(x.shape[0])
         before(calls, x)
         return executor(x, *args, **kwargs)
 
@@ -144,7 +146,7 @@ class ReadCalls(Patch):
         return True
 
     def read(self, calls, after):
-        return {"ui": {"rows": list(calls.rows)}}
+        return {"ui": {"rows": list(calls.rows), "all_rows": list(calls.all_rows)}}
 
 
 NODES = [RaiseAtCall, CancelAtCall, OutOfMemory, Wait, PartlyOffloaded, CountCalls, ReadCalls]

@@ -8,7 +8,10 @@ import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management as mm
 import comfy.model_patcher
+import comfy.sd
+import comfy.sd1_clip
 import comfy.supported_models_base
+import folder_paths
 import torch
 from comfy.ldm.flux.model import FluxParams
 from comfy_execution.graph_utils import GraphBuilder
@@ -185,4 +188,54 @@ class TinyFlux:
         return (patcher,)
 
 
-NODES = [Conditioning, NoConditioning, RandomLatent, Uncertainty, NumberedImages, ListOf, ExpandFilter, Floats, TinyFlux]
+TEXT = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 2, "num_hidden_layers": 1, "max_position_embeddings": 77}
+TEXT |= {"vocab_size": 49408, "hidden_act": "quick_gelu", "eos_token_id": 49407}
+
+
+class TinyText(comfy.sd1_clip.SDClipModel):
+    def __init__(self, device="cpu", dtype=None, model_options=None):
+        options = {"model_options": model_options or {}, "return_projected_pooled": False}
+        super().__init__(device=device, textmodel_json_config=dict(TEXT), dtype=dtype, **options)
+
+    def encode_token_weights(self, pairs):
+        text, pooled, *rest = super().encode_token_weights(pairs)
+        return text, pooled[:, :32], *rest
+
+
+class TinyTokenizer(comfy.sd1_clip.SDTokenizer):
+    def __init__(self, **options):
+        super().__init__(embedding_size=64, **options)
+
+
+class TinyTarget:
+    """What comfy.sd.CLIP is told to build."""
+
+    params: dict = {}
+
+    @staticmethod
+    def clip(**options):
+        return comfy.sd1_clip.SD1ClipModel(clip_model=TinyText, **options)
+
+    @staticmethod
+    def tokenizer(**options):
+        return comfy.sd1_clip.SD1Tokenizer(tokenizer=TinyTokenizer, **options)
+
+
+class TinyClip:
+    """A text encoder in the sizes of TinyFlux, with random weights and ComfyUI's own tokenizer."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("CLIP",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"seed": SEED}}
+
+    def make(self, seed):
+        clip = comfy.sd.CLIP(TinyTarget, embedding_directory=folder_paths.get_folder_paths("embeddings"))
+        generator = torch.Generator().manual_seed(seed)
+        for weight in clip.cond_stage_model.parameters():
+            weight.data = torch.randn(weight.shape, generator=generator) / max(weight.shape[-1:] or [1]) ** 0.5
+        return (clip,)
+
+
+NODES = [TinyClip, Conditioning, NoConditioning, RandomLatent, Uncertainty, NumberedImages, ListOf, ExpandFilter, Floats, TinyFlux]

@@ -43,6 +43,19 @@ class SaveLatent(Reader):
         return {"ui": {"latents": [{"filename": f"{name}.safetensors", "subfolder": "", "type": "output"}]}}
 
 
+class SaveLatents(SaveLatent):
+    """The samples of a list of LATENTs, one batch behind the other."""
+
+    INPUT_IS_LIST = True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latents": ("LATENT",)}}
+
+    def read(self, latents):
+        return super().read({"samples": torch.cat([latent["samples"] for latent in latents])}, f"latents_{id(latents)}")
+
+
 def plain(value):
     """JSON for numbers, strings and booleans; a tensor becomes its shape and digest; anything else its type's name."""
     if torch.is_tensor(value):
@@ -142,4 +155,4 @@ class NoiseSchedule(Reader):
         return {"ui": {"value": [json.dumps(model.get_model_object("model_sampling").sigmas.tolist())]}}
 
 
-NODES = [SaveLatent, SaveValue, RandomState, ModelState, NoiseSchedule]
+NODES = [SaveLatent, SaveLatents, SaveValue, RandomState, ModelState, NoiseSchedule]

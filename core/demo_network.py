@@ -18,6 +18,8 @@ from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .ensemble_file import Ensemble
+
 FOLDER = Path(__file__).resolve().parent.parent / "demo_model"
 LAPLACE = FOLDER / "laplace.safetensors"  # its last-layer posterior, for core.laplace.Laplace.load
 CLASSES = 10
@@ -34,6 +36,11 @@ def read_config() -> dict[str, Any]:
 def read_weights() -> dict[str, Tensor]:
     """Name -> float32 tensor, on the CPU."""
     return {name: weight.float() for name, weight in load_file(FOLDER / "model.safetensors").items()}
+
+
+def read_ensemble() -> Ensemble:
+    """The bundled class-embedding tables, trained on few, some or all images of a class."""
+    return Ensemble.load(FOLDER / "ensemble.safetensors")
 
 
 class DemoNetwork(nn.Module):

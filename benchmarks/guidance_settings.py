@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from uncertainty_nodes.core.guidance import scale, without_mean
 from uncertainty_nodes.core.options import (
+    COARSE_STEP_SIZE,
     AleatoricOptions,
     DrawOptions,
     GuidanceMode,
@@ -85,7 +86,8 @@ class Guided:
     factor: float = 1.0
 
     def draw(self, model: Model, noise: Tensor, labels: Tensor, first: int, seed: int) -> tuple[Tensor, float]:
-        with attach(model.network, model.scheduler, guide=self.options) as run, Moved(self.factor).hooked(model.network, first):
+        options = replace(self.options, step_size=COARSE_STEP_SIZE) if torch.is_autocast_enabled(noise.device.type) else self.options
+        with attach(model.network, model.scheduler, guide=options) as run, Moved(self.factor).hooked(model.network, first):
             images = sample(model.network, model.scheduler, noise, labels, STEPS)
         return images, STEPS + run.guidance_nfe
 

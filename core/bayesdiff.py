@@ -36,7 +36,14 @@ class Propagation:
     seconds: float = 0.0
 
     def advance(
-        self, denoise: Denoiser, x: Tensor, sigma: Tensor, linear: LinearStep, output_variance: Callable[[], Tensor], passes: int = 1
+        self,
+        denoise: Denoiser,
+        x: Tensor,
+        sigma: Tensor,
+        linear: LinearStep,
+        output_variance: Callable[[], Tensor],
+        passes: int = 1,
+        kept: Tensor | None = None,
     ) -> Tensor:
         """Var[x'] (B, C, ...) float32 after the step that leaves the sample x (B, C, ...) at level sigma. Ask once per sampling step.
 
@@ -45,6 +52,7 @@ class Propagation:
         ``options.every`` leaves out, y counts as exact and costs nothing. The published code has no Var_x, and so breaks the law of
         total variance. Weights count as drawn anew at every step, pixels as independent.
         output_variance: () -> variance over the weights of the network's output at x (B, C, ...), asked for on uncertain steps only.
+        kept: a mask that broadcasts to x: the share of x' and x0 that the sampler goes on with, beside what the host puts there.
         Raises ValueError for mismatched shapes, sigma <= 0, or a variance that is negative or not finite.
         Source: Kou et al. 2024 (BayesDiff, arXiv 2310.11142), and their published code.
         """
@@ -59,6 +67,8 @@ class Propagation:
                 covariance, through_x = self._moments(counted, x, sigma, step)
                 of_output = of_output + through_x
         self.state = carry(self.state, linear, covariance, of_output)
+        if kept is not None:
+            self.state = self.state * kept.square()
         self.curve.append(pool(self.state[0, 0], self.options.pooling))
         self.sigmas.append(float(sigma.max()))
         self.nfe += counted.rows / x.shape[0]

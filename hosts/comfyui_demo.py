@@ -16,6 +16,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from ..core.demo_network import NO_CLASS, DemoNetwork, read_config, read_weights
+from ..core.extractor import load_reference
 from ..core.options import check_whole
 
 SCALE = 8  # image pixels per latent pixel, as stock nodes expect; the network itself draws 32 x 32
@@ -33,6 +34,7 @@ class Demo:
     negative: Conditioning
     decoder: DemoDecoder
     latent: dict[str, Tensor]
+    examples: dict[str, Tensor]
 
 
 class HostNetwork(DemoNetwork):
@@ -68,13 +70,15 @@ class DemoConfig(comfy.supported_models_base.BASE):
 
 
 def load_demo(digit: int, batch_size: int) -> Demo:
-    """The network, a digit as CONDITIONING, "no digit" as the negative, a decoder, and an empty latent of ``batch_size`` images."""
+    """The network, a digit as CONDITIONING, "no digit" as the negative, a decoder, an empty latent of ``batch_size``, real digits."""
     check_whole("digit", digit, 0, 9)
     check_whole("batch_size", batch_size, 1)
     weights = read_weights()
     embeddings = weights["class_embedding.weight"]
     latent = {"samples": torch.zeros(batch_size, 1, SIZE, SIZE, device=mm.intermediate_device())}
-    return Demo(_model(weights), _conditioning(embeddings, digit), _conditioning(embeddings, NO_CLASS), DemoDecoder(), latent)
+    real = load_reference()
+    examples = {"samples": real.images[real.labels == digit].to(mm.intermediate_device())}
+    return Demo(_model(weights), _conditioning(embeddings, digit), _conditioning(embeddings, NO_CLASS), DemoDecoder(), latent, examples)
 
 
 def _model(weights: dict[str, Tensor]) -> comfy.model_patcher.ModelPatcher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,22 +12,26 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..core import mc_dropout
 from ..core.aleatoric import estimate
+from ..core.denoiser import Process
 from ..core.heatmap import heatmap
-from ..core.options import AleatoricOptions, HeatmapOptions
+from ..core.options import AleatoricOptions, DropoutOptions, HeatmapOptions
 from ..core.result import Uncertainty
 from ..core.schedule import levels
 from .comfyui import SEVERAL_PARTS, Cond, Conditioned, count_active, percent_to_sigma, process_of
 
 Conditioning = list[list[Any]]
+Options = AleatoricOptions | DropoutOptions
+Measure = Callable[[Conditioned, Tensor, Sequence[float], Process, Any], Uncertainty]
 PIXELS = 8
 
 
 class Estimator(comfy.samplers.Sampler):
     """In a sampler's place: measures the latent that it is given and hands it back."""
 
-    def __init__(self, options: AleatoricOptions, levels: Sequence[float]) -> None:
-        self.options, self.levels = options, levels
+    def __init__(self, options: Options, levels: Sequence[float], measure: Measure) -> None:
+        self.options, self.levels, self.measure = options, levels, measure
         self.result: Uncertainty | None = None
 
     def sample(
@@ -49,10 +53,22 @@ class Estimator(comfy.samplers.Sampler):
         bar = comfy.utils.ProgressBar(len(self.levels) * draws.samples)
         batch = latent.shape[0]
         conditioned = Conditioned(model, cond, extra_args["model_options"], uncond, guider.cfg, lambda rows: bar.update(rows // batch))
-        options = replace(self.options, draws=replace(draws, micro_batch=conditioned.draws_at_once(latent, draws.samples)))
-        passes = conditioned.passes(self.levels[0])
-        self.result = estimate(conditioned, latent, self.levels, process_of(model.model_sampling), options, passes)
+        self.result = self.measure(conditioned, latent, self.levels, process_of(model.model_sampling), self.options)
         return latent_image
+
+
+def aleatoric(
+    conditioned: Conditioned, latent: Tensor, levels: Sequence[float], process: Process, options: AleatoricOptions
+) -> Uncertainty:
+    """Re-noised draws, as many to a call as memory allows."""
+    fitting = replace(options.draws, micro_batch=conditioned.draws_at_once(latent, options.draws.samples))
+    return estimate(conditioned, latent, levels, process, replace(options, draws=fitting), conditioned.passes(levels[0]))
+
+
+def dropout(conditioned: Conditioned, latent: Tensor, levels: Sequence[float], process: Process, options: DropoutOptions) -> Uncertainty:
+    """Passes with units dropped. Raises ValueError for a network that has no dropout."""
+    network = conditioned.model.diffusion_model
+    return mc_dropout.estimate(network, conditioned, latent, levels, process, options, conditioned.passes(levels[0]))
 
 
 def check_active(cond: Cond, levels: Sequence[float], name: str = "positive") -> None:
@@ -69,14 +85,15 @@ def estimate_latent(
     model: ModelPatcher,
     positive: Conditioning,
     latent: dict[str, Any],
-    options: AleatoricOptions,
+    options: Options,
     count: int,
     negative: Conditioning | None = None,
     cfg: float = 1.0,
+    measure: Measure = aleatoric,
 ) -> Uncertainty:
     """The uncertainty of finished latents at ``count`` levels of options.window. cfg 1: of the conditional prediction alone.
 
-    Raises ValueError for an empty latent, one of several parts, cfg without negative, and what ``core.aleatoric.estimate`` refuses.
+    Raises ValueError for an empty latent, one of several parts, cfg without negative, and what ``measure`` refuses.
     """
     samples = latent["samples"]
     check_latent(model, samples)
@@ -88,7 +105,7 @@ def estimate_latent(
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds({"positive": positive} if cfg == 1.0 else {"positive": positive, "negative": negative})
     guider.set_cfg(cfg)
-    estimator = Estimator(options, sigmas)
+    estimator = Estimator(options, sigmas, measure)
     mask = latent.get("noise_mask")
     guider.sample(torch.zeros_like(samples), samples, estimator, torch.tensor([*sigmas, 0.0]), mask, seed=options.draws.seed)
     provenance = estimator.result.provenance | {"host": "comfyui", "model": type(model.model).__name__}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import calibrate, combine, demo, ensemble, estimate, filter, guide, information, view
+from . import bayesian, calibrate, combine, demo, ensemble, ensemble_training, estimate, filter, guide, information, laplace, view
 
-FAMILIES = [estimate, information, guide, filter, calibrate, combine, ensemble, view, demo]
+FAMILIES = [estimate, information, guide, filter, calibrate, combine, laplace, bayesian, ensemble, view, demo]
 
 
 class UncertaintyExtension(ComfyExtension):

@@ -27,6 +27,10 @@ class LoadDemoModel(io.ComfyNode):
                     display_name="vae", tooltip="For the stock VAE Decode and VAE Encode: 256 x 256 pixels for a latent of 32 x 32."
                 ),
                 io.Latent.Output(display_name="latent", tooltip="An empty latent to sample from."),
+                io.Latent.Output(
+                    display_name="examples",
+                    tooltip="About 50 real digits of this kind, as a finished latent: examples to fit or train with.",
+                ),
             ],
             search_aliases=["demo", "digits", "mnist"],
         )
@@ -34,7 +38,7 @@ class LoadDemoModel(io.ComfyNode):
     @classmethod
     def execute(cls, digit: int, batch_size: int) -> io.NodeOutput:
         demo = load_demo(digit, batch_size)
-        return io.NodeOutput(demo.model, demo.positive, demo.negative, demo.decoder, demo.latent)
+        return io.NodeOutput(demo.model, demo.positive, demo.negative, demo.decoder, demo.latent, demo.examples)
 
 
 NODES = [LoadDemoModel]

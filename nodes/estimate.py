@@ -43,6 +43,30 @@ def quantity_input() -> io.Input:
     )
 
 
+def mix_inputs() -> list[io.Input]:
+    return [
+        io.Conditioning.Input("negative", optional=True, tooltip="Needed when cfg is not 1."),
+        io.Float.Input(
+            "cfg",
+            optional=True,
+            default=1.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            tooltip="1 = measure the prediction for positive alone. Else the CFG mix, at twice the cost.",
+        ),
+    ]
+
+
+def unscorable(end_percent: float | None, cfg: float | None, negative: object) -> str:
+    """Why finished latents cannot be scored with these inputs; empty when they can. negative: False when it is left unconnected."""
+    if cfg not in (None, 1.0) and negative is False:
+        return f"cfg is {cfg:g}, which needs a negative conditioning; connect negative or set cfg to 1."
+    if end_percent == 1.0:
+        return "end_percent must be below 1: at the end of the schedule no noise is left to add."
+    return ""
+
+
 class UncertaintyEstimator(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -62,16 +86,7 @@ class UncertaintyEstimator(io.ComfyNode):
                 io.Int.Input("levels", default=LEVELS, min=1, max=1000, tooltip="How many noise levels to measure at, from start to end."),
                 quantity_input(),
                 seed_input("Of the noise draws. The same seed gives the same score."),
-                io.Conditioning.Input("negative", optional=True, tooltip="Needed when cfg is not 1."),
-                io.Float.Input(
-                    "cfg",
-                    optional=True,
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="1 = measure the prediction for positive alone. Else the CFG mix, at twice the cost.",
-                ),
+                *mix_inputs(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The latent as it came."),
@@ -84,11 +99,7 @@ class UncertaintyEstimator(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, start_percent, end_percent, quantity, cfg=1.0, negative=False) -> bool | str:
-        if cfg not in (None, 1.0) and negative is False:  # None: connected
-            return f"cfg is {cfg:g}, which needs a negative conditioning; connect negative or set cfg to 1."
-        if end_percent == 1.0:
-            return "end_percent must be below 1: at the end of the schedule no noise is left to add."
-        return check_measuring(start_percent, end_percent, quantity)
+        return unscorable(end_percent, cfg, negative) or check_measuring(start_percent, end_percent, quantity)
 
     @classmethod
     def execute(

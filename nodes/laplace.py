@@ -1,0 +1,174 @@
+"""The posterior over a model's last layer: Fit, Save and Load Last-Layer Laplace."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core.laplace import Laplace
+from ..core.options import Covariance, LaplaceOptions, choose
+from ..hosts.comfyui_files import find, names, stamp, target
+from ..hosts.comfyui_laplace import fit_laplace
+from .sockets import LaplaceFit, checked, schema, seed_input
+
+KIND = "laplace"
+DEFAULT = LaplaceOptions()
+INFINITE = 1e30  # a widget cannot hold infinity
+BATCH_SIZE = 8
+OUTPUT = LaplaceFit.Output(display_name="laplace", tooltip="For Generative Uncertainty, BayesDiff Uncertainty and Save Last-Layer Laplace.")
+
+
+def laplace_options(draws: int, prior_precision: float, seed: int, covariance: str) -> LaplaceOptions:
+    chosen = choose("covariance", covariance, Covariance)
+    return LaplaceOptions(covariance=chosen, prior_precision=infinite(prior_precision), draws=draws, seed=seed)
+
+
+def infinite(prior_precision: float) -> float:
+    return math.inf if prior_precision >= INFINITE else prior_precision
+
+
+def precision_input(default: float, low: float, tooltip: str) -> io.Input:
+    return io.Float.Input("prior_precision", default=default, min=low, max=INFINITE, step=0.01, round=False, tooltip=tooltip)
+
+
+class FitLaplace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_FitLaplace",
+            "Fit Last-Layer Laplace",
+            "Learns from example images how far the last layer of the model might just as well be another: the basis of Generative "
+            "Uncertainty and BayesDiff Uncertainty. "
+            f"Costs draws model calls per example, {DEFAULT.draws} by default, without a backward pass through the model.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model, with all LoRAs that you will sample with."),
+                io.Latent.Input(
+                    "latents",
+                    tooltip="Examples of what the model was trained on, from VAE Encode: some hundreds, at least 2. "
+                    "A list of latents counts as one set.",
+                ),
+                io.Conditioning.Input(
+                    "positive", tooltip="What the examples show: one prompt for all, or a list with one for each latent."
+                ),
+                io.Int.Input(
+                    "draws",
+                    default=DEFAULT.draws,
+                    min=1,
+                    max=10000,
+                    tooltip="Noisy copies of each example, each at a noise level of its own. More of them stand in for more examples.",
+                ),
+                precision_input(
+                    DEFAULT.prior_precision,
+                    1e-12,
+                    "How firmly the trained weights are believed in beforehand: higher = less spread. 1e30 = no spread at all.",
+                ),
+                seed_input("Of the noise of the copies."),
+                io.Combo.Input(
+                    "covariance",
+                    [c.value for c in Covariance],
+                    default=DEFAULT.covariance.value,
+                    tooltip="diagonal: every weight by itself, as in the papers. kronecker: weights that act together vary together.",
+                ),
+                io.String.Input("layer", default="", tooltip="The last layer's name inside the model; empty = found by itself."),
+                io.Int.Input(
+                    "batch_size", default=BATCH_SIZE, min=1, max=1024, tooltip="Examples to a model call. Changes speed and memory only."
+                ),
+            ],
+            outputs=[OUTPUT],
+            is_input_list=True,
+            search_aliases=["laplace", "bayesian", "posterior"],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, draws: list[int | None], prior_precision: list[float | None], seed: list[int | None], covariance: list[str | None]
+    ) -> bool | str:
+        values = (draws[0], prior_precision[0], seed[0], covariance[0])
+        return checked(lambda: laplace_options(*values), *values)
+
+    @classmethod
+    def execute(
+        cls,
+        model: list[io.Model.Type],
+        latents: list[io.Latent.Type],
+        positive: list[io.Conditioning.Type],
+        draws: list[int],
+        prior_precision: list[float],
+        seed: list[int],
+        covariance: list[str],
+        layer: list[str],
+        batch_size: list[int],
+    ) -> io.NodeOutput:
+        options = laplace_options(draws[0], prior_precision[0], seed[0], covariance[0])
+        return io.NodeOutput(fit_laplace(model[0], latents, positive, options, layer[0].strip(), batch_size[0]))
+
+
+class SaveLaplace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_SaveLaplace",
+            "Save Last-Layer Laplace",
+            "Writes a Laplace fit to output/uncertainty/laplace, so that it need not be made again. Costs nothing.",
+            inputs=[
+                LaplaceFit.Input("laplace", tooltip="From Fit Last-Layer Laplace."),
+                io.String.Input("name", default="laplace", tooltip="The file's name; a file of that name is replaced."),
+            ],
+            outputs=[OUTPUT],
+            is_output_node=True,
+            search_aliases=["laplace", "bayesian", "posterior"],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        return checked(lambda: target(KIND, name), name)
+
+    @classmethod
+    def execute(cls, laplace: Any, name: str) -> io.NodeOutput:
+        laplace.save(target(KIND, name))
+        return io.NodeOutput(laplace, ui={"text": [described(laplace)]})
+
+
+def described(laplace: Laplace) -> str:
+    return f"{laplace.seen} samples, layer {laplace.identity.name} ({laplace.identity.layer}), {laplace.options.covariance.value}"
+
+
+class LoadLaplace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_LoadLaplace",
+            "Load Last-Layer Laplace",
+            "Reads a Laplace fit. It belongs to the model that it was fitted to, and is refused with another. Costs nothing.",
+            inputs=[
+                io.Combo.Input("name", names(KIND), tooltip="A file of output/uncertainty/laplace or models/uncertainty/laplace."),
+                precision_input(0.0, 0.0, "0 = as it was fitted. Else another prior precision, which needs no new fit."),
+            ],
+            outputs=[OUTPUT],
+            search_aliases=["laplace", "bayesian", "posterior"],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        try:
+            find(KIND, name or "laplace")
+        except (FileNotFoundError, ValueError) as error:
+            return name is None or str(error)  # None: connected
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str, prior_precision: float) -> str:
+        return stamp(KIND, name)
+
+    @classmethod
+    def execute(cls, name: str, prior_precision: float) -> io.NodeOutput:
+        laplace = Laplace.load(find(KIND, name))
+        if prior_precision:
+            laplace = replace(laplace, options=replace(laplace.options, prior_precision=infinite(prior_precision)))
+        return io.NodeOutput(laplace)
+
+
+NODES = [FitLaplace, SaveLaplace, LoadLaplace]

@@ -1,0 +1,48 @@
+"""The Bayesian nodes in the scenes of comfy_scenes and on the demo model, with every input at its default unless told otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_graph import Graph, Node
+from comfy_scenes import Scene
+from comfy_uncertainty import SAMPLING
+
+FIT = {"draws": 1, "prior_precision": 1.0, "seed": 5, "covariance": "diagonal", "layer": "", "batch_size": 4}
+GENERATIVE = {"members": 2, "member_steps": 0}
+BAYESDIFF = {"skip": 1, "draws": 3, "cfg": 1.0}
+DROPOUT = {"samples": 3, "start_percent": 0.6, "end_percent": 0.75, "levels": 2, "seed": 7}
+
+
+def demo_scene(batch: int = 2, digit: int = 3, salt: int = 0) -> tuple[Scene, Node]:
+    """The demo model, and the node that has its decoder (3) and its examples (5). salt: another one samples anew."""
+    g = Graph()
+    demo = g.node("UQ_LoadDemoModel", digit=digit, batch_size=batch)
+    empty = {"seed": 0, "batch": batch, "channels": 1, "frames": 0, "height": 32, "width": 32, "scale": 0.0, "salt": salt}
+    return Scene(g, demo[0], demo[1], demo[2], g.node("UQTest_RandomLatent", **empty)), demo
+
+
+def examples(s: Scene, channels: int, batch: int = 6, size: int = 8, seed: int = 11) -> Node:
+    """Stand-ins for training samples."""
+    shape = {"batch": batch, "channels": channels, "frames": 0, "height": size, "width": size}
+    return s.graph.node("UQTest_RandomLatent", seed=seed, scale=1.0, salt=0, **shape)
+
+
+def fit(s: Scene, latents: Any, **options: Any) -> Node:
+    return s.graph.node("UQ_FitLaplace", model=s.model, latents=latents, positive=s.positive, **FIT | options)
+
+
+def wires(s: Scene) -> dict[str, Any]:
+    return {"model": s.model, "positive": s.positive, "negative": s.negative, "latent_image": s.latent}
+
+
+def generative(s: Scene, laplace: Any, vae: Any, **options: Any) -> Node:
+    return s.graph.node("UQ_GenerativeUncertainty", **wires(s), laplace=laplace, vae=vae, **SAMPLING | GENERATIVE | options)
+
+
+def bayesdiff(s: Scene, laplace: Any, **options: Any) -> Node:
+    return s.graph.node("UQ_BayesDiff", **wires(s), laplace=laplace, **SAMPLING | BAYESDIFF | options)
+
+
+def dropout(s: Scene, latent: Any, **options: Any) -> Node:
+    return s.graph.node("UQ_DropoutUncertainty", model=s.model, positive=s.positive, latent=latent, **DROPOUT | options)

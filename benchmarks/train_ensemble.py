@@ -21,7 +21,7 @@ from uncertainty_nodes.core.bootstrap import binned
 from uncertainty_nodes.core.extractor import digits_to_images
 from uncertainty_nodes.core.options import EnsembleTrainingOptions
 from uncertainty_nodes.hosts.demo import load_demo
-from uncertainty_nodes.hosts.diffusers_ensemble_training import train_tables
+from uncertainty_nodes.hosts.diffusers_ensemble_training import Plan, train_tables
 
 SHARES = (0.01, 0.1, 1.0, 1.0, 0.01, 0.1, 1.0, 1.0, 0.01, 0.1)  # of the digits 0 to 9
 
@@ -64,10 +64,8 @@ def main() -> None:
             bar.n = member * a.steps + step
             bar.set_postfix(loss=f"{loss:.4f}")
 
-        checkpoint = a.out / "checkpoint.safetensors"
-        made = train_tables(
-            network, scheduler, digits_to_images(digits[rows]), labels[rows], a.members, options, checkpoint=checkpoint, progress=progress
-        )
+        plan = Plan(a.members, options, checkpoint=a.out / "checkpoint.safetensors", progress=progress)
+        made = train_tables(network, scheduler, digits_to_images(digits[rows]), labels[rows], plan)
     if digest(network) != before:
         raise RuntimeError("The training has moved weights that it should not.")
     said = {"class_counts": ", ".join(map(str, counts)), "frozen_weights": before}

@@ -23,11 +23,11 @@ from ..core.ensemble import After, Branches, branch_step, estimate
 from ..core.options import EnsembleOptions, check_range, check_whole
 from .diffusers import ZERO_TO_ONE
 from .diffusers_call import original
+from .diffusers_solver import ONE_STEP, run_levels
 from .diffusers_space import Space
 from .diffusers_watch import check_repeatable
 
 Cond = dict[str, Any]
-STEPWISE = {"DDIMScheduler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"}
 
 
 class Members(Protocol):
@@ -105,18 +105,15 @@ class Sampler:
         progress: Callable[[int], None] | None,
     ) -> Sampler:
         """Raises ValueError for a scheduler whose run can't be begun in the middle, or that draws noise."""
-        name, config = type(scheduler).__name__, scheduler.config
-        if name not in STEPWISE or config.get("stochastic_sampling") or config.get("use_dynamic_shifting"):
-            known = ", ".join(sorted(STEPWISE))
-            raise ValueError(
-                f"Members can't go on alone from a branch with scheduler {name} as it is set; use {known} with plain settings."
-            )
+        config, name = scheduler.config, type(scheduler).__name__
+        if not isinstance(scheduler, ONE_STEP) or config.get("stochastic_sampling") or config.get("use_dynamic_shifting"):
+            known = ", ".join(kind.__name__ for kind in ONE_STEP)
+            raise ValueError(f"Members can't go on alone from a branch with {name} as it is set; use {known} with plain settings.")
         check_whole("steps", steps, 1, config.num_train_timesteps)
         own = deepcopy(scheduler)
         own.set_timesteps(steps)
         space = Space.of(own)
-        end = 1 - float(getattr(own, "final_alpha_cumprod", 1.0))  # DDIM may stop a little short of clean
-        return cls(network, own, members, guidance, progress, space, (*map(space.sigma_at, own.timesteps), end**0.5))
+        return cls(network, own, members, guidance, progress, space, tuple(run_levels(space)))
 
     def advance(self, x: Tensor, members: Sequence[int], first: int, last: int, after: After) -> tuple[Tensor, int]:
         """The contract of ``core.ensemble.Advance``. x: in the scheduler's own coordinates."""

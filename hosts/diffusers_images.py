@@ -83,9 +83,10 @@ class PipelineModel:
 
     def conditions(self, latents: Tensor, labels: Sequence[int | None]) -> tuple[Cond, Cond]:
         """labels are not looked at: every image shares the prompt."""
-        return self._of(self.cond, latents), self._of(self.empty, latents)
+        return self.inputs(self.cond, latents), self.inputs(self.empty, latents)
 
-    def _of(self, cond: Cond, latents: Tensor) -> Cond:
+    def inputs(self, cond: Cond, latents: Tensor) -> Cond:
+        """Encoded prompts, one for all or one for each of these latents, as the network takes them."""
         rows = {name: value.expand(len(latents), *value.shape[1:]) for name, value in cond.items()}
         if not self.sized:
             return rows
@@ -154,7 +155,7 @@ def prepare(pipe: DiffusionPipeline, prompt: str, negative: str = "") -> Pipelin
     return PipelineModel(network.eval(), pipe.scheduler, vae, cond, empty, unit, type(pipe).__name__ == SDXL)
 
 
-def encode_prompts(pipe: DiffusionPipeline, prompt: str, negative: str) -> tuple[Cond, Cond]:
+def encode_prompts(pipe: DiffusionPipeline, prompt: str | list[str], negative: str) -> tuple[Cond, Cond]:
     """As the pipeline does under guidance. An empty negative is None: for SDXL that may mean zeros."""
     names = {"prompt": prompt, "device": pipe.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
     names |= {"negative_prompt": negative or None} | ({"prompt_2": None, "prompt_3": None} if type(pipe).__name__ == SD3 else {})

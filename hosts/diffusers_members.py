@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from ..core.ensemble_file import Ensemble
 from ..core.options import EnsembleKind
+from .diffusers_images import PipelineModel
+from .diffusers_information import Cond
+from .diffusers_lora import worn
 from .diffusers_tables import lent, stacked, tables
-
-Cond = dict[str, Any]
+from .diffusers_words import STAR, Word
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,7 @@ class TableMembers:
     together = True
 
     def __post_init__(self) -> None:
-        if self.ensemble.kind is not EnsembleKind.CLASS_EMBEDDING:
-            raise ValueError(f"This ensemble is of the kind {self.ensemble.kind.value}, asked for is {EnsembleKind.CLASS_EMBEDDING.value}.")
+        check_kind(self.ensemble, EnsembleKind.CLASS_EMBEDDING)
         self.ensemble.check(self.network)
         wanted = {name: tuple(table.shape) for name, table in tables(self.network).items()}
         found = {name: tuple(table.shape) for name, table in self.ensemble.members[0].tensors.items()}
@@ -111,3 +113,51 @@ def outline(cond: Any) -> Any:
     if isinstance(cond, Mapping):
         return {name: outline(value) for name, value in cond.items()}
     return tuple(cond.shape[1:]) if isinstance(cond, Tensor) else type(cond).__name__
+
+
+@dataclass(frozen=True, eq=False)
+class LoraMembers:
+    """LoRAs on a pipeline's network, one after another. conds as in ``ConditionMembers``, shared by all.
+
+    Raises ValueError for members of another network.
+    """
+
+    pipe: DiffusionPipeline
+    ensemble: Ensemble
+    cond: Cond
+    empty: Cond | None = None
+    together = False
+
+    def __post_init__(self) -> None:
+        check_kind(self.ensemble, EnsembleKind.LORA)
+        self.ensemble.check(self.pipe.unet if hasattr(self.pipe, "unet") else self.pipe.transformer)
+
+    @property
+    def names(self) -> list[str]:
+        return self.ensemble.distinct
+
+    @contextmanager
+    def entered(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
+        with worn(self.pipe, self.ensemble.members[members[0]].tensors):
+            yield rows_of([self.cond], self.empty, batch, guided)
+
+
+def word_members(model: PipelineModel, pipe: DiffusionPipeline, ensemble: Ensemble, prompt: str, latents: Tensor) -> ConditionMembers:
+    """Embeddings of one word, said in a prompt as ``*``. Raises ValueError for another kind, another network, or a prompt without it."""
+    check_kind(ensemble, EnsembleKind.EMBEDDING)
+    ensemble.check(model.network)
+    if STAR not in prompt:
+        raise ValueError(f"The prompt must say {STAR} where the trained word belongs, got {prompt!r}.")
+    word, conds = Word.of(pipe, [prompt], len(next(iter(ensemble.members[0].tensors.values())))), []
+    for member in ensemble.members:
+        if missing := {e.name for e in word.encoders} - member.tensors.keys():
+            raise ValueError(f"Member {member.name!r} has no vectors for {', '.join(sorted(missing))}: it is for another pipeline.")
+        with torch.no_grad(), word.spoken(member.tensors):
+            cond, empty = word.encode([prompt])
+        conds.append(model.inputs(cond, latents))
+    return ConditionMembers(ensemble.distinct, conds, model.inputs(empty, latents))
+
+
+def check_kind(ensemble: Ensemble, kind: EnsembleKind) -> None:
+    if ensemble.kind is not kind:
+        raise ValueError(f"This ensemble is of the kind {ensemble.kind.value}, asked for is {kind.value}.")

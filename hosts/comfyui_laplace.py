@@ -115,12 +115,17 @@ def run_in_place(model: ModelPatcher, conds: dict[str, Conditioning], samples: T
 
 
 def plain(guider: comfy.samplers.CFGGuider, cond: Cond, extra_args: dict[str, Any], name: str) -> Conditioned:
-    """A denoiser in which autograd can start. Raises ValueError unless it is one network pass for the whole image at every noise level."""
+    """A denoiser in which autograd can start. Raises ValueError for a conditioning in parts."""
+    check_whole_image(cond, name)
+    return Conditioned(guider.inner_model, normal(cond), extra_args["model_options"])
+
+
+def check_whole_image(cond: Cond, name: str) -> None:
+    """Raises ValueError unless the conditioning is one network pass, over the whole image at every noise level."""
     partial = [key for key in (*REGIONAL, "timestep_start", "timestep_end") if any(part.get(key) is not None for part in cond)]
     if len(cond) != 1 or partial:
         seen = f"{len(cond)} parts" if len(cond) != 1 else " and ".join(partial)
         raise ValueError(f"{name} must be one prompt for the whole image and all steps here, got one with {seen}; connect a plain prompt.")
-    return Conditioned(guider.inner_model, normal(cond), extra_args["model_options"])
 
 
 def posterior_of(laplace: Laplace, guider: comfy.samplers.CFGGuider) -> Posterior:

@@ -107,10 +107,15 @@ def scaled(latents: Tensor, config: Any) -> Tensor:
 
 
 def load_model(path: str | Path, prompt: str, negative: str = "", device: str = "cpu", dtype: torch.dtype | None = None) -> PipelineModel:
+    """What ``load_pipeline`` loads, with its prompts encoded. Raises what that and ``prepare`` raise."""
+    return prepare(load_pipeline(path, device, dtype), prompt, negative)
+
+
+def load_pipeline(path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> DiffusionPipeline:
     """A pipeline that was saved to a folder; nothing is downloaded and no pickled weights are read.
 
-    dtype: of network and text encoders; half precision on CUDA and float32 elsewhere when left out. The VAE is float32.
-    Raises ValueError for another kind of pipeline, by name, or a network with further input channels; OSError for a broken folder.
+    dtype: half precision on CUDA and float32 elsewhere when left out.
+    Raises ValueError for another kind of pipeline, by name, OSError for a broken folder.
     """
     kind = pipeline_kind(path)
     dtype = dtype or (torch.float16 if torch.device(device).type == "cuda" else torch.float32)
@@ -122,7 +127,7 @@ def load_model(path: str | Path, prompt: str, negative: str = "", device: str = 
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"The pipeline in {str(path)!r} can't be loaded ({reason}); save it again with save_pretrained().") from error
-    return prepare(pipe.to(device), prompt, negative)
+    return pipe.to(device)
 
 
 def saved_config(path: str | Path) -> dict[str, Any]:
@@ -141,7 +146,10 @@ def pipeline_kind(path: str | Path) -> str:
 
 @torch.no_grad()
 def prepare(pipe: DiffusionPipeline, prompt: str, negative: str = "") -> PipelineModel:
-    """Encode the prompts, and keep only what scoring needs."""
+    """Encode the prompts, and keep only what scoring needs. The VAE becomes float32.
+
+    Raises ValueError for a network with further input channels.
+    """
     network = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     if network.config.in_channels != pipe.vae.config.latent_channels:
         raise ValueError(

@@ -16,7 +16,7 @@ from .ensemble import (
 )
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
-from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity
+from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity, SamplingScore
 from .viewing import Colormap, FilterRule, HeatmapOptions, HeatmapScale
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "PaideOptions",
     "Pooling",
     "Quantity",
+    "SamplingScore",
     "StepWindow",
     "check_choice",
     "check_range",

@@ -20,6 +20,16 @@ class ImageScore(str, Enum):
     NOISE = "noise"
 
 
+class SamplingScore(str, Enum):
+    """What images are scored by while they are drawn: high = bad but for ``noise``."""
+
+    GENERATIVE = "generative"  # whether the image keeps its meaning under other last layers
+    BAYESDIFF = "bayesdiff"  # the last layer's variance, carried along the sampling
+    MC_DROPOUT = "mc-dropout"  # spread of the predictions with units dropped
+    DENOISED = "denoised"  # a Quantity
+    NOISE = "noise"  # a Quantity
+
+
 class Direction(str, Enum):
     """Which end of a score is bad."""
 

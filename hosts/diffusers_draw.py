@@ -1,0 +1,115 @@
+"""diffusers host: images drawn batch by batch from seeds of their own, and scored while they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DModel
+from torch import Tensor, nn
+
+from ..core.extractor import load_extractor
+from ..core.generative import Encoder
+from ..core.laplace import Laplace
+from ..core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions
+from ..core.result import Uncertainty
+from .demo import load_demo, sample, starting_noise
+from .diffusers import attach
+from .diffusers_bayesdiff import bayesdiff
+from .diffusers_dropout import mc_dropout
+from .diffusers_generative import generative, pipeline_draw
+from .diffusers_images import load_pipeline
+
+
+class Drawer(Protocol):
+    """A model, and what each image is to show.
+
+    target, scheduler: what the estimators watch.  guidance: of a bare network, whose pipeline can't be asked; else None.
+    """
+
+    target: DiffusionPipeline | nn.Module
+    scheduler: SchedulerMixin | None
+    guidance: float | None
+
+    def draw(self, places: Sequence[int], steps: int) -> Tensor:
+        """The images of these numbers (B, 1 or 3, H, W) in [0, 1]; none depends on which others are drawn beside it."""
+
+
+@dataclass(frozen=True)
+class DemoDrawer:
+    """labels: of image 0, 1, 2, .., in turn."""
+
+    target: UNet2DModel
+    scheduler: SchedulerMixin
+    labels: Sequence[int]
+    seed: int
+    guidance: float = 1.0
+
+    @classmethod
+    def load(cls, labels: Sequence[int], seed: int, guidance: float | None, device: str) -> DemoDrawer:
+        return cls(*load_demo(device), labels, seed, 1.0 if guidance is None else guidance)
+
+    def draw(self, places: Sequence[int], steps: int) -> Tensor:
+        device = next(self.target.parameters()).device
+        noise = torch.cat([starting_noise(1, self.seed, place) for place in places]).to(device)
+        labels = torch.tensor([self.labels[place % len(self.labels)] for place in places], device=device)
+        return sample(self.target, self.scheduler, noise, labels, steps, self.guidance).add(1).div(2).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class PipelineDrawer:
+    """prompts: of image 0, 1, 2, .., in turn.  settings: what else the pipeline's call is given."""
+
+    target: DiffusionPipeline
+    prompts: Sequence[str]
+    seed: int
+    settings: dict[str, Any]
+    scheduler: None = None
+    guidance: None = None
+
+    @classmethod
+    def load(cls, path: str | Path, prompts: Sequence[str], seed: int, settings: dict[str, Any], device: str) -> PipelineDrawer:
+        """Raises what ``load_pipeline`` raises."""
+        pipe = load_pipeline(path, device)
+        pipe.set_progress_bar_config(disable=True)
+        return cls(pipe, prompts, seed, settings)
+
+    def draw(self, places: Sequence[int], steps: int) -> Tensor:
+        inputs = {"prompt": [self.prompts[place % len(self.prompts)] for place in places]}
+        inputs |= {name: [value] * len(places) if name == "negative_prompt" else value for name, value in self.settings.items()}
+        seeds = [((self.seed << 20) + place) & MAX_SEED for place in places]
+        return pipeline_draw(self.target, inputs, seeds)(steps).float()
+
+
+@dataclass(frozen=True)
+class ScoredBy:
+    """What images are scored by: the method's options; laplace and encode where it needs them."""
+
+    options: GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions
+    laplace: Laplace | None = None
+    encode: Encoder | None = None
+
+
+def draw_scored(drawer: Drawer, places: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:
+    """The images as ``drawer.draw`` gives them, and their uncertainty. Raises what the estimators raise."""
+    if isinstance(by.options, GenerativeOptions):
+        images, found = generative(lambda n: drawer.draw(places, n), steps, drawer.target, by.laplace, by.encode, by.options)
+        return images, found.result
+    doubled = None if drawer.guidance is None else drawer.guidance != 1
+    if isinstance(by.options, BayesDiffOptions):
+        watch = bayesdiff(drawer.target, by.laplace, drawer.scheduler, by.options, drawer.guidance)
+    elif isinstance(by.options, DropoutOptions):
+        watch = mc_dropout(drawer.target, drawer.scheduler, by.options, doubled)
+    else:
+        watch = attach(drawer.target, drawer.scheduler, record=by.options, classifier_free=doubled)
+    with watch as run:
+        images = drawer.draw(places, steps)
+    return images, run.result()
+
+
+def bundled_encoder(images: Tensor) -> Tensor:
+    """The features of the bundled classifier, of grey images (B, 1, 32, 32) in [0, 1]: (B, 64)."""
+    return load_extractor().features(images.cpu() * 2 - 1)

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from comfy_graph import Graph, Node
 from comfy_scenes import Scene
 from comfy_uncertainty import SAMPLING
+from uncertainty_nodes.core.demo_network import DemoNetwork, read_config, read_weights
+from uncertainty_nodes.core.denoiser import Prediction, Process
+from uncertainty_nodes.core.laplace_fit import Training
 
 FIT = {"draws": 1, "prior_precision": 1.0, "seed": 5, "covariance": "diagonal", "layer": "", "batch_size": 4}
 GENERATIVE = {"members": 2, "member_steps": 0}
 BAYESDIFF = {"skip": 1, "draws": 3, "cfg": 1.0}
 DROPOUT = {"samples": 3, "start_percent": 0.6, "end_percent": 0.75, "levels": 2, "seed": 7}
+
+
+def demo_training(*labels: int) -> tuple[Any, ...]:
+    """The demo model without any host, in ComfyUI's coordinates, and what it is asked for each label."""
+    config = read_config()
+    network = DemoNetwork(config["network"])
+    network.load_state_dict(read_weights())
+    network.eval().requires_grad_(False)
+    process = config["process"]
+    alphas = torch.cumprod(1 - torch.linspace(process["beta_start"], process["beta_end"], 1000, dtype=torch.float64), 0)
+    sigmas = ((1 - alphas) / alphas).sqrt().float()
+
+    def predict(label: int, x: Tensor, sigma: Tensor) -> Tensor:
+        t = (sigma.log()[:, None] - sigmas.log()[None]).abs().argmin(dim=1)
+        context = network.class_context(torch.full((len(x),), label))
+        return network(x / (1 + sigma**2).sqrt().view(-1, 1, 1, 1), t, context)
+
+    return network, *(Training(lambda x, s, _, n=n: predict(n, x, s), Process.VE, Prediction.EPS, sigmas) for n in labels)
 
 
 def demo_scene(batch: int = 2, digit: int = 3, salt: int = 0) -> tuple[Scene, Node]:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from comfy_bayes import demo_scene, examples, fit
+from comfy_bayes import demo_scene, demo_training, examples, fit
 from comfy_client import PromptFailed, PromptRefused
 from comfy_events import Events
-from comfy_scenes import FAMILIES, Scene, scene
+from comfy_scenes import FAMILIES, Scene, scene, text
 from comfy_server import Server
-from uncertainty_nodes.core.demo_network import DemoNetwork, read_config, read_weights
-from uncertainty_nodes.core.denoiser import Prediction, Process
 from uncertainty_nodes.core.extractor import load_reference
 from uncertainty_nodes.core.laplace import Laplace
-from uncertainty_nodes.core.laplace_fit import Training
 from uncertainty_nodes.core.laplace_fit import fit as core_fit
 from uncertainty_nodes.core.options import LaplaceOptions
+
+LATENT = {"batch": 3, "channels": 16, "frames": 0, "height": 8, "width": 8}
 
 
 def saved(comfy: Server, s: Scene, laplace: object, name: str) -> Laplace:
@@ -27,29 +25,11 @@ def saved(comfy: Server, s: Scene, laplace: object, name: str) -> Laplace:
     return Laplace.load(comfy.base / "output" / "uncertainty" / "laplace" / f"{name}.safetensors")
 
 
-def demo_training() -> tuple[DemoNetwork, Training]:
-    """The demo model without any host, in ComfyUI's coordinates, asked for a 3."""
-    config = read_config()
-    network = DemoNetwork(config["network"])
-    network.load_state_dict(read_weights())
-    network.eval().requires_grad_(False)
-    process = config["process"]
-    alphas = torch.cumprod(1 - torch.linspace(process["beta_start"], process["beta_end"], 1000, dtype=torch.float64), 0)
-    sigmas = ((1 - alphas) / alphas).sqrt().float()
-
-    def predict(x: torch.Tensor, sigma: torch.Tensor, cond: object) -> torch.Tensor:
-        t = (sigma.log()[:, None] - sigmas.log()[None]).abs().argmin(dim=1)
-        labels = torch.full((len(x),), 3)
-        return network(x / (1 + sigma**2).sqrt().view(-1, 1, 1, 1), t, network.class_context(labels))
-
-    return network, Training(predict, Process.VE, Prediction.EPS, sigmas)
-
-
 @pytest.mark.parametrize("covariance", ["diagonal", "kronecker"])
 def test_a_fit_is_the_one_made_without_comfyui(comfy: Server, covariance: str) -> None:
     s, demo = demo_scene()
     found = saved(comfy, s, fit(s, demo[5], covariance=covariance, draws=2, batch_size=16), f"demo_{covariance}")
-    network, training = demo_training()
+    network, training = demo_training(3)
     reference = load_reference()
     digits = reference.images[reference.labels == 3]
     options = LaplaceOptions(covariance=found.options.covariance, draws=2, seed=5)
@@ -71,3 +51,109 @@ def test_every_kind_of_model_is_fitted_at_its_last_layer(comfy: Server, family: 
     found = saved(comfy, s, fit(s, latents, batch_size=2), f"family_{family}")
     assert found.identity.name == LAST[family] and found.seen == 3
     assert found.curvature.squares.isfinite().all() and bool((found.curvature.squares > 0).all())
+
+
+def test_seed_and_place_decide_the_noise_not_the_batch_size_or_the_list(comfy: Server) -> None:
+    found = []
+    for batch_size in (1, 4):
+        s = scene("flow")
+        parts = [s.graph.node("UQTest_RandomLatent", seed=seed, scale=1.0, salt=0, **LATENT) for seed in (1, 2)]
+        latents = s.graph.node("UQTest_ListOf", a=parts[0], b=parts[1])
+        found.append(saved(comfy, s, fit(s, latents, batch_size=batch_size, draws=2), f"batch_{batch_size}"))
+    assert found[0].seen == found[1].seen == 6
+    torch.testing.assert_close(found[0].curvature.squares, found[1].curvature.squares, rtol=1e-3, atol=0)
+
+
+def test_each_latent_of_a_list_may_have_its_own_prompt(comfy: Server) -> None:
+    """Two lists of prompts for the same two latents: swapped prompts are another fit, a prompt for all is one prompt twice."""
+    sums = {}
+    for order in ((1, 2), (2, 1), (1, 1), (1,)):
+        s = scene("flow")
+        parts = [s.graph.node("UQTest_RandomLatent", seed=seed, scale=1.0, salt=0, **LATENT) for seed in (1, 2)]
+        prompts = [text(s.graph, "flow", seed) for seed in order]
+        positive = s.graph.node("UQTest_ListOf", **dict(zip("ab", prompts, strict=False)))
+        latents = s.graph.node("UQTest_ListOf", a=parts[0], b=parts[1])
+        name = "prompts_" + "_".join(map(str, order))
+        sums[order] = saved(comfy, s, fit(s.having(positive=positive), latents), name).curvature.squares
+    assert torch.equal(sums[1, 1], sums[(1,)])
+    assert not torch.allclose(sums[1, 2], sums[2, 1], rtol=1e-3) and not torch.allclose(sums[1, 2], sums[1, 1], rtol=1e-3)
+
+
+def test_cost_is_told_before_and_counted_while_it_runs(comfy: Server) -> None:
+    s, log = scene("flow"), len(comfy.log())
+    counted = s.graph.node("UQTest_CountCalls", model=s.model)
+    made = fit(s.having(model=counted), examples(s, 16, batch=6, seed=77), draws=3, batch_size=4)
+    calls = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=made)
+    with Events(comfy) as events:
+        history = comfy.run(s.graph, client_id=events.client_id)
+        events.wait_for("execution_success")
+    assert history.outputs[str(calls)]["all_rows"] == [4, 4, 4, 2, 2, 2]
+    assert "6 samples x 3 draws = 18 model calls" in comfy.log()[log:]
+    told = events.of("progress")
+    assert {p["max"] for p in told} == {18} and [p["value"] for p in told][-1] == 18
+
+
+def refused(comfy: Server, s: Scene, laplace: object, sentence: str, error: type[Exception] = PromptFailed) -> None:
+    s.graph.node("UQ_SaveLaplace", laplace=laplace, name="never")
+    with pytest.raises(error, match=sentence):
+        comfy.run(s.graph)
+    assert not (comfy.base / "output" / "uncertainty" / "laplace" / "never.safetensors").exists()
+
+
+def test_what_cannot_be_fitted_is_one_sentence(comfy: Server) -> None:
+    s = scene("flow")
+    refused(comfy, s, fit(s, examples(s, 16, batch=1)), "latents must hold at least 2 training samples for a Laplace fit, got 1; encode")
+    s = scene("flow")
+    refused(comfy, s, fit(s, s.latent), "latent is empty: connect the output of a sampler")
+    s = scene("flow")
+    refused(comfy, s, fit(s, examples(s, 4)), "latent has 4 channels, but the model wants 16")
+    s = scene("flow")
+    broken = s.graph.node("LatentMultiply", samples=examples(s, 16), multiplier=float("inf"))
+    refused(comfy, s, fit(s, broken), "Training sample 0 gives NaN or infinite values in the last layer")
+    s = scene("flow")
+    both = s.graph.node("ConditioningCombine", conditioning_1=s.positive, conditioning_2=s.negative)
+    refused(
+        comfy, s, fit(s.having(positive=both), examples(s, 16)), "positive must be one prompt for the whole image .* got one with 2 parts"
+    )
+    s = scene("flow")
+    early = s.graph.node("ConditioningSetTimestepRange", conditioning=s.positive, start=0.0, end=0.3)
+    refused(comfy, s, fit(s.having(positive=early), examples(s, 16)), "got one with timestep_start and timestep_end")
+    s = scene("flow")
+    refused(comfy, s, fit(s, examples(s, 16), layer="nowhere"), "layer must name a convolution or linear layer, got 'nowhere'")
+    s = scene("flow")
+    refused(comfy, s, fit(s, examples(s, 16), layer="x_embedder.proj"), "last layer")
+
+
+@pytest.mark.parametrize(("options", "sentence"), [({"covariance": "full"}, "covariance"), ({"prior_precision": 0.0}, "prior_precision")])
+def test_bad_options_are_refused_before_anything_runs(comfy: Server, options: dict[str, object], sentence: str) -> None:
+    s = scene("flow")
+    refused(comfy, s, fit(s, examples(s, 16), **options), sentence, PromptRefused)
+
+
+def test_a_layer_can_be_named(comfy: Server) -> None:
+    s = scene("flow")
+    found = saved(comfy, s, fit(s, examples(s, 16), layer=" final_layer.linear "), "named")
+    assert found.identity.name == "final_layer.linear" and found.identity.layer == "Linear 64x128"
+
+
+def test_a_file_is_found_refused_when_missing_and_told_when_damaged(comfy: Server) -> None:
+    s = scene("flow")
+    kept = saved(comfy, s, fit(s, examples(s, 16)), "kept")
+    folder = comfy.base / "output" / "uncertainty" / "laplace"
+    assert "kept" in comfy.object_info()["UQ_LoadLaplace"]["input"]["required"]["name"][1]["options"]
+    for precision, name in ((0.0, "again"), (7.0, "another")):
+        s = scene("flow")
+        found = saved(comfy, s, s.graph.node("UQ_LoadLaplace", name="kept", prior_precision=precision), name)
+        assert found.identity == kept.identity and torch.equal(found.curvature.squares, kept.curvature.squares)
+        assert found.options.prior_precision == (precision or 1.0)
+    whole = (folder / "kept.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    s = scene("flow")
+    refused(comfy, s, s.graph.node("UQ_LoadLaplace", name="cut", prior_precision=0.0), "is not a whole safetensors file")
+    s = scene("flow")
+    sentence = "There is no laplace named 'nowhere' in .*output/uncertainty/laplace"
+    refused(comfy, s, s.graph.node("UQ_LoadLaplace", name="nowhere", prior_precision=0.0), sentence, PromptRefused)
+    s = scene("flow")
+    s.graph.node("UQ_SaveLaplace", laplace=fit(s, examples(s, 16)), name="../outside")
+    with pytest.raises(PromptRefused, match="name must be letters"):
+        comfy.run(s.graph)

@@ -15,19 +15,9 @@ from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene
 from comfy_server import Server
 from comfy_uncertainty import estimator, guidance, guided_sampler, read, record, samples, save, save_uncertainty, uncertainty
+from comfy_untouched import check_untouched, plain_run
 
 LATENT = {"seed": 3, "scale": 1.0, "batch": 2, "channels": 16, "frames": 0, "height": 8, "width": 8}
-
-
-def plain_run(comfy: Server, salt: int) -> tuple[Tensor, Any, Any]:
-    """Latent, random state and model state of a run without our nodes."""
-    s = scene("flow", batch=2, tokens=(7, 7), salt=salt)
-    drawn = ksampler(s)
-    saved = save(s, drawn)
-    random = s.graph.node("UQTest_RandomState", after=drawn)
-    model = s.graph.node("UQTest_ModelState", model=s.model, after=drawn)
-    history = comfy.run(s.graph)
-    return samples(comfy, history, saved), comfy.value(history, random), comfy.value(history, model)
 
 
 def recorded(s: Scene) -> Node:
@@ -55,13 +45,6 @@ def disturbed(node: str, use: str, **options: Any) -> Scene:
 @pytest.fixture(scope="module")
 def untouched(comfy: Server) -> tuple[Tensor, Any, Any]:
     return plain_run(comfy, 1001)
-
-
-def check_untouched(comfy: Server, untouched: tuple[Tensor, Any, Any], salt: int) -> None:
-    latent, random, model = plain_run(comfy, salt)
-    assert torch.equal(latent, untouched[0])
-    assert random == untouched[1]
-    assert model == untouched[2]
 
 
 @pytest.mark.parametrize("use", USES)

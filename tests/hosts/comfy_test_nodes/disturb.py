@@ -90,6 +90,28 @@ class OutOfMemory(Patch):
         return (watch(model, before)[0],)
 
 
+class DisturbDrawn(Patch):
+    """Fails, runs out of memory or cancels at a network call whose last layer has other weights than the first call's had."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "layer": ("STRING", {}), "how": ("STRING", {"default": "error"})}}
+
+    def patch(self, model, layer, how):
+        owner, first = model.model.diffusion_model.get_submodule(layer), []
+
+        def before(calls, x):
+            first.append(owner.weight)
+            if owner.weight is first[0]:
+                return
+            if how == "cancel":
+                mm.interrupt_current_processing()
+            else:
+                raise mm.OOM_EXCEPTION("out of memory on purpose") if how == "memory" else ValueError("raised on purpose")
+
+        return (watch(model, before)[0],)
+
+
 class Wait(Patch):
     """Sleeps at each network call, so that there is time to cancel."""
 
@@ -149,4 +171,4 @@ class ReadCalls(Patch):
         return {"ui": {"rows": list(calls.rows), "all_rows": list(calls.all_rows)}}
 
 
-NODES = [RaiseAtCall, CancelAtCall, OutOfMemory, Wait, PartlyOffloaded, CountCalls, ReadCalls]
+NODES = [RaiseAtCall, CancelAtCall, OutOfMemory, DisturbDrawn, Wait, PartlyOffloaded, CountCalls, ReadCalls]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 
+import comfy.clip_vision
 import comfy.controlnet
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -32,7 +35,8 @@ class SaveUncertainty(Reader):
         u = uncertainty
         found = {name: getattr(u, name).tolist() for name in ("scores", "curve", "sigmas")}
         found |= {"nfe": u.nfe, "seconds": u.seconds, "direction": u.direction.value, "quantity": u.quantity, "provenance": u.provenance}
-        found |= {"maps": plain(u.maps), "finite": bool(u.maps.isfinite().all()), "positive": bool((u.maps >= 0).all())}
+        found |= {"total": u.maps.flatten(1).sum(dim=1).tolist(), "maps": plain(u.maps)}
+        found |= {"finite": bool(u.maps.isfinite().all()), "positive": bool((u.maps >= 0).all())}
         return {"ui": {"value": [json.dumps([found])]}}
 
 
@@ -153,5 +157,53 @@ class NestedLatent:
         return ({"samples": NestedTensor([samples, samples[..., :4]])},)
 
 
-NODES = [SaveUncertainty, Gradient, StrangeModel, Adapter, Thresholds, BatchIndex]
+class Decoder:
+    """Stands where a VAE stands, for latents of any channels: their mean, eight times as large, as a grey picture; or raw, as they are."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("VAE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"raw": ("BOOLEAN", {"default": False})}}
+
+    def make(self, raw):
+        decoder = Decoder()
+        decoder.raw = raw
+        return (decoder,)
+
+    def decode(self, samples):
+        if self.raw:
+            return samples.movedim(1, -1)
+        grey = samples.mean(1, keepdim=True).sigmoid().repeat_interleave(8, -1).repeat_interleave(8, -2)
+        return grey.movedim(1, -1).repeat_interleave(3, -1)
+
+
+CLIP_VISION = {"model_type": "clip_vision_model", "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2}
+CLIP_VISION |= {"intermediate_size": 64, "hidden_act": "quick_gelu", "num_channels": 3, "patch_size": 16, "image_size": 32}
+
+
+class TinyClipVision:
+    """ComfyUI's own CLIP_VISION, random and small: 16 features. broken: its pooled features have a shape that no encoder gives."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "make", ("CLIP_VISION",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"broken": ("BOOLEAN", {"default": False})}}
+
+    def make(self, broken):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "config.json")
+            with open(path, "w") as file:
+                json.dump({**CLIP_VISION, "projection_dim": 16}, file)
+            model = comfy.clip_vision.ClipVisionModel(path)
+        generator = torch.Generator().manual_seed(0)
+        for weight in model.model.parameters():
+            weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
+        if broken:
+            model.encode_image = lambda images: {"image_embeds": torch.zeros(len(images), 4, 16)}
+        return (model,)
+
+
+NODES = [Decoder, TinyClipVision, SaveUncertainty, Gradient, StrangeModel, Adapter, Thresholds, BatchIndex]
 NODES += [NestedLatent] if NestedTensor else []

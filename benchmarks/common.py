@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 import time
@@ -16,8 +17,20 @@ from torch import Tensor
 
 from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))  # another folder keeps the committed figures
 MEASURED = "benchmark measurement"
+
+
+class MissingResults(FileNotFoundError):
+    """A benchmark that has not been run."""
+
+
+def read(name: str) -> dict[str, Any]:
+    """benchmarks/results/NAME.json. Raises MissingResults where there is none."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        raise MissingResults(f"there is no {path.name}; run python benchmarks/{name}.py first.")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

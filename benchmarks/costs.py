@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from common import clock
 from methods import METHODS, RECORDED, SAMPLING
 from pool import Chunk, Lab
 from speed import PeakMemory
@@ -40,7 +40,7 @@ def price(work: Callable[[], Any]) -> dict[str, float]:
         work()
     taken = []
     for _ in range(2):
-        start = time.process_time()
+        start = clock()
         work()
-        taken.append(time.process_time() - start)
+        taken.append(clock() - start)
     return {"seconds": min(taken) / BATCH, "peak_mb": memory.peak / 2**20}

@@ -2,50 +2,121 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Callable
 
+import common
 import matplotlib.pyplot as plt
-from common import RESULTS
-from matplotlib.axes import Axes
+from common import MissingResults, read
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+# Okabe & Ito 2008: told apart by people with any kind of colour vision; markers tell them apart in print
+STYLES: dict[str, tuple[str, str]] = {
+    "prompt information": ("#CC79A7", "o"),
+    "denoised": ("#D55E00", "s"),
+    "noise": ("#0072B2", "s"),
+    "denoised, last steps": ("#D55E00", "^"),
+    "noise, last steps": ("#0072B2", "^"),
+    "MC dropout": ("#009E73", "D"),
+    "BayesDiff": ("#E69F00", "v"),
+    "generative uncertainty": ("#56B4E9", "P"),
+    "DECU": ("#000000", "*"),
+    "rank average of the best two": ("#882255", "X"),
+    "rank average of the best three": ("#882255", "d"),
+    "ink (no model)": ("#999999", "x"),
+    "classifier (the judge itself)": ("#999999", "+"),
+}
+IN_CALIBRATION = ("prompt information", "denoised", "noise", "MC dropout", "BayesDiff", "generative uncertainty", "DECU", "ink (no model)")
 
 
-def read(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def spread_by_draws(axes: Axes) -> None:
+def spread_by_draws(figure: Figure) -> None:
     """Prompt information: spread of the score over seeds, with independent and with antithetic draws."""
-    found = read("information")["convergence"]
+    axes, found = figure.subplots(), read("information")["convergence"]
     draws = found["draws"]
-    for kind, colour in (("independent", "tab:gray"), ("antithetic", "tab:purple")):
-        axes.loglog(draws, found[kind], "o-", color=colour, label=kind, base=2)
+    for kind, colour, marker in (("independent", "#999999", "s"), ("antithetic", "#CC79A7", "o")):
+        axes.loglog(draws, found[kind], marker=marker, color=colour, label=kind, base=2)
     law = [found["independent"][0] * (draws[0] / n) ** 0.5 for n in draws]
     axes.loglog(draws, law, ":", color="black", label="1 / sqrt(draws)", base=2)
     axes.set(xlabel="draws per noise level", ylabel="standard deviation over seeds, nats")
+    axes.legend(frameon=False)
 
 
-def signal_by_step(axes: Axes) -> None:
+def signal_by_step(figure: Figure) -> None:
     """AUROC for bad images at each noise level, each score in its own direction."""
-    direction, levels = read("direction"), read("information")["detection"]["per_level"]
+    axes, direction, levels = figure.subplots(), read("direction"), read("information")["detection"]["per_level"]
     informed = [next(v["auroc"] for k, v in scores.items() if k.startswith("information")) for scores in levels.values()]
-    axes.plot([float(p) for p in levels], informed, "o-", color="tab:purple", label="prompt information")
-    axes.plot(direction["percent"], direction["per_step"]["denoised mean"], color="tab:orange", label="denoised")
-    axes.plot(direction["percent"], [1 - a for a in direction["per_step"]["noise mean"]], color="tab:blue", label="noise, low = bad")
+    lines = {
+        "prompt information": ([float(p) for p in levels], informed),
+        "denoised": (direction["percent"], direction["per_step"]["denoised mean"]),
+        "noise": (direction["percent"], [1 - a for a in direction["per_step"]["noise mean"]]),
+    }
+    for name, (x, y) in lines.items():
+        colour, marker = STYLES[name]
+        axes.plot(x, y, color=colour, marker=marker, markersize=4, label=name)
     axes.axhline(0.5, color="black", linestyle=":", linewidth=1)
-    axes.set(xlabel="noise schedule passed (1 = clean)", ylabel="AUROC for bad images")
+    for (start, end), text in (((0.60, 0.75), "our window"), ((0.90, 0.98), "the paper's")):
+        axes.axvspan(start, end, color="black", alpha=0.07, linewidth=0)
+        axes.annotate(text, ((start + end) / 2, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=8)
+    axes.set(xlabel="noise schedule passed (0 = noise, 1 = clean)", ylabel="AUROC for bad images")
+    axes.legend(frameon=False, loc="upper right")
+
+
+def calibration(figure: Figure) -> None:
+    """Share of bad images in each tenth of a score's ranking."""
+    axes, methods = figure.subplots(), read("filtering")["methods"]
+    for name in (n for n in IN_CALIBRATION if n in methods):
+        colour, marker = STYLES[name]
+        share = methods[name]["share_bad_by_decile"]
+        axes.plot(range(1, len(share) + 1), share, color=colour, marker=marker, markersize=5, label=name, linewidth=1.4)
+    whole = methods["denoised"]
+    axes.axhline(whole["bad"] / whole["images"], color="black", linestyle=":", linewidth=1, label="all images")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(xlabel="tenth of the ranking, best to worst", ylabel="bad images", xticks=range(1, 11), ylim=(0, None))
+    axes.legend(frameon=False, loc="upper left", fontsize=8)
+
+
+def cost(figure: Figure) -> None:
+    """AUROC and FID gained against network calls, with 95 % intervals."""
+    figure.set_size_inches(9.5, 3.8)
+    found, methods = figure.subplots(1, 2, sharex=True), read("filtering")["methods"]
+    for name, (colour, marker) in STYLES.items():
+        row = methods.get(name)
+        if row is None or row["auroc"] is None:
+            continue
+        drawn = {"color": colour, "marker": marker, "markersize": 7, "linestyle": "none", "elinewidth": 0.8, "label": name}
+        for axes, value, pair in (
+            (found[0], row["auroc"]["auroc"], row["auroc"]["interval"]),
+            (found[1], row["gain"], row["gain_interval"]),
+        ):
+            low, high = min(pair[0], value), max(pair[1], value)
+            axes.errorbar(row["nfe"], value, yerr=[[value - low], [high - value]], **drawn)
+    for axes, chance, text in ((found[0], 0.5, "AUROC for bad images"), (found[1], 0.0, "FID gained over random subsets")):
+        axes.axhline(chance, color="black", linestyle=":", linewidth=1)
+        axes.set(xlabel="network calls per image beyond sampling", ylabel=text)
+    figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+
+
+FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost)
+
+
+def save(draw: Callable[[Figure], None]) -> None:
+    figure = plt.figure(figsize=(6, 3.8), layout="constrained")
+    draw(figure)
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    for kind in ("png", "svg"):
+        # no date in it, and no random ids: the same results give the same file
+        figure.savefig(common.RESULTS / f"{draw.__name__}.{kind}", dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    plt.close(figure)
 
 
 def main() -> None:
-    for draw in (spread_by_draws, signal_by_step):
-        figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-        draw(axes)
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        for kind in ("png", "svg"):
-            # no date in it: the same results give the same file
-            figure.savefig(RESULTS / f"{draw.__name__}.{kind}", dpi=150, metadata={"Date": None} if kind == "svg" else None)
-        plt.close(figure)
+    plt.rcParams["svg.hashsalt"] = "uncertainty_nodes"
+    for draw in FIGURES:
+        try:
+            save(draw)
+        except MissingResults as missing:
+            print(f"Left out {draw.__name__}: {missing}")
 
 
 if __name__ == "__main__":

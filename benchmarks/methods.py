@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from pool import DEFAULT, LAST, Chunk, Lab
 from torch import Tensor
 
 from uncertainty_nodes.core import mc_dropout
+from uncertainty_nodes.core.demo_network import LAPLACE
 from uncertainty_nodes.core.extractor import load_extractor
-from uncertainty_nodes.core.options import Direction, DropoutOptions
+from uncertainty_nodes.core.laplace import Laplace
+from uncertainty_nodes.core.options import BayesDiffOptions, Direction, DrawOptions, DropoutOptions, GenerativeOptions
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.core.schedule import levels
-from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS
+from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, sample
 from uncertainty_nodes.hosts.diffusers import denoiser
+from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
+from uncertainty_nodes.hosts.diffusers_generative import generative
 from uncertainty_nodes.hosts.diffusers_information import each_class, information
 from uncertainty_nodes.hosts.diffusers_space import Space
 
@@ -32,6 +37,31 @@ def dropout(lab: Lab, chunk: Chunk) -> Uncertainty:
     sigmas = levels(options.window, LEVELS, space.percent_to_sigma)
     with torch.no_grad():
         return mc_dropout.estimate(lab.network, denoise, chunk.images, sigmas, space.process, options)
+
+
+def bayes_diff(lab: Lab, chunk: Chunk) -> Uncertainty:
+    """The paper's skip variant, uncertain on every fifth step, with as many calls as the aleatoric scores have."""
+    options = BayesDiffOptions(DrawOptions(samples=5), every=5)
+    with bayesdiff(lab.network, laplace(), lab.scheduler, options) as run:
+        sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, lab.steps)
+    return run.result()
+
+
+def generative_uncertainty(lab: Lab, chunk: Chunk) -> Uncertainty:
+    """Five draws of the weights and the trained ones, in ten steps each."""
+
+    def draw(steps: int) -> Tensor:
+        if steps == lab.steps:
+            return chunk.images
+        return sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, steps)
+
+    options = GenerativeOptions(members=5, member_steps=10)
+    return generative(draw, lab.steps, lab.network, laplace(), load_extractor().features, options)[1].result
+
+
+@cache
+def laplace() -> Laplace:
+    return Laplace.load(LAPLACE)
 
 
 def of_images(name: str, badness: Tensor) -> Uncertainty:
@@ -54,6 +84,8 @@ def classifier(lab: Lab, chunk: Chunk) -> Uncertainty:
 METHODS: dict[str, Callable[[Lab, Chunk], Uncertainty]] = {
     "prompt information": prompt_information,
     "MC dropout": dropout,
+    "BayesDiff": bayes_diff,
+    "generative uncertainty": generative_uncertainty,
     "ink (no model)": ink,
     "classifier (the judge itself)": classifier,
 }
@@ -63,5 +95,6 @@ RECORDED = {  # while the pool is drawn
     "denoised, last steps": LAST,
     "noise, last steps": LAST,
 }
-SAMPLING: set[str] = set()  # methods that sample once more beside what they add
+SAMPLING = {"BayesDiff"}  # samples once more beside what it adds
+EXACT = {"BayesDiff"}  # float32 always: its draws are closer together than half precision can tell
 CONTROLS = {"ink (no model)", "classifier (the judge itself)"}

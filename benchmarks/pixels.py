@@ -77,7 +77,7 @@ def row(maps: Tensor, errors: Tensor, nfe: float) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=256, help="at most the 512 bundled ones")
+    parser.add_argument("--images", type=int, default=128, help="at most the 512 bundled ones")
     parser.add_argument("--only", nargs="*", default=list(MAPS), choices=list(MAPS), help="make only these maps beside the aleatoric ones")
     parser.add_argument("--size", type=int, default=32, help="images a chunk")
     parser.add_argument("--steps", type=int, default=25, help="of sampling, of which the second half is run")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,30 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Lab:
-    """The demo model, and where what was measured is kept. size: images a chunk."""
+    """The demo model, and where what was measured is kept. size: images a chunk. precision: of the network; all else is float32."""
 
     network: Any
     scheduler: Any
     work: Path
     size: int = CHUNK
     steps: int = STEPS
+    precision: torch.dtype = torch.float32
 
     @classmethod
-    def open(cls, work: Path, size: int = CHUNK, steps: int = STEPS) -> Lab:
-        return cls(*load_demo(), work, size, steps)
+    def open(cls, work: Path, size: int = CHUNK, steps: int = STEPS, precision: torch.dtype = torch.float32) -> Lab:
+        network, scheduler = load_demo()
+        network = network.to(memory_format=torch.channels_last)  # a seventh faster on processors
+        return cls(network, scheduler, work, size, steps, precision)
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, Any]:
         """What a measurement hangs on beside its place."""
-        return {"steps": self.steps, "size": self.size}
+        return {"steps": self.steps, "size": self.size, "precision": str(self.precision)}
+
+    def casting(self, precision: torch.dtype | None = None) -> AbstractContextManager[None]:
+        """The network's arithmetic in the lab's precision, or in another."""
+        precision = precision or self.precision
+        return torch.autocast("cpu", precision, enabled=precision != torch.float32)
 
     def chunks(self, seeds: tuple[int, ...], images: int) -> Iterator[Chunk]:
         """``images`` of each seed, rounded up to whole chunks, the seeds taking turns, so that a stop leaves them alike."""
@@ -74,7 +82,8 @@ class Lab:
 
     def draw(self, chunk: Chunk) -> dict[str, Tensor]:
         """Images and the aleatoric scores, all from one sampling; scores (B,) by name, NFE in a tensor of one number."""
-        images, results = self.recorded(chunk, (DEFAULT, LAST))
+        with self.casting():
+            images, results = self.recorded(chunk, (DEFAULT, LAST))
         return {"images": images} | scored(results)
 
     def recorded(self, chunk: Chunk, windows: tuple[StepWindow, ...]) -> tuple[Tensor, dict[str, Uncertainty]]:

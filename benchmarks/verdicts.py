@@ -1,0 +1,74 @@
+"""What the figures say, by rule: sentences and verdicts that change when the figures do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guidance_settings import MAIN, SCREEN, Guided
+from markdown import interval, listed, number
+
+Results = dict[str, Any]
+SETTINGS = MAIN | SCREEN
+PROVEN, LEANING, REFUTED, CONTRARY, UNTESTED = "yes", "in sign only", "no", "the other way round", "not measured"
+NO_MODEL = ("ink", "classifier", "rank average")
+
+
+def sign(value: float, pair: list[float]) -> str:
+    """Whether a claimed gain is there: its sign, and whether its interval keeps clear of 0."""
+    if value > 0:
+        return PROVEN if pair[0] > 0 else LEANING
+    return CONTRARY if pair[1] < 0 else REFUTED
+
+
+def in_short(results: dict[str, Results]) -> str:
+    """The first paragraph: what disappoints, before all else."""
+    told = [guidance(results["guidance"])] if "guidance" in results else ["Guidance was not measured."]
+    told += [filtering(results["filtering"])] if "filtering" in results else ["Filtering was not measured."]
+    return " ".join(told)
+
+
+def guidance(found: Results) -> str:
+    """Whether guidance improves quality, and whether its controls do as much."""
+    settings = {name: row for name, row in found["settings"].items() if name != "plain"}
+    most = max(row["images"] for row in settings.values())
+    full = {name: row for name, row in settings.items() if row["images"] == most}
+    guided = {name: row for name, row in full.items() if isinstance(SETTINGS.get(name), Guided)}
+    controls = {name: row for name, row in full.items() if name not in guided}
+    if not guided:
+        return "Guidance was not measured beside its controls."
+    name, row = max(guided.items(), key=lambda item: item[1]["fid_gain"])
+    verdict = sign(row["fid_gain"], row["fid_gain_interval"])
+    figures = f"{number(row['fid_gain'], 2, signed=True)}, 95 % {interval(row['fid_gain_interval'])}"
+    start = {
+        PROVEN: f"Guidance improves sample quality over plain sampling: FID of its best setting, `{name}`, gains {figures}",
+        LEANING: f"Guidance is not shown to improve sample quality: FID of its best setting, `{name}`, gains {figures}, within the error",
+    }.get(verdict, f"Guidance does not improve sample quality at any setting: FID of the best, `{name}`, gains {figures}")
+    text = f"{start}, on {row['images']} images with {row['nfe']:g} network calls each."
+    return f"{text} {beside(name, row, controls)}" if controls else text
+
+
+def beside(name: str, row: Results, controls: dict[str, Results]) -> str:
+    """The control with the best FID, and what guidance adds to it."""
+    other, control = max(controls.items(), key=lambda item: item[1]["fid_gain"])
+    figures = f"{number(control['fid_gain'], 2, signed=True)}, {interval(control['fid_gain_interval'])}"
+    price = f"with {control['nfe']:g} calls"
+    if control["fid_gain"] >= row["fid_gain"]:
+        return f"**The control `{other}` gains as much or more {price} ({figures}): guidance adds nothing to it.**"
+    if row["fid_gain_interval"][0] <= control["fid_gain_interval"][1]:
+        return f"The best control, `{other}`, gains {figures} {price}; the intervals overlap, so **what guidance adds to it is not shown.**"
+    return f"Its best control, `{other}`, gains {figures} {price}: guidance goes beyond it."
+
+
+def filtering(found: Results) -> str:
+    """How far the methods see, and for which of them filtering gains nothing."""
+    rows = {name: row for name, row in found["methods"].items() if row["auroc"]}
+    methods = {name: row for name, row in rows.items() if not name.startswith(NO_MODEL)}
+    best, top = max(methods.items(), key=lambda item: item[1]["auroc"]["auroc"])
+    blind = [f"`{name}`" for name, row in methods.items() if row["auroc"]["interval"][0] <= 0.5]
+    idle = [f"`{name}`" for name, row in methods.items() if row["gain_interval"][0] <= 0]
+    most = max(row["images"] for row in rows.values())
+    text = f"Of {len(methods)} scores on {most} images, `{best}` finds bad images best (AUROC {number(top['auroc']['auroc'])})"
+    text += f"; not better than chance: {listed(blind)}." if blind else "; all are better than chance."
+    if idle:
+        return f"{text} Filtering by {listed(idle)} does not improve FID beyond random subsets."
+    return f"{text} Filtering by each improves FID beyond random subsets."

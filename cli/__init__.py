@@ -1,4 +1,4 @@
-"""The command line: ``uncertainty-nodes demo`` and ``uncertainty-nodes score``."""
+"""The command line: ``uncertainty-nodes demo``, ``score`` and ``train-ensemble``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.options import MAX_SEED, GuidanceOptions, ImageScore
+from .arguments import whole
+from .train_ensemble_arguments import add_train_ensemble
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, mps (default: %(default)s)")
     demo.set_defaults(run=run_demo)
     add_score(commands)
+    add_train_ensemble(commands)
     return parser
 
 
@@ -70,17 +73,6 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     score.add_argument("--batch", type=whole(1, 4096), default=8, help="images at once; no score depends on it (default: %(default)s)")
     score.add_argument("--out", type=Path, help="JSON to write, with a .csv beside it (default: FOLDER/uncertainty.json)")
     score.set_defaults(run=run_score)
-
-
-def whole(low: int, high: int) -> type[int]:
-    """An argparse type: a whole number from low to high."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, got {text!r}")
-        return int(text)
-
-    return parse
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,166 @@
+"""Does an ensemble know what it has seen little of? python benchmarks/ensemble.py
+
+The bundled class-embedding ensemble, whose members saw 1, 10 or 100 % of a class's digits, draws every class; the same images
+from several branches. For each branch and each moment: mean uncertainty I and mean raw distance of each class, their Spearman
+rank correlation with the number of training digits, and the AUROC of scarce (1 %) against full (100 %) classes. With --other, the
+same for an ensemble whose shares went to other digits (train_ensemble.py --turn), which tells scarcity from how hard a digit is.
+Then the bandwidths, and what K members cost beside K plain runs. About 10 minutes of one core an ensemble; stops and resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import clock, kept, write
+from direction import with_interval
+from torch import Tensor
+from tqdm import tqdm
+
+from uncertainty_nodes.core.demo_network import FOLDER
+from uncertainty_nodes.core.ensemble_file import Ensemble
+from uncertainty_nodes.core.metrics import spearman
+from uncertainty_nodes.core.options import EnsembleOptions, Moment, PaideOptions
+from uncertainty_nodes.core.paide import Gaussian, per_image
+from uncertainty_nodes.hosts.demo import CLASSES, load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.diffusers_ensemble import decu
+from uncertainty_nodes.hosts.diffusers_members import TableMembers
+
+BRANCHES = (0.0, 0.25, 0.5, 0.75, 0.9)
+BANDWIDTHS = {"published, 1": 1.0, "per dimension": 0.0, "a tenth of that": 102.4, "ten times that": 10240.0}
+STEPS, CHUNK, SEED = 20, 10, 21
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The demo model with an ensemble, and where what was measured is kept. counts: training digits of each class."""
+
+    network: Any
+    scheduler: Any
+    ensemble: Ensemble
+    work: Path
+    per_class: int
+    steps: int = STEPS
+
+    @classmethod
+    def open(cls, path: Path, work: Path, per_class: int, steps: int = STEPS) -> Lab:
+        return cls(*load_demo(), Ensemble.load(path), work, per_class, steps)
+
+    @property
+    def counts(self) -> list[int]:
+        return [int(count) for count in self.ensemble.provenance["class_counts"].split(",")]
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.arange(self.per_class * CLASSES) % CLASSES
+
+    def measured(self, branch: float) -> dict[str, Tensor]:
+        """Of every image: I and distance at each step after the branch, (S, N), and the members' finished samples (K, N, 1, 32, 32)."""
+        parts = []
+        for i, labels in enumerate(tqdm(self.labels.split(CHUNK), desc=f"branch {branch:g}")):
+            options = {"branch": branch, "steps": self.steps, "seed": SEED, "members": self.ensemble.provenance}
+            parts.append(kept(self.work / f"branch_{branch:g}_{i}.safetensors", options, lambda i=i, y=labels: self.chunk(branch, i, y)))
+        return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+
+    def chunk(self, branch: float, i: int, labels: Tensor) -> dict[str, Tensor]:
+        members = TableMembers(self.network, self.ensemble, labels)
+        noise = starting_noise(len(labels), SEED, i * CHUNK)
+        found = decu(self.network, self.scheduler, noise, members, self.steps, EnsembleOptions(branch, seed=i))
+        return {"information": found.information.curve, "distance": found.distance.curve, "samples": found.samples}
+
+
+def at(curve: Tensor, moment: Moment) -> Tensor:
+    """(S, N) -> (N,)"""
+    return {Moment.FIRST: curve[0], Moment.LAST: curve[-1], Moment.MEAN: curve.mean(dim=0)}[moment]
+
+
+def told(lab: Lab, scores: Tensor) -> dict[str, Any]:
+    """What the scores (N,) say of how many digits of a class were trained on. Scarce: under 100 of them; full: over 5,000."""
+    counts, scores = torch.tensor(lab.counts), scores.double()
+    seen = counts[lab.labels]
+    means = torch.stack([scores[lab.labels == c].mean() for c in range(CLASSES)])
+    ends = (seen < 100) | (seen > 5000)
+    return {
+        "spearman_of_class_means": round(spearman(means, counts.double()), 4),
+        "spearman_of_images": round(spearman(scores, seen.double()), 4),
+        "scarce_against_full": with_interval(scores[ends], seen[ends] < 100),
+        "class_means": [float(f"{mean:.4g}") for mean in means.tolist()],
+    }
+
+
+def branches(lab: Lab) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for branch in BRANCHES:
+        found = lab.measured(branch)
+        steps = len(found["information"])
+        table[f"{branch:g}"] = {"steps_after": steps, "NFE": lab.steps - steps + len(lab.ensemble) * steps} | {
+            moment.value: {name: told(lab, at(found[name], moment)) for name in ("information", "distance")} for moment in Moment
+        }
+    return table
+
+
+def bandwidths(lab: Lab, branch: float) -> dict[str, Any]:
+    """Of the finished samples: the order hardly changes, and the published bandwidth has I at log K wherever members differ at all."""
+    samples, limit, table = lab.measured(branch)["samples"], math.log(len(lab.ensemble)), {}
+    for name, bandwidth in BANDWIDTHS.items():
+        scores = per_image(Gaussian(samples), PaideOptions(bandwidth=bandwidth)).information
+        table[name] = {"at_log_K": round(float((scores > 0.999 * limit).double().mean()), 4), **told(lab, scores)}
+    return table
+
+
+def cost(lab: Lab, images: int = 8, repeats: int = 5) -> dict[str, Any]:
+    """Processor time of K members together against K plain runs of as many steps, in turn; and the passes of a run with a branch."""
+    count, labels, noise = len(lab.ensemble), torch.arange(images) % CLASSES, starting_noise(images, SEED)
+    members, ratios = TableMembers(lab.network, lab.ensemble, labels), []
+    for _ in range(repeats):
+        start = clock()
+        for _ in range(count):
+            sample(lab.network, lab.scheduler, noise, labels, lab.steps)
+        middle = clock()
+        decu(lab.network, lab.scheduler, noise, members, lab.steps, EnsembleOptions(0.0))
+        ratios.append((clock() - middle) / (middle - start))
+    half = decu(lab.network, lab.scheduler, noise, members, lab.steps, EnsembleOptions(0.5)).information
+    shared = lab.steps - len(half.curve)
+    return {
+        "members": count,
+        "images": images,
+        "steps": lab.steps,
+        "time_beside_K_plain_runs": [round(ratio, 4) for ratio in sorted(ratios)],
+        "median": round(sorted(ratios)[repeats // 2], 4),
+        "shared_steps_at_branch_0.5": shared,
+        "NFE_at_branch_0.5": half.nfe,
+        "NFE_of_K_whole_runs": count * lab.steps,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=32, help="of each class")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--ensemble", type=Path, default=FOLDER / "ensemble.safetensors")
+    parser.add_argument("--other", type=Path, help="an ensemble whose shares went to other digits")
+    parser.add_argument("--work", type=Path, default=Path("out/ensemble/measured"))
+    a = parser.parse_args()
+    lab, default = Lab.open(a.ensemble, a.work / "own", a.images, a.steps), EnsembleOptions()
+    result = {
+        "images_per_class": a.images,
+        "steps": a.steps,
+        "members": len(lab.ensemble),
+        "training_digits": lab.counts,
+        "default": {"branch": default.branch, "moment": default.moment.value, "bandwidth": "per dimension"},
+        "branches": branches(lab),
+        "bandwidths": bandwidths(lab, default.branch),
+        "cost": cost(lab),
+    }
+    if a.other is not None:
+        other = Lab.open(a.other, a.work / "other", a.images, a.steps)
+        result["other_digits_scarce"] = {"training_digits": other.counts, "branches": branches(other)}
+    print(f"Wrote {write('ensemble', result)}")
+
+
+if __name__ == "__main__":
+    main()

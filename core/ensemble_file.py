@@ -25,6 +25,7 @@ class Member:
     tensors: by the names that an ordinary file of that kind has. A class-embedding table: ``weight`` (classes, D).
         Textual inversion: one (tokens, D) for each text encoder, such as ``clip_l`` and ``clip_g``. A LoRA: as its file has
         them, ``lora_unet_....lora_down.weight`` (kohya) or ``transformer....lora_A.weight`` (diffusers) and so on.
+        Prompts: for each ``base.0`` (tokens, D), as the text encoder has it, and ``own.0``, as the member reads it, and so on.
     losses: one a training step.
     """
 
@@ -111,10 +112,10 @@ class Ensemble:
     def export(self, folder: str | Path, stem: str) -> list[Path]:
         """Each member as an ordinary embedding or LoRA file, ``STEM_1.safetensors`` and so on, that stock loaders read.
 
-        Raises ValueError for class-embedding tables, which no stock loader knows, OSError when a file cannot be written.
+        Raises ValueError for class-embedding tables and prompts, which no stock loader knows, OSError when a file cannot be written.
         """
-        if self.kind is EnsembleKind.CLASS_EMBEDDING:
-            raise ValueError("Class-embedding tables have no file format of their own: keep the ensemble's file instead of exporting.")
+        if self.kind in (EnsembleKind.CLASS_EMBEDDING, EnsembleKind.CONDITIONING):
+            raise ValueError(f"Members of kind {self.kind.value!r} have no file format of their own: keep the ensemble's file instead.")
         paths = [Path(folder) / f"{stem}_{k}.safetensors" for k in range(1, len(self) + 1)]
         for path, member in zip(paths, self.members, strict=True):
             with replacing(path) as temporary:

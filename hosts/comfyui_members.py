@@ -17,11 +17,32 @@ from .comfyui_ksampler import Conditioning
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """model: a clone with the member's patches; members without any share one object. positive: its own; none = the sampler's."""
+    """model: a clone with the member's patches; members without any share one object.
+
+    positive: its own; none = the sampler's.  learned: what it reads in place of texts that it was trained on, each (tokens, D).
+    """
 
     name: str
     model: ModelPatcher
     positive: Conditioning | None = None
+    learned: tuple[tuple[Tensor, Tensor], ...] = ()
+
+    def given(self, positive: Conditioning | None) -> Member:
+        """With a conditioning, its own or what it makes of the sampler's. Raises ValueError when there is none, or none that it knows."""
+        positive = self.positive or positive
+        if not positive:
+            raise ValueError(f"Member {self.name!r} of the ensemble has no conditioning of its own: connect positive.")
+        if self.learned:
+            positive = [[torch.stack([self.own(row) for row in text]), said] for text, said in positive]
+        return Member(self.name, self.model, positive)
+
+    def own(self, text: Tensor) -> Tensor:
+        for known, own in self.learned:
+            if known.shape == text.shape and torch.equal(known.to(text), text):
+                return own.to(text)
+        raise ValueError(
+            f"Member {self.name!r} of the ensemble was trained on other prompts than positive: connect one that it was trained on."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +63,8 @@ class Ensemble:
         return len(self.members)
 
     def given(self, positive: Conditioning | None) -> Ensemble:
-        """With ``positive`` for the members that have none of their own. Raises ValueError when one is left without."""
-        members = [m if m.positive is not None else Member(m.name, m.model, positive) for m in self.members]
-        for member in members:
-            if not member.positive:
-                raise ValueError(f"Member {member.name!r} of the ensemble has no conditioning of its own: connect positive.")
-        return Ensemble(tuple(members), self.trained)
+        """With a conditioning for each member. Raises ValueError for one that is left without."""
+        return Ensemble(tuple(member.given(positive) for member in self.members), self.trained)
 
     @property
     def distinct(self) -> list[str]:

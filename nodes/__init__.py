@@ -6,7 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import bayesian, calibrate, combine, demo, ensemble, ensemble_training, estimate, filter, guide, information, laplace, view
 
-FAMILIES = [estimate, information, guide, filter, calibrate, combine, laplace, bayesian, ensemble, view, demo]
+FAMILIES = [estimate, information, guide, filter, calibrate, combine, laplace, bayesian, ensemble, ensemble_training, view, demo]
 
 
 class UncertaintyExtension(ComfyExtension):

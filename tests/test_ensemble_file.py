@@ -123,6 +123,6 @@ def test_an_exported_member_is_an_ordinary_file(tmp_path):
 
 
 def test_tables_are_not_exported(tmp_path):
-    with pytest.raises(ValueError, match="^Class-embedding tables have no file format of their own"):
+    with pytest.raises(ValueError, match="^Members of kind 'class_embedding' have no file format of their own"):
         ensemble(kind=EnsembleKind.CLASS_EMBEDDING).export(tmp_path, "x")
     assert not list(tmp_path.iterdir())

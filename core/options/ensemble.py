@@ -31,6 +31,7 @@ class EnsembleKind(str, Enum):
 
     CLASS_EMBEDDING = "class_embedding"  # the table of a class-conditional model
     EMBEDDING = "embedding"  # textual inversion: the vectors of one word
+    CONDITIONING = "conditioning"  # whole prompts, as the network is given them by its text encoder
     LORA = "lora"  # low-rank changes of weights
 
 
@@ -41,7 +42,7 @@ class Bootstrap(str, Enum):
     DISJOINT = "disjoint"  # no sample in two members
 
 
-LEARNING_RATES = {EnsembleKind.CLASS_EMBEDDING: 0.1, EnsembleKind.EMBEDDING: 5e-3, EnsembleKind.LORA: 5e-4}
+LEARNING_RATES = {EnsembleKind.CLASS_EMBEDDING: 0.1, EnsembleKind.EMBEDDING: 5e-3, EnsembleKind.CONDITIONING: 5e-3, EnsembleKind.LORA: 5e-4}
 
 
 @dataclass(frozen=True)

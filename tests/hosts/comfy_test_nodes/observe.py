@@ -81,6 +81,17 @@ class SaveValue(Reader):
         return {"ui": {"value": [json.dumps([plain(v) for v in value])]}}
 
 
+class SaveLosses(Reader):
+    """The numbers of a LOSS_MAP."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"losses": ("LOSS_MAP",)}}
+
+    def read(self, losses):
+        return {"ui": {"value": [json.dumps(losses["loss"])]}}
+
+
 class RandomState(Reader):
     """Digests of the global random states when ``after`` is ready."""
 
@@ -155,4 +166,4 @@ class NoiseSchedule(Reader):
         return {"ui": {"value": [json.dumps(model.get_model_object("model_sampling").sigmas.tolist())]}}
 
 
-NODES = [SaveLatent, SaveLatents, SaveValue, RandomState, ModelState, NoiseSchedule]
+NODES = [SaveLatent, SaveLatents, SaveLosses, SaveValue, RandomState, ModelState, NoiseSchedule]

@@ -1,0 +1,186 @@
+"""Ensembles of one's own: Train Ensemble, Save Ensemble, Load Ensemble."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core.options import Bootstrap, BootstrapOptions, EnsembleTrainingOptions, choose
+from ..hosts import comfyui_trained as trained
+from ..hosts.comfyui_ensemble_training import Plan, train_ensemble
+from ..hosts.comfyui_files import stamp, target
+from ..hosts.comfyui_members import Ensemble as Members
+from .sockets import Ensemble, checked, schema, seed_input
+
+KINDS = ("embedding", "lora")
+DEFAULT = EnsembleTrainingOptions()
+OUTPUT = Ensemble.Output(display_name="ensemble", tooltip="For Ensemble Uncertainty and Save Ensemble.")
+
+
+def plan(members: int, kind: str, rank: int, steps: int, learning_rate: float, seed: int, bootstrap: str, size: int, batch: int) -> Plan:
+    """Raises ValueError for values out of range."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
+    options = EnsembleTrainingOptions(steps, batch, learning_rate, seed)
+    return Plan(members, rank if kind == "lora" else 0, options, BootstrapOptions(choose("bootstrap", bootstrap, Bootstrap), size, seed))
+
+
+class TrainEnsemble(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_TrainEnsemble",
+            "Train Ensemble",
+            "Trains several members on your images, each on its own random part of them, and nothing else of the model. Where they then "
+            "disagree, your images say too little. Costs members x steps training steps, 5 x 300 by default, with a backward pass each.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model, which stays as it is."),
+                io.Latent.Input("latents", tooltip="What to train on, from VAE Encode: some dozens. A list of latents counts as one set."),
+                io.Conditioning.Input("positive", tooltip="What they show: one prompt for all, or a list with one for each latent."),
+                io.Int.Input("members", default=5, min=1, max=64, tooltip="How many to train; two or more, to compare them."),
+                io.Combo.Input(
+                    "kind",
+                    list(KINDS),
+                    default="embedding",
+                    tooltip="What is trained. embedding: the prompt as the model reads it, small and fast to sample. lora: a LoRA each.",
+                ),
+                io.Int.Input("rank", default=8, min=1, max=256, tooltip="Of each LoRA; more can learn more."),
+                io.Int.Input("steps", default=DEFAULT.steps, min=1, max=100000, tooltip="Training steps of each member."),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.00001,
+                    round=False,
+                    tooltip="0 = what suits the kind: 0.005 for prompts, 0.1 for the demo model's digits, 0.0005 for LoRAs.",
+                ),
+                seed_input("Of each member's part of the images, and of the noise in training."),
+                io.Combo.Input(
+                    "bootstrap",
+                    [b.value for b in Bootstrap],
+                    default=Bootstrap.REPLACEMENT.value,
+                    tooltip="A member's part. with_replacement: drawn from all images again and again. disjoint: no image in two parts.",
+                ),
+                io.Int.Input(
+                    "bootstrap_size", default=0, min=0, max=1000000, tooltip="Images in each part; 0 = as many as there are to have."
+                ),
+                io.Int.Input("batch_size", default=4, min=1, max=1024, tooltip="Images to a training step; fewer need less memory."),
+            ],
+            outputs=[
+                OUTPUT,
+                io.Custom("LOSS_MAP").Output(display_name="losses", tooltip="Mean loss of the members at each step, for Plot Loss Graph."),
+            ],
+            is_input_list=True,
+            search_aliases=["train", "lora", "embedding", "bootstrap", "decu"],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        members=(None,),
+        kind=(None,),
+        rank=(None,),
+        steps=(None,),
+        learning_rate=(None,),
+        seed=(None,),
+        bootstrap=(None,),
+        bootstrap_size=(None,),
+        batch_size=(None,),
+    ) -> bool | str:
+        values = (members, kind, rank, steps, learning_rate, seed, bootstrap, bootstrap_size, batch_size)
+        first = [value[0] for value in values]
+        return checked(lambda: plan(*first), *first)
+
+    @classmethod
+    def execute(
+        cls,
+        model: list[Any],
+        latents: list[dict[str, Any]],
+        positive: list[Any],
+        members: list[int],
+        kind: list[str],
+        rank: list[int],
+        steps: list[int],
+        learning_rate: list[float],
+        seed: list[int],
+        bootstrap: list[str],
+        bootstrap_size: list[int],
+        batch_size: list[int],
+    ) -> io.NodeOutput:
+        values = (members, kind, rank, steps, learning_rate, seed, bootstrap, bootstrap_size, batch_size)
+        ensemble = train_ensemble(model[0], latents, positive, plan(*(value[0] for value in values)))
+        losses = [fmean(at_step) for at_step in zip(*(member.losses for member in ensemble.members), strict=True)]
+        return io.NodeOutput(trained.on_model(ensemble, model[0]), {"loss": losses})
+
+
+class SaveEnsemble(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_SaveEnsemble",
+            "Save Ensemble",
+            "Writes a trained ensemble to output/uncertainty/ensemble, so that it need not be trained again. Costs nothing.",
+            inputs=[
+                Ensemble.Input("ensemble", tooltip="From Train Ensemble."),
+                io.String.Input("name", default="ensemble", tooltip="The file's name; a file of that name is replaced."),
+                io.Boolean.Input(
+                    "export_loras", default=False, tooltip="Also write each LoRA to output/loras, as a file that Load LoRA lists."
+                ),
+            ],
+            outputs=[OUTPUT],
+            is_output_node=True,
+            search_aliases=["ensemble", "export", "lora"],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        return checked(lambda: target(trained.KIND, name), name)
+
+    @classmethod
+    def execute(cls, ensemble: Members, name: str, export_loras: bool) -> io.NodeOutput:
+        if ensemble.trained is None:
+            raise ValueError("ensemble holds files or prompts of yours and nothing that was trained: there is nothing to save.")
+        written = trained.save(ensemble.trained, name, export_loras)
+        return io.NodeOutput(ensemble, ui={"text": ["\n".join(map(str, written))]})
+
+
+class LoadEnsemble(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_LoadEnsemble",
+            "Load Ensemble",
+            "Reads a trained ensemble. It belongs to the model that it was trained on, and is refused with another. Costs nothing.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model that the ensemble was trained on."),
+                io.Combo.Input(
+                    "name",
+                    trained.names(),
+                    tooltip="A file of output/uncertainty/ensemble or models/uncertainty/ensemble, or that of the demo model.",
+                ),
+            ],
+            outputs=[OUTPUT],
+            search_aliases=["ensemble", "decu", "demo"],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        try:
+            trained.find(name or trained.DEMO)
+        except (FileNotFoundError, ValueError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str) -> str:
+        return stamp(trained.KIND, name)
+
+    @classmethod
+    def execute(cls, model: io.Model.Type, name: str) -> io.NodeOutput:
+        return io.NodeOutput(trained.on_model(trained.Trained.load(trained.find(name)), model))
+
+
+NODES = [TrainEnsemble, SaveEnsemble, LoadEnsemble]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.samplers
@@ -52,7 +53,8 @@ class Fitter(comfy.samplers.Sampler):
         if self.fitted is None:
             self.fitted = begun(model.diffusion_model, loss, clean, None, self.options, self.layer)
         layer = held(guider, self.fitted.identity.name)
-        self.fitted = add_batch(self.fitted, layer, loss, clean, None)
+        with only_last(self.fitted.identity.name):
+            self.fitted = add_batch(self.fitted, layer, loss, clean, None)
         self.on_samples(len(clean) * self.options.draws)
         return latent_image
 
@@ -126,6 +128,17 @@ def check_whole_image(cond: Cond, name: str) -> None:
     if len(cond) != 1 or partial:
         seen = f"{len(cond)} parts" if len(cond) != 1 else " and ".join(partial)
         raise ValueError(f"{name} must be one prompt for the whole image and all steps here, got one with {seen}; connect a plain prompt.")
+
+
+@contextmanager
+def only_last(name: str) -> Iterator[None]:
+    """Weights behind the layer stop the gradient, with a message of torch's that is about something else."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Inference tensors" not in str(error):
+            raise
+        raise ValueError(f"layer {name!r} is not the last of this model: others with weights follow; leave layer empty.") from error
 
 
 def posterior_of(laplace: Laplace, guider: comfy.samplers.CFGGuider) -> Posterior:

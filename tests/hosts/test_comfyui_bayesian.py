@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from comfy_bayes import bayesdiff, demo_scene, demo_training, fit, generative
+import tiny_checkpoints as tiny
+from comfy_bayes import bayesdiff, demo_scene, demo_training, dropout, fit, generative
+from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
+from comfy_events import Events
 from comfy_graph import Node
-from comfy_scenes import Scene
+from comfy_scenes import FAMILIES, Scene, ksampler, scene, text
 from comfy_server import Server
 from comfy_uncertainty import samples, save, save_uncertainty, uncertainty
+from comfy_untouched import check_untouched, plain_run
 from uncertainty_nodes.core.bayesdiff import Propagation
 from uncertainty_nodes.core.demo_network import NO_CLASS
 from uncertainty_nodes.core.denoiser import Prediction, Process
@@ -22,7 +27,8 @@ from uncertainty_nodes.core.extractor import load_extractor
 from uncertainty_nodes.core.generative import estimate_generative
 from uncertainty_nodes.core.laplace import Laplace
 from uncertainty_nodes.core.linear_steps import ddim_step, dpmpp_2m_step
-from uncertainty_nodes.core.options import BayesDiffOptions, DrawOptions, GenerativeOptions
+from uncertainty_nodes.core.mc_dropout import estimate as estimate_dropout
+from uncertainty_nodes.core.options import BayesDiffOptions, DrawOptions, DropoutOptions, GenerativeOptions, StepWindow
 
 STEPS = 5
 COORDINATES = Process.VE, Prediction.EPS
@@ -128,3 +134,230 @@ def test_bayesdiff_is_the_one_computed_without_comfyui(comfy: Server, sampler: s
     torch.testing.assert_close(torch.tensor(result["curve"]), expected.curve, rtol=2e-2, atol=0)
     measured = -(-STEPS // skip)
     assert result["nfe"] == (measured + (measured - 1) * 4) * len(weights)
+
+
+def fitted(s: Scene, family: str = "flow", model: Node | None = None, **options: Any) -> Node:
+    """A fit to random samples on the family's plain model, whatever the scene's own has been wrapped in."""
+    plain = s.having(model=model or FAMILIES[family].load(s.graph))
+    shape = {"batch": 3, "channels": FAMILIES[family].channels, "frames": FAMILIES[family].frames, "height": 8, "width": 8}
+    latents = s.graph.node("UQTest_RandomLatent", seed=11, scale=1.0, salt=0, **shape)
+    return fit(plain, latents, **options)
+
+
+def decoder(s: Scene, raw: bool = False) -> Node:
+    return s.graph.node("UQTest_Decoder", raw=raw)
+
+
+def clip(s: Scene, broken: bool = False) -> Node:
+    return s.graph.node("UQTest_TinyClipVision", broken=broken)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tokens", [(7, 7), (7, 5)])
+def test_every_kind_of_model_is_scored_and_drawn_as_ever(comfy: Server, family: str, tokens: tuple[int, int]) -> None:
+    if family == "video" and tokens == (7, 5):
+        pytest.skip("one is enough: videos take long")
+    s = scene(family, batch=2, tokens=tokens, salt=tokens[1])
+    laplace = fitted(s, family)
+    drawn, one, other = ksampler(s), generative(s, laplace, decoder(s), clip_vision=clip(s)), bayesdiff(s, laplace, cfg=4.0)
+    kept = [save(s, node) for node in (drawn, one, other)]
+    found = [save_uncertainty(s, node) for node in (one[2], other[1])]
+    history = comfy.run(s.graph)
+    stock, *ours = (samples(comfy, history, node) for node in kept)
+    assert all(torch.equal(latent, stock) for latent in ours)
+    semantic, pixels = (comfy.value(history, node)[0] for node in found)
+    assert len(semantic["scores"]) == 2 and min(semantic["total"]) > 0 and semantic["finite"]
+    assert semantic["provenance"]["features"] == "16" and semantic["nfe"] == 2 * 4 * 2
+    assert pixels["finite"] and pixels["positive"] and min(pixels["scores"]) > 0
+    assert pixels["maps"]["shape"] == list(stock.shape)
+    assert pixels["nfe"] == (4 + 3 * 3) * 2
+
+
+SCALES = {"eps": 0.18215, "v": 0.18215, "edm": 0.18215, "flow": 1.5305}
+
+
+@pytest.mark.parametrize("family", SCALES)
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_the_variance_after_one_step_is_that_over_weight_draws(comfy: Server, family: str, cfg: float) -> None:
+    s = scene(family, batch=2, tokens=(7, 7))
+    laplace = fitted(s, family, prior_precision=10.0)
+    brute = generative(s, laplace, decoder(s, raw=True), clip_vision=clip(s), members=150, steps=1, cfg=cfg)
+    exact = bayesdiff(s, laplace, steps=1, cfg=cfg)
+    found = [save_uncertainty(s, node) for node in (brute[2], exact[1])]
+    history = comfy.run(s.graph)
+    drawn, carried = (torch.tensor(comfy.value(history, node)[0]["total"]) for node in found)
+    torch.testing.assert_close(drawn * SCALES[family] ** 2, carried, rtol=0.1, atol=0)
+
+
+def test_trained_weights_for_certain_leave_nothing_to_differ(comfy: Server) -> None:
+    s = scene("flow", batch=2)
+    laplace = fitted(s, prior_precision=1e30)
+    one, other = generative(s, laplace, decoder(s, raw=True), clip_vision=clip(s)), bayesdiff(s, laplace, cfg=4.0)
+    found = [save_uncertainty(s, node) for node in (one[2], other[1])]
+    history = comfy.run(s.graph)
+    semantic, pixels = (comfy.value(history, node)[0] for node in found)
+    assert semantic["total"] == [0.0, 0.0]  # all members are one image, bit for bit
+    least = 8 * math.log(1e-3) + 8 * (1 + math.log(2 * math.pi))
+    assert semantic["scores"] == pytest.approx([least, least], abs=1e-3)
+    assert pixels["scores"] == pixels["total"] == [0.0, 0.0]
+
+
+def test_repainting_leaves_what_is_kept_certain(comfy: Server) -> None:
+    s, demo = demo_scene(batch=2)
+    laplace, _ = fitted_demo(comfy, s, demo, "repainting")
+    first = bayesdiff(s, laplace, **DEMO)
+    mask = s.graph.node("SolidMask", value=0.0, width=256, height=256)
+    masked = s.graph.node("SetLatentNoiseMask", samples=first, mask=mask)
+    whole = s.graph.node("SetLatentNoiseMask", samples=first, mask=s.graph.node("SolidMask", value=1.0, width=256, height=256))
+    again = [bayesdiff(s.having(latent=latent), laplace, **DEMO | {"sampler_name": "euler"}) for latent in (masked, whole, first)]
+    kept = [save(s, node) for node in (again[0], s.graph.node("KSampler", **sampling_of(s, again[0])))]
+    found = [save_uncertainty(s, node[1]) for node in again]
+    history = comfy.run(s.graph)
+    assert torch.equal(*(samples(comfy, history, node) for node in kept))
+    nothing, everything, plain = (comfy.value(history, node)[0] for node in found)
+    assert nothing["total"] == nothing["scores"] == [0.0, 0.0]
+    assert everything["scores"] == pytest.approx(plain["scores"], rel=1e-4)
+
+
+def test_dropout_is_the_one_computed_without_comfyui(comfy: Server) -> None:
+    s, demo = demo_scene(batch=2)
+    drawn = s.graph.node("KSampler", **sampling_of(s, bayesdiff(s, fitted_demo(comfy, s, demo, "unused")[0], **DEMO)))
+    for node in [n for n, what in s.graph.items() if what["class_type"] in ("UQ_BayesDiff", "UQ_SaveLaplace", "UQ_FitLaplace")]:
+        del s.graph[node]
+    node = dropout(s, drawn)
+    given, kept, found = save(s, drawn), save(s, node), save_uncertainty(s, node[1])
+    scores = s.graph.node("UQTest_SaveValue", value=node[3])
+    history = comfy.run(s.graph)
+    latents = samples(comfy, history, given)
+    assert torch.equal(latents, samples(comfy, history, kept))
+    result = uncertainty(comfy, history, found)
+
+    network, training = demo_training(3)
+    options = DropoutOptions(DrawOptions(3, seed=7), StepWindow(0.6, 0.75))
+
+    @torch.no_grad()
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        return x - sigma.view(-1, 1, 1, 1) * training.predict(x, sigma, None)
+
+    expected = estimate_dropout(network, denoise, latents, result["sigmas"], Process.VE, options)
+    assert result["scores"] == pytest.approx(expected.scores.tolist(), rel=1e-3) == comfy.value(history, scores)
+    assert result["nfe"] == 6 and result["quantity"] == "mc_dropout"
+
+
+def failed(comfy: Server, s: Scene, node: Any, sentence: str, error: type[Exception] = PromptFailed) -> None:
+    save(s, node)
+    with pytest.raises(error, match=sentence):
+        comfy.run(s.graph)
+
+
+def test_what_cannot_be_scored_is_one_sentence(comfy: Server) -> None:
+    s = scene("flow")
+    failed(comfy, s, dropout(s, ksampler(s)), "has no dropout layer with p above 0, so MC dropout cannot vary it; choose another estimator")
+    s = scene("flow")
+    failed(
+        comfy, s, generative(s, fitted(s), decoder(s), clip_vision=clip(s, broken=True)), "encoder must give one feature vector an image"
+    )
+    s = scene("flow")
+    failed(comfy, s, bayesdiff(s, fitted(s), sampler_name="heun"), "sampler_name", PromptRefused)
+    s = scene("flow")
+    both = s.graph.node("ConditioningCombine", conditioning_1=s.positive, conditioning_2=s.negative)
+    failed(comfy, s, bayesdiff(s.having(positive=both), fitted(s)), "positive must be one prompt for the whole image at each step")
+    s = scene("flux")
+    other = fitted(s, "flux", model=s.graph.node("UQTest_TinyFlux", seed=2))
+    for node in (generative(s, other, decoder(s)), bayesdiff(s, other)):
+        failed(comfy, s, node, "for other weights of layer 'final_layer.linear' than this model has")
+    s = scene("eps")
+    failed(comfy, s, bayesdiff(s, fit_of(s, "flow")), "for layer 'final_layer.linear', which UNetModel does not have")
+
+
+def fit_of(s: Scene, family: str) -> Node:
+    """A fit of another family's model, with that family's prompt."""
+    return fitted(s.having(positive=text(s.graph, family, 1)), family)
+
+
+@pytest.fixture(scope="module")
+def untouched(comfy: Server) -> tuple[Tensor, Any, Any]:
+    return plain_run(comfy, 5001)
+
+
+def fitting(s: Scene) -> Node:
+    """A fit of the scene's own model, with something behind it that takes a latent."""
+    return bayesdiff(s.having(model=FAMILIES["flow"].load(s.graph)), fitted(s, model=s.model, draws=2), cfg=4.0)
+
+
+def drawing(s: Scene) -> Node:
+    return generative(s, fitted(s), decoder(s), clip_vision=clip(s))
+
+
+USES = {"fit": fitting, "generative": drawing, "bayesdiff": lambda s: bayesdiff(s, fitted(s), cfg=4.0)}
+HOW = {"error": "raised on purpose", "memory": "out of memory on purpose"}
+
+
+def disturbing(use: str, how: str) -> tuple[str, dict[str, Any]]:
+    """The node that strikes in the midst: of generative uncertainty while the drawn weights are in place."""
+    if use == "generative":
+        return "UQTest_DisturbDrawn", {"layer": "final_layer.linear", "how": how}
+    return {
+        "error": ("UQTest_RaiseAtCall", {"call": 2}),
+        "memory": ("UQTest_OutOfMemory", {"rows": 0, "from_call": 2, "times": 99}),
+        "cancel": ("UQTest_CancelAtCall", {"call": 2}),
+    }[how]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("how", [None, "error", "memory", "cancel"])
+def test_nothing_is_left_behind(comfy: Server, untouched: tuple, use: str, how: str | None) -> None:
+    s = scene("flow", batch=2, tokens=(7, 7))
+    if how is not None:
+        node, options = disturbing(use, how)
+        s = s.having(model=s.graph.node(node, model=s.model, **options))
+    save(s, USES[use](s))
+    if how is None:
+        comfy.run(s.graph)
+    else:
+        with pytest.raises(PromptInterrupted if how == "cancel" else PromptFailed, match=HOW.get(how)):
+            comfy.run(s.graph)
+    check_untouched(comfy, untouched, 5100 + 10 * list(USES).index(use) + [None, "error", "memory", "cancel"].index(how))
+
+
+@pytest.mark.parametrize("how", ["offloaded", "lora", "fp8"])
+def test_weights_may_be_elsewhere_patched_or_small(comfy: Server, how: str) -> None:
+    s = scene("flow", batch=2, tokens=(7, 7), salt=6)
+    makers = {
+        "offloaded": lambda: s.graph.node("UQTest_PartlyOffloaded", model=s.model),
+        "lora": lambda: s.graph.node("LoraLoaderModelOnly", model=s.model, lora_name=tiny.SD3_LORA, strength_model=1.0),
+        "fp8": lambda: s.graph.node("UNETLoader", unet_name=tiny.SD3, weight_dtype="fp8_e4m3fn"),
+    }
+    there = s.having(model=makers[how]())
+    laplace = fitted(there, model=there.model)
+    plain, drawn = ksampler(there), generative(there, laplace, decoder(s), clip_vision=clip(s))
+    kept = [save(s, node) for node in (plain, drawn, bayesdiff(there, laplace, cfg=4.0))]
+    found = save_uncertainty(s, drawn[2])
+    history = comfy.run(s.graph)
+    stock, *ours = (samples(comfy, history, node) for node in kept)
+    assert all(torch.equal(latent, stock) for latent in ours)
+    assert min(comfy.value(history, found)[0]["total"]) > 0
+
+
+def test_cost_is_told_before_and_progress_counts_it(comfy: Server) -> None:
+    for make, total, sentence in (
+        (lambda s: drawing(s), 3 * 4, "2 further samplings of 4 steps"),
+        (lambda s: bayesdiff(s, fitted(s), skip=2), 4 + 2 + 3, "5 further model calls per image in 4 steps"),
+    ):
+        s, log = scene("flow", salt=9), len(comfy.log())
+        node = make(s)
+        save(s, node)
+        with Events(comfy) as events:
+            comfy.run(s.graph, client_id=events.client_id)
+            events.wait_for("execution_success")
+        told = [p for p in events.of("progress") if p["node"] == str(node)]
+        values = [p["value"] for p in told]
+        assert {p["max"] for p in told} == {total} and values == sorted(values) and values[-1] == total
+        assert events.previews and sentence in comfy.log()[log:]
+
+
+def test_the_bundled_features_are_said_to_know_digits_only(comfy: Server) -> None:
+    s, log = scene("flow", salt=10), len(comfy.log())
+    found = save_uncertainty(s, generative(s, fitted(s), decoder(s))[2])
+    provenance = comfy.value(comfy.run(s.graph), found)[0]["provenance"]
+    assert "handwritten digits only" in provenance["caution"] and "handwritten digits only" in comfy.log()[log:]

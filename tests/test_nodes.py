@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from comfy_server import Server
-from uncertainty_nodes.core.options import Colormap, FilterRule, GuidanceMode, GuidancePreset, GuidanceUnits, Quantity
+from uncertainty_nodes.core.options import (
+    Bootstrap,
+    Colormap,
+    Distance,
+    FilterRule,
+    GuidanceMode,
+    GuidancePreset,
+    GuidanceUnits,
+    Moment,
+    Quantity,
+)
 from write_locale import english
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,6 +28,7 @@ DOCS, LOCALES = ROOT / "web" / "docs", ROOT / "locales"
 # Widgets are stored by position in people's workflows: append to these lists, never reorder, rename or remove.
 GUIDANCE = ["strength", "percentile", "samples", "start_percent", "end_percent", "mode", "units", "preset", "calibration"]
 SAMPLING = ["model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise"]
+BRANCH = ["branch_percent", "distance", "bandwidth", "moment"]
 LEVELS = ["samples", "start_percent", "end_percent", "levels", "seed"]
 INPUTS = {
     "UQ_UncertaintyEstimator": ["model", "positive", "latent", "samples", "start_percent", "end_percent", "levels", "quantity", "seed"]
@@ -36,6 +47,12 @@ INPUTS = {
     "UQ_PromptInformation": ["model", "positive", "negative", "latent", *LEVELS],
     "UQ_PhraseChecklist": ["model", "latent", "conditionings", "labels", *LEVELS],
     "UQ_PromptPhrases": ["phrases"],
+    "UQ_EnsembleLoRAEmbedding": ["model", "members", "strength", "prompt", "clip", *(f"conditioning_{i}" for i in range(1, 6))],
+    "UQ_EnsembleUncertainty": ["ensemble", *(name for name in SAMPLING if name not in ("model", "positive")), *BRANCH, "positive"],
+    "UQ_TrainEnsemble": ["model", "latents", "positive", "members", "kind", "rank", "steps", "learning_rate", "seed"]
+    + ["bootstrap", "bootstrap_size", "batch_size"],
+    "UQ_SaveEnsemble": ["ensemble", "name", "export_loras"],
+    "UQ_LoadEnsemble": ["model", "name"],
     "UQ_LoadDemoModel": ["digit", "batch_size"],
 }
 OUTPUTS = {
@@ -54,6 +71,11 @@ OUTPUTS = {
     "UQ_PromptInformation": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
     "UQ_PhraseChecklist": ["FLOAT", "IMAGE", "STRING", "UNCERTAINTY"],
     "UQ_PromptPhrases": ["STRING", "STRING", "STRING"],
+    "UQ_EnsembleLoRAEmbedding": ["UQ_ENSEMBLE"],
+    "UQ_EnsembleUncertainty": ["LATENT", "UNCERTAINTY", "LATENT", "UNCERTAINTY"],
+    "UQ_TrainEnsemble": ["UQ_ENSEMBLE", "LOSS_MAP"],
+    "UQ_SaveEnsemble": ["UQ_ENSEMBLE"],
+    "UQ_LoadEnsemble": ["UQ_ENSEMBLE"],
     "UQ_LoadDemoModel": ["MODEL", "CONDITIONING", "CONDITIONING", "VAE", "LATENT"],
 }
 CHOICES = {
@@ -63,6 +85,9 @@ CHOICES = {
     "preset": GuidancePreset,
     "rule": FilterRule,
     "colormap": Colormap,
+    "distance": Distance,
+    "moment": Moment,
+    "bootstrap": Bootstrap,
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``uncertainty-nodes demo``, ``score`` and ``train-ensemble``."""
+"""The command line: ``uncertainty-nodes demo``, ``score``, ``generate``, ``fit-laplace`` and ``train-ensemble``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ..core.options import MAX_SEED, GuidanceOptions, ImageScore
 from .arguments import whole
+from .fit_laplace_arguments import add_fit_laplace
+from .generate_arguments import add_generate
 from .train_ensemble_arguments import add_train_ensemble
 
 
@@ -41,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, mps (default: %(default)s)")
     demo.set_defaults(run=run_demo)
     add_score(commands)
+    add_generate(commands)
+    add_fit_laplace(commands)
     add_train_ensemble(commands)
     return parser
 

@@ -1,0 +1,119 @@
+"""Drawn images and their scores as files: one picture each, kept and rejected apart, and JSON to go on from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..core.files import replacing
+from ..core.options import Direction
+from ..core.summary import summarize_scores
+
+KIND = "uncertainty-nodes drawings"
+VERSION = 1
+NEW, KEPT, REJECTED = "new", "kept", "rejected"  # folders
+COLUMNS = ("image", "file", "rank", "score", "shown", "nfe", "seconds")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawn image. score: None where not finite. nfe: of the score alone. seconds: its share of its batch's, drawing included."""
+
+    image: int
+    shown: str | int
+    score: float | None
+    nfe: float
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.image:06d}.png"
+
+    def path(self, out: Path) -> Path | None:
+        """Where its picture is, if it is."""
+        return next((p for folder in (NEW, KEPT, REJECTED) if (p := out / folder / self.name).is_file()), None)
+
+
+def write_picture(out: Path, drawing: Drawing, image: Tensor) -> None:
+    """image: (1 or 3, H, W) in [0, 1]."""
+    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    with replacing(out / NEW / drawing.name) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)).save(temporary, format="PNG")
+
+
+def load_drawings(out: Path, options: Mapping[str, Any]) -> list[Drawing]:
+    """The images of an earlier run with exactly these options whose pictures are there; none where there was no run.
+
+    Raises ValueError for a file of something else or of other options, which is never overwritten.
+    """
+    path = out / "results.json"
+    if not path.exists():
+        return []
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if (saved["kind"], saved["version"]) != (KIND, VERSION):
+            raise ValueError("another kind or version")
+        earlier = dict(saved["options"])
+        drawings = [Drawing(**{name: row[name] for name in Drawing.__dataclass_fields__}) for row in saved["images"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} holds no results of this command ({error}); name another folder with --out.") from error
+    other = sorted(name for name in options.keys() | earlier.keys() if options.get(name) != earlier.get(name))
+    if drawings and other:  # a run that failed before its first image leaves nothing to lose
+        raise ValueError(f"{str(out)!r} holds images made with other options ({', '.join(other)}); name another folder with --out.")
+    return [drawing for drawing in drawings if drawing.path(out)]
+
+
+def ranked(drawings: Sequence[Drawing], direction: Direction, quantity: str) -> list[tuple[int, Drawing]]:
+    """(rank, drawing), 1 = surest, the worst last; what has no score is worst of all."""
+    ordered = sorted(drawings, key=lambda drawing: drawing.image)
+    scores = torch.tensor([math.nan if d.score is None else d.score for d in ordered], dtype=torch.float64)
+    ranks = summarize_scores(scores, direction, quantity)["ranks"]
+    return sorted(zip(ranks, ordered, strict=True), key=lambda pair: pair[0])
+
+
+def sort_pictures(out: Path, listed: Sequence[tuple[int, Drawing]], keep: int) -> None:
+    """Every picture into its folder: a move, so that a stop loses none."""
+    for rank, drawing in listed:
+        wanted = out / (KEPT if rank <= keep and drawing.score is not None else REJECTED) / drawing.name
+        found = drawing.path(out)
+        if found != wanted:
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(found, wanted)
+
+
+def save(out: Path, options: Mapping[str, Any], listed: Sequence[tuple[int, Drawing]], direction: Direction, quantity: str) -> None:
+    """results.json and results.csv, each whole or not at all."""
+    rows = [asdict(d) | {"rank": rank, "file": place(d, out)} for rank, d in listed]
+    content = {
+        "kind": KIND,
+        "version": VERSION,
+        "options": dict(options),
+        "quantity": quantity,
+        "direction": direction.value,
+        "seconds": round(sum(d.seconds for _, d in listed), 3),
+        "images": rows,
+    }
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    for name, written in (("results.csv", text.getvalue()), ("results.json", json.dumps(content, indent=1, allow_nan=False))):
+        with replacing(out / name) as temporary:
+            temporary.write_text(written, encoding="utf-8")
+
+
+def place(drawing: Drawing, out: Path) -> str | None:
+    path = drawing.path(out)
+    return path.relative_to(out).as_posix() if path else None

@@ -93,9 +93,9 @@ def sample_ensemble(ensemble: Ensemble, run: KSample, options: EnsembleOptions) 
     levels = [float(sigma) for sigma in sigmas]
     branch = branch_step(options.branch, levels, percent_to_sigma(sampling))
     alone = rehearsal.draws_noise or not joinable(ensemble.members) or random_inpainting(run)
-    options = replace(options, micro_batch=1 if alone else options.micro_batch)
     names = ensemble.distinct
-    runs = len(set(names)) if alone else 1
+    together = 1 if alone else members_at_once(run, len(set(names)), image)
+    options, runs = replace(options, micro_batch=together), -(-len(set(names)) // together)
     bar = Progress(run.model, branch + runs * (len(levels) - 1 - branch))
 
     def progress(i: int, x: Tensor, x0: Tensor) -> None:
@@ -107,6 +107,14 @@ def sample_ensemble(ensemble: Ensemble, run: KSample, options: EnsembleOptions) 
     results = [replace(u, provenance=u.provenance | said).cpu() for u in (found.information, found.distance)]
     latents = [{**kept(run.latent), "samples": samples} for samples in found.samples]
     return latents[found.base], Branches(*results, found.samples, found.base), latents
+
+
+def members_at_once(run: KSample, members: int, image: Tensor) -> int:
+    """How many may share a batch beside the whole model: ComfyUI would rather move weights out than say that memory is short."""
+    model, rows = run.model, len(image) * (1 if run.cfg == 1 else 2)
+    room = comfy.model_management.get_total_memory(model.load_device) - model.model_size() - comfy.model_management.extra_reserved_memory()
+    fitting = (n for n in range(members, 1, -1) if model.model.memory_required([n * rows, *image.shape[1:]]) < room)
+    return next(fitting, 1)
 
 
 def kept(latent: Latent) -> dict[str, Any]:

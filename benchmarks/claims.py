@@ -82,7 +82,9 @@ def ranked(mine: float, mine_in: list[float], other: float, other_in: list[float
 def guided(results: dict[str, Results]) -> Verdict:
     """The best guided setting that was run on most images."""
     settings = {n: r for n, r in results["guidance"]["settings"].items() if isinstance(SETTINGS.get(n), Guided)}
-    most = max(r["images"] for r in settings.values())
+    most = max((r["images"] for r in settings.values()), default=None)
+    if most is None:
+        raise KeyError("no guided setting")
     name, row = max(((n, r) for n, r in settings.items() if r["images"] == most), key=lambda item: item[1]["fid_gain"])
     ours = f"{number(row['fid'] + row['fid_gain'], 2)} -> {number(row['fid'], 2)} (`{name}`, {row['images']} images)"
     return ours, sign(row["fid_gain"], row["fid_gain_interval"])
@@ -103,9 +105,13 @@ def early(results: dict[str, Results]) -> Verdict:
 
 
 def rare_classes(results: dict[str, Results]) -> Verdict:
-    found = results["ensemble"]["rare_classes"]
-    ours = f"rank correlation of images a class with I: {number(found['correlation'], 2)}, {interval(found['interval'])}"
-    return ours, sign(-found["correlation"], [-v for v in reversed(found["interval"])])
+    """Scarce classes (1 % of their digits) against full ones, at the default branch and moment."""
+    found = results["ensemble"]
+    row = found["branches"][f"{found['default']['branch']:g}"][found["default"]["moment"]]["information"]
+    told = row["scarce_against_full"]
+    ours = f"AUROC of scarce against full classes {number(told['auroc'], 2)} ({interval(told['interval'])}); "
+    ours += f"rank correlation of class means {number(row['spearman_of_class_means'], 2, signed=True)}"
+    return ours, sign(told["auroc"] - 0.5, [v - 0.5 for v in told["interval"]])
 
 
 ALEATORIC, GENERATIVE, DECU = "De Vita & Belagiannis 2024", "Jazbec et al. 2025", "Berry et al. 2024"

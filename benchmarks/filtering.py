@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import pipeline
 import torch
 from common import MEASURED, kept, write
 from costs import costs
@@ -82,9 +83,9 @@ def pool_of(images: Tensor, chunks: list[Chunk], size: int) -> Judged:
     return Judged.of(images[: len(seed)], torch.cat([c.labels for c in chunks]), seed)
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1000, help="of each seed")
+    parser.add_argument("--images", type=int, default=1000, help="of each seed; with --model, of each prompt")
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS), help="measure only these; the table holds all")
     parser.add_argument("--table", action="store_true", help="measure nothing further, make the table of what is there")
     parser.add_argument("--size", type=int, default=50, help="images a chunk")
@@ -92,8 +93,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/filtering"))
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of the network (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1)
+    other = parser.add_argument_group("another model than the bundled one; see pipeline.py")
+    other.add_argument("--model", type=Path, help="a folder that save_pretrained() of a diffusers pipeline wrote")
+    other.add_argument("--prompts", type=Path, help="a text file, one prompt a line")
+    other.add_argument("--device", default="cpu")
+    other.add_argument("--laplace", type=Path, help="a Laplace fit of it, for BayesDiff and generative uncertainty")
+    other.add_argument("--encoder", type=Path, help="the folder of a CLIP image model, for generative uncertainty and FID")
+    other.add_argument("--reference", type=Path, help="a folder of real images, for FID")
     a = parser.parse_args()
+    if a.model is not None and a.prompts is None:
+        parser.error("--model needs --prompts, a text file with one prompt a line")
+    return a
+
+
+def main() -> None:
+    a = arguments()
     torch.set_num_threads(a.threads)
+    if a.model is not None:
+        print(f"Wrote {pipeline.run(a)}")
+        return
     lab = Lab.open(a.work, a.size, a.steps, getattr(torch, a.precision))
     chunks = list(lab.chunks(SEEDS, a.images))
     if not a.table:

@@ -109,6 +109,7 @@ def gain_interval(pool: Judged, badness: Tensor) -> list[float]:
 
 
 def detected(badness: Tensor, bad: Tensor) -> dict[str, Any] | None:
+    """None without bad or without good images."""
     try:
         return with_interval(badness, bad)
     except Undefined:

@@ -30,3 +30,8 @@ def listed(words: Sequence[str]) -> str:
 
 def picture(text: str, path: str) -> str:
     return f"![{text}]({path})"
+
+
+def paragraph(text: str) -> str:
+    """Lines of source as one line of Markdown; an empty line stays."""
+    return "\n\n".join(" ".join(part.split()) for part in text.strip().replace("\r", "").split("\n\n"))

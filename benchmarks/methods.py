@@ -23,6 +23,8 @@ from uncertainty_nodes.hosts.diffusers_generative import generative
 from uncertainty_nodes.hosts.diffusers_information import each_class, information
 from uncertainty_nodes.hosts.diffusers_space import Space
 
+BAYESDIFF = BayesDiffOptions(DrawOptions(samples=5), every=5)  # the paper's skip variant, at as many calls as the aleatoric scores
+GENERATIVE = GenerativeOptions(members=5, member_steps=10)
 LEVELS = 4  # of a finished image, as many as sampling has steps in the default window
 
 
@@ -40,23 +42,18 @@ def dropout(lab: Lab, chunk: Chunk) -> Uncertainty:
 
 
 def bayes_diff(lab: Lab, chunk: Chunk) -> Uncertainty:
-    """The paper's skip variant, uncertain on every fifth step, with as many calls as the aleatoric scores have."""
-    options = BayesDiffOptions(DrawOptions(samples=5), every=5)
-    with bayesdiff(lab.network, laplace(), lab.scheduler, options) as run:
+    with bayesdiff(lab.network, laplace(), lab.scheduler, BAYESDIFF) as run:
         sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, lab.steps)
     return run.result()
 
 
 def generative_uncertainty(lab: Lab, chunk: Chunk) -> Uncertainty:
-    """Five draws of the weights and the trained ones, in ten steps each."""
-
     def draw(steps: int) -> Tensor:
         if steps == lab.steps:
             return chunk.images
         return sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, steps)
 
-    options = GenerativeOptions(members=5, member_steps=10)
-    return generative(draw, lab.steps, lab.network, laplace(), load_extractor().features, options)[1].result
+    return generative(draw, lab.steps, lab.network, laplace(), load_extractor().features, GENERATIVE)[1].result
 
 
 @cache

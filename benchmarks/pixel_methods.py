@@ -7,23 +7,25 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
-from methods import dropout, prompt_information
+from methods import BAYESDIFF, GENERATIVE, dropout, laplace, prompt_information
 from pool import DEFAULT, LAST, Chunk, Lab
 from torch import Tensor
 
 from uncertainty_nodes.core.options import AleatoricOptions, Quantity
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.hosts.demo import attach, predict
+from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
+from uncertainty_nodes.hosts.diffusers_generative import generative
 
 RECONSTRUCTION = "reconstruction"  # the job that all others look at
 
 
 @torch.no_grad()
-def reconstruct(lab: Lab, chunk: Chunk) -> Tensor:
+def reconstruct(lab: Lab, chunk: Chunk, steps: int | None = None) -> Tensor:
     """The digits noised to T/2 and sampled from there with the second half of the steps, (B, 1, H, W)."""
-    scheduler = lab.scheduler
-    scheduler.set_timesteps(lab.steps)
-    timesteps = scheduler.timesteps[lab.steps // 2 :]
+    scheduler, steps = lab.scheduler, steps or lab.steps
+    scheduler.set_timesteps(steps)
+    timesteps = scheduler.timesteps[steps // 2 :]
     x = scheduler.add_noise(chunk.images, chunk.noise, timesteps[:1])
     for t in timesteps:
         x = scheduler.step(predict(lab.network, x, t, chunk.labels, 1.0), t, x).prev_sample
@@ -52,8 +54,28 @@ def of_reconstruction(name: str, method: Callable[[Lab, Chunk], Uncertainty]) ->
     return lambda lab, chunk, images: mapped(name, method(lab, replace(chunk, images=images)))
 
 
+def bayes_diff(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
+    """Carried from T/2 on; half as many uncertain steps as a whole run has."""
+    with bayesdiff(lab.network, laplace(), lab.scheduler, BAYESDIFF) as run:
+        reconstruct(lab, chunk)
+    return mapped("BayesDiff", run.result())
+
+
+def generative_variance(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
+    """The variance over reconstructions with drawn weights, pixel by pixel; no features, so no judge."""
+
+    def draw(steps: int) -> Tensor:
+        return images if steps == lab.steps else reconstruct(lab, chunk, steps)
+
+    found = generative(draw, lab.steps, lab.network, laplace(), lambda x: x.flatten(1), GENERATIVE)[1]
+    return mapped("generative uncertainty", found.result)
+
+
 MAPS: dict[str, Callable[[Lab, Chunk, Tensor], dict[str, Tensor]]] = {
-    name: of_reconstruction(name, method) for name, method in {"MC dropout": dropout, "prompt information": prompt_information}.items()
+    "MC dropout": of_reconstruction("MC dropout", dropout),
+    "prompt information": of_reconstruction("prompt information", prompt_information),
+    "BayesDiff": bayes_diff,
+    "generative uncertainty": generative_variance,
 }
 
 

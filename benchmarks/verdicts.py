@@ -24,6 +24,7 @@ def in_short(results: dict[str, Results]) -> str:
     """The first paragraph: what disappoints, before all else."""
     told = [guidance(results["guidance"])] if "guidance" in results else ["Guidance was not measured."]
     told += [filtering(results["filtering"])] if "filtering" in results else ["Filtering was not measured."]
+    told += [pixels(results["pixels"])] if "pixels" in results else []
     return " ".join(told)
 
 
@@ -72,3 +73,18 @@ def filtering(found: Results) -> str:
     if idle:
         return f"{text} Filtering by {listed(idle)} does not improve FID beyond random subsets."
     return f"{text} Filtering by each improves FID beyond random subsets."
+
+
+def pixels(found: Results) -> str:
+    """Which map points at errors best, and what points the wrong way."""
+    controls = ("oracle", "random")
+    rows = {name: row for name, row in found["methods"].items() if name not in controls and "the other way up" not in name}
+    best, top = min(rows.items(), key=lambda item: item[1]["ause"])
+    free, control = min(((n, r) for n, r in rows.items() if "(no model)" in n), key=lambda item: item[1]["ause"])
+    worse = [f"`{n}`" for n, r in rows.items() if r["ause"] > control["ause"] and n != free]
+    text = f"Per pixel, `{best}` points at errors best (AUSE {number(top['ause'], 3)})"
+    return (
+        f"{text}; a picture's own {free.removesuffix(' (no model)')}, at {number(control['ause'], 3)}, beats {listed(worse)}."
+        if worse
+        else f"{text}."
+    )

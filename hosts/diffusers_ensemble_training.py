@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ..core.ensemble_file import Ensemble, Member
 from ..core.ensemble_training import Enter, Progress, Trained, train
 from ..core.last_layer import Identity, find_last_layer
 from ..core.options import LEARNING_RATES, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_whole
+from .diffusers_frozen import frozen, modules
 from .diffusers_images import PipelineModel, encode_prompts, prepare
 from .diffusers_information import Cond
 from .diffusers_laplace import training
@@ -88,7 +88,7 @@ def train_loras(pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], 
     with torch.no_grad():
         encoded = encode_prompts(pipe, list(prompts), "")[0]
     own = Task(EnsembleKind.LORA, model.network, pipe.scheduler, clean, lambda rows: picked(model, encoded, rows, clean))
-    with frozen(model.network):
+    with frozen(*modules(pipe)):
         members = own.train(fresh_loras(model.network, rank, plan.options.seed), plan)
     made = [replace(t, parameters=lora_file(model.network, t.parameters)) for t in members]
     return own.ensemble(made, plan, {"rank": str(rank)})
@@ -114,7 +114,7 @@ def train_words(
         return picked(model, encoded, torch.arange(len(rows)), clean)
 
     own = Task(EnsembleKind.EMBEDDING, model.network, pipe.scheduler, clean, conditions)
-    with frozen(model.network), frozen(*(part for part in pipe.components.values() if isinstance(part, nn.Module))):
+    with frozen(*modules(pipe)):
         members = own.train(word.fresh(begin, plan.options.seed), plan)
     return own.ensemble(members, plan, {"vectors": str(vectors), "begin": begin})
 
@@ -127,19 +127,3 @@ def picked(model: PipelineModel, encoded: Cond, rows: Tensor, clean: Tensor) -> 
 def check_prompts(prompts: Sequence[str], clean: Tensor) -> None:
     if len(prompts) != len(clean):
         raise ValueError(f"prompts must hold one for each of {len(clean)} samples, got {len(prompts)}.")
-
-
-@contextmanager
-def frozen(*networks: nn.Module) -> Iterator[None]:
-    """In eval mode and without gradients of their own, inside the block; as they were on every exit."""
-    modes = {module: module.training for network in networks for module in network.modules()}
-    needs = {parameter: parameter.requires_grad for network in networks for parameter in network.parameters()}
-    try:
-        for network in networks:
-            network.eval().requires_grad_(False)
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for parameter, need in needs.items():
-            parameter.requires_grad_(need)

@@ -11,6 +11,7 @@ from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 
 from ..core.ensemble_training import Enter, beginning
+from .diffusers_frozen import frozen, modules
 
 ADAPTER = "uncertainty_member"
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -68,18 +69,23 @@ def worn(pipe: DiffusionPipeline, tensors: Mapping[str, Tensor]) -> Iterator[Non
     """
     network = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     check_plain(network)
-    try:
+    with frozen(*modules(pipe)):  # peft sets requires_grad for good
         try:
-            pipe.load_lora_weights(dict(tensors), adapter_name=ADAPTER)
-        except (IndexError, KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"This LoRA does not fit {type(network).__name__} ({reason}); give one made for this model.") from error
-        if ADAPTER not in getattr(network, "peft_config", {}):
-            name = next(iter(tensors), "")
-            raise ValueError(f"No name in this LoRA fits {type(network).__name__}, such as {name!r}; give one made for this model.")
-        yield
-    finally:
-        pipe.unload_lora_weights()
+            load(pipe, network, tensors)
+            yield
+        finally:
+            pipe.unload_lora_weights()
+
+
+def load(pipe: DiffusionPipeline, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        pipe.load_lora_weights(dict(tensors), adapter_name=ADAPTER)
+    except (IndexError, KeyError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"This LoRA does not fit {type(network).__name__} ({reason}); give one made for this model.") from error
+    if ADAPTER not in getattr(network, "peft_config", {}):
+        name = next(iter(tensors), "")
+        raise ValueError(f"No name in this LoRA fits {type(network).__name__}, such as {name!r}; give one made for this model.")
 
 
 def check_plain(network: nn.Module) -> None:

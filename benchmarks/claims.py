@@ -32,7 +32,7 @@ def table_of_claims(results: dict[str, Results]) -> str:
     for c in CLAIMS:
         try:
             ours, verdict = c.judge(results)
-        except KeyError:
+        except (KeyError, TypeError):  # the latter: no bad images, no AUROC
             ours, verdict = "-", UNTESTED
         cells.append([c.source, c.claim, c.theirs, ours, verdict, c.why if verdict in (LEANING, REFUTED, CONTRARY) else ""])
     return table(["paper", "claim", "theirs", "ours", "holds here", "why not, where known"], cells)

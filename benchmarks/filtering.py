@@ -63,8 +63,9 @@ def table(lab: Lab, chunks: list[Chunk]) -> dict[str, Any]:
     for name, (places, found) in tqdm(jobs.items(), desc="Judge"):
         cost = {"nfe": round(float(found[f"nfe {name}"].mean()), 2)} | priced[name]
         rows[name] = judge_filter(pools[len(places)], found[f"badness {name}"]) | cost
-    shared = min(pools)
-    scores = {name: found[f"badness {name}"][: shared * lab.size] for name, (_, found) in jobs.items() if name not in CONTROLS}
+    shared = max(pools)  # a method that was measured on fewer images is no candidate
+    whole = {name: found for name, (places, found) in jobs.items() if len(places) == shared and name not in CONTROLS}
+    scores = {name: found[f"badness {name}"] for name, found in whole.items()}
     for name, count in COMBINED.items():
         joined, picked = best_of_other_seeds(pools[shared], scores, count)
         rows[name] = judge_filter(pools[shared], joined) | together(rows, picked)
@@ -88,6 +89,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=1000, help="of each seed; with --model, of each prompt")
     parser.add_argument("--only", nargs="*", default=list(METHODS), choices=list(METHODS), help="measure only these; the table holds all")
     parser.add_argument("--table", action="store_true", help="measure nothing further, make the table of what is there")
+    parser.add_argument("--no-table", action="store_true", help="measure only")
     parser.add_argument("--size", type=int, default=50, help="images a chunk")
     parser.add_argument("--steps", type=int, default=25, help="of sampling")
     parser.add_argument("--work", type=Path, default=Path("out/filtering"))
@@ -116,6 +118,8 @@ def main() -> None:
     chunks = list(lab.chunks(SEEDS, a.images))
     if not a.table:
         measure(lab, chunks, a.only)
+    if a.no_table:
+        return
     rows = table(lab, chunks)
     figures = {
         "images": rows["denoised"]["images"],

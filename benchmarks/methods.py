@@ -48,10 +48,10 @@ def bayes_diff(lab: Lab, chunk: Chunk) -> Uncertainty:
 
 
 def generative_uncertainty(lab: Lab, chunk: Chunk) -> Uncertainty:
+    drawn = [chunk.images]  # what is asked for first
+
     def draw(steps: int) -> Tensor:
-        if steps == lab.steps:
-            return chunk.images
-        return sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, steps)
+        return drawn.pop() if drawn else sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, steps)
 
     return generative(draw, lab.steps, lab.network, laplace(), load_extractor().features, GENERATIVE)[1].result
 

@@ -63,9 +63,10 @@ def bayes_diff(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
 
 def generative_variance(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
     """The variance over reconstructions with drawn weights, pixel by pixel; no features, so no judge."""
+    drawn = [images]  # what is asked for first
 
     def draw(steps: int) -> Tensor:
-        return images if steps == lab.steps else reconstruct(lab, chunk, steps)
+        return drawn.pop() if drawn else reconstruct(lab, chunk, steps)
 
     found = generative(draw, lab.steps, lab.network, laplace(), lambda x: x.flatten(1), GENERATIVE)[1]
     return mapped("generative uncertainty", found.result)

@@ -64,6 +64,8 @@ def filtering(found: Results) -> str:
     """How far the methods see, and for which of them filtering gains nothing."""
     rows = {name: row for name, row in found["methods"].items() if row["auroc"]}
     methods = {name: row for name, row in rows.items() if not name.startswith(NO_MODEL)}
+    if not methods:
+        return "Filtering was tried on too few images to tell: none of them is bad."
     best, top = max(methods.items(), key=lambda item: item[1]["auroc"]["auroc"])
     blind = [f"`{name}`" for name, row in methods.items() if row["auroc"]["interval"][0] <= 0.5]
     idle = [f"`{name}`" for name, row in methods.items() if row["gain_interval"][0] <= 0]

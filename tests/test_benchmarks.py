@@ -1,0 +1,122 @@
+"""The benchmark at a tiny size, from drawing to report, and the rules by which the report judges."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("diffusers")
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """name -> the benchmark's module, writing to a temporary folder."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name: str) -> ModuleType:
+        module = importlib.import_module(name)
+        monkeypatch.setattr(importlib.import_module("common"), "RESULTS", tmp_path)
+        return module
+
+    before = set(sys.modules)
+    yield load
+    for name in set(sys.modules) - before:  # names as plain as "markdown" must not stay
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+    module.main()
+
+
+def test_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
+    tiny = ("--size", 4, "--steps", 10, "--images", 4, "--work", tmp_path / "work")
+    monkeypatch.setattr(benchmark("judging"), "RESAMPLES", 2)
+    monkeypatch.setattr(benchmark("costs"), "BATCH", 1)
+    run(benchmark("filtering"), monkeypatch, *tiny)
+    run(benchmark("pixels"), monkeypatch, *tiny)
+    run(benchmark("figures"), monkeypatch)
+    run(benchmark("report"), monkeypatch, "--out", tmp_path / "REPORT.md")
+    found = json.loads((tmp_path / "filtering.json").read_text())
+    assert found["images"] == 12 and {"denoised", "noise", "BayesDiff", "prompt information"} <= set(found["methods"])
+    assert all(row["nfe"] >= 0 and row["seconds"] >= -1 and row["images"] == 12 for row in found["methods"].values())
+    rows = json.loads((tmp_path / "pixels.json").read_text())["methods"]
+    assert rows["oracle"]["ause"] == 0 and all(row["ause"] >= 0 for row in rows.values())
+    assert rows["denoised"]["aurg"] == pytest.approx(rows["random"]["aurg"] + rows["random"]["ause"] - rows["denoised"]["ause"], abs=1e-4)
+    assert {"cost.png", "cost.svg", "calibration.svg"} <= {path.name for path in tmp_path.iterdir()}
+    written = (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+    assert "Not measured: run `python benchmarks/guidance.py`." in written and "| denoised |" in written
+
+
+def test_a_second_run_measures_nothing(benchmark, monkeypatch, tmp_path):
+    tiny = ("--size", 2, "--steps", 10, "--images", 2, "--work", tmp_path / "work", "--only", "MC dropout")
+    module = benchmark("pixels")
+    run(module, monkeypatch, *tiny)
+    first = (tmp_path / "pixels.json").read_text()
+    monkeypatch.setattr(module, "MAPS", dict.fromkeys(module.MAPS, None))
+    monkeypatch.setattr(module, "recorded", None)
+    run(module, monkeypatch, *tiny)
+    assert (tmp_path / "pixels.json").read_text() == first
+
+
+def test_the_committed_report_is_what_the_committed_results_say(benchmark, monkeypatch):
+    report = benchmark("report")
+    monkeypatch.setattr(importlib.import_module("common"), "RESULTS", BENCHMARKS / "results")
+    assert (BENCHMARKS / "REPORT.md").read_text(encoding="utf-8") == report.report()
+
+
+def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:
+    return {"images": images, "nfe": 100, "fid_gain": gain, "fid_gain_interval": [low, high]}
+
+
+@pytest.mark.parametrize(
+    ("guided", "control", "said", "and_said"),
+    [
+        (row(1.0, 0.8, 1.2), row(0.2, 0.1, 0.3), "Guidance improves", "goes beyond it"),
+        (row(1.0, 0.8, 1.2), row(1.5, 1.2, 1.8), "Guidance improves", "adds nothing"),
+        (row(1.0, 0.8, 1.2), row(0.9, 0.7, 1.1), "Guidance improves", "is not shown"),
+        (row(0.1, -0.2, 0.4), row(0.0, -0.1, 0.1), "is not shown to improve", "is not shown"),
+        (row(-0.5, -0.8, -0.2), row(0.0, -0.1, 0.1), "does not improve sample quality at any setting", "adds nothing"),
+    ],
+)
+def test_what_is_said_of_guidance(benchmark, guided, control, said, and_said):
+    settings = {"plain": row(0, 0, 0), "forward 0.2": guided, "eps x 1.02": control, "forward 0.05": row(9, 8, 10, images=300)}
+    text = benchmark("verdicts").guidance({"settings": settings})
+    assert said in text and and_said in text and "`forward 0.2`" in text  # not the one of few images
+
+
+def test_verdicts(benchmark):
+    verdicts, claims = benchmark("verdicts"), benchmark("claims")
+    assert [verdicts.sign(g, i) for g, i in [(1, [0.5, 2]), (1, [-1, 2]), (-1, [-2, 1]), (-1, [-2, -0.5])]] == [
+        verdicts.PROVEN,
+        verdicts.LEANING,
+        verdicts.REFUTED,
+        verdicts.CONTRARY,
+    ]
+    assert claims.ranked(2, [1.5, 2.5], 1, [0.5, 1.4]) == verdicts.PROVEN
+    assert claims.ranked(2, [1.2, 2.5], 1, [0.5, 1.4]) == verdicts.LEANING
+    assert claims.ranked(1, [0.5, 1.4], 2, [1.5, 2.5]) == verdicts.CONTRARY
+
+
+def test_the_best_are_picked_on_other_seeds(benchmark):
+    import torch
+
+    seed = torch.tensor([1] * 40 + [2] * 40)
+    bad = torch.arange(80) % 4 == 0
+    lucky = torch.where(seed == 1, bad.double(), torch.arange(80) % 7)  # sees all on seed 1, nothing on seed 2
+    steady = bad.double() + torch.linspace(0, 1.2, 80)
+    judging = benchmark("judging")
+    pool = judging.Judged(torch.zeros(80, 2), bad, seed, None)
+    joined, picked = judging.best_of_other_seeds(pool, {"lucky": lucky.double(), "steady": steady}, 1)
+    assert picked == {1: ["steady"], 2: ["lucky"]}
+    assert joined.min() == 0 and joined.max() == 1

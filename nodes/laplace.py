@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
+from ..core.demo_network import LAPLACE
 from ..core.laplace import Laplace
 from ..core.options import Covariance, LaplaceOptions, choose
 from ..hosts.comfyui_files import find, names, stamp, target
@@ -18,20 +20,21 @@ KIND = "laplace"
 DEFAULT = LaplaceOptions()
 INFINITE = 1e30  # a widget cannot hold infinity
 BATCH_SIZE = 8
+BUNDLED = "(demo model)"  # no file can have this name
 OUTPUT = LaplaceFit.Output(display_name="laplace", tooltip="For Generative Uncertainty, BayesDiff Uncertainty and Save Last-Layer Laplace.")
 
 
-def laplace_options(draws: int, prior_precision: float, seed: int, covariance: str) -> LaplaceOptions:
+def laplace_options(draws: int, prior_precision: float, seed: int, covariance: str, noise_variance: float) -> LaplaceOptions:
     chosen = choose("covariance", covariance, Covariance)
-    return LaplaceOptions(covariance=chosen, prior_precision=infinite(prior_precision), draws=draws, seed=seed)
+    return LaplaceOptions(chosen, infinite(prior_precision), noise_variance, draws, seed)
 
 
 def infinite(prior_precision: float) -> float:
     return math.inf if prior_precision >= INFINITE else prior_precision
 
 
-def precision_input(default: float, low: float, tooltip: str) -> io.Input:
-    return io.Float.Input("prior_precision", default=default, min=low, max=INFINITE, step=0.01, round=False, tooltip=tooltip)
+def positive_input(name: str, default: float, low: float, tooltip: str) -> io.Input:
+    return io.Float.Input(name, default=default, min=low, max=INFINITE, step=0.01, round=False, tooltip=tooltip)
 
 
 class FitLaplace(io.ComfyNode):
@@ -60,7 +63,8 @@ class FitLaplace(io.ComfyNode):
                     max=10000,
                     tooltip="Noisy copies of each example, each at a noise level of its own. More of them stand in for more examples.",
                 ),
-                precision_input(
+                positive_input(
+                    "prior_precision",
                     DEFAULT.prior_precision,
                     1e-12,
                     "How firmly the trained weights are believed in beforehand: higher = less spread. 1e30 = no spread at all.",
@@ -76,6 +80,12 @@ class FitLaplace(io.ComfyNode):
                 io.Int.Input(
                     "batch_size", default=BATCH_SIZE, min=1, max=1024, tooltip="Examples to a model call. Changes speed and memory only."
                 ),
+                positive_input(
+                    "noise_variance",
+                    DEFAULT.noise_variance,
+                    1e-12,
+                    "How much an example's error is put down to chance: higher = more spread. With many examples this is what counts.",
+                ),
             ],
             outputs=[OUTPUT],
             is_input_list=True,
@@ -84,9 +94,14 @@ class FitLaplace(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, draws: list[int | None], prior_precision: list[float | None], seed: list[int | None], covariance: list[str | None]
+        cls,
+        draws: list[int | None],
+        prior_precision: list[float | None],
+        seed: list[int | None],
+        covariance: list[str | None],
+        noise_variance: list[float | None],
     ) -> bool | str:
-        values = (draws[0], prior_precision[0], seed[0], covariance[0])
+        values = (draws[0], prior_precision[0], seed[0], covariance[0], noise_variance[0])
         return checked(lambda: laplace_options(*values), *values)
 
     @classmethod
@@ -101,8 +116,9 @@ class FitLaplace(io.ComfyNode):
         covariance: list[str],
         layer: list[str],
         batch_size: list[int],
+        noise_variance: list[float],
     ) -> io.NodeOutput:
-        options = laplace_options(draws[0], prior_precision[0], seed[0], covariance[0])
+        options = laplace_options(draws[0], prior_precision[0], seed[0], covariance[0], noise_variance[0])
         return io.NodeOutput(fit_laplace(model[0], latents, positive, options, layer[0].strip(), batch_size[0]))
 
 
@@ -144,8 +160,13 @@ class LoadLaplace(io.ComfyNode):
             "Load Last-Layer Laplace",
             "Reads a Laplace fit. It belongs to the model that it was fitted to, and is refused with another. Costs nothing.",
             inputs=[
-                io.Combo.Input("name", names(KIND), tooltip="A file of output/uncertainty/laplace or models/uncertainty/laplace."),
-                precision_input(0.0, 0.0, "0 = as it was fitted. Else another prior precision, which needs no new fit."),
+                io.Combo.Input(
+                    "name",
+                    [BUNDLED, *names(KIND)],
+                    tooltip="A file of output/uncertainty/laplace or models/uncertainty/laplace, or the fit that the demo model brings.",
+                ),
+                positive_input("prior_precision", 0.0, 0.0, "0 = as it was fitted. Another value needs no new fit."),
+                positive_input("noise_variance", 0.0, 0.0, "0 = as it was fitted. Another value needs no new fit."),
             ],
             outputs=[OUTPUT],
             search_aliases=["laplace", "bayesian", "posterior"],
@@ -154,21 +175,26 @@ class LoadLaplace(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
         try:
-            find(KIND, name or "laplace")
+            place(name or BUNDLED)
         except (FileNotFoundError, ValueError) as error:
-            return name is None or str(error)  # None: connected
+            return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, name: str, prior_precision: float) -> str:
+    def fingerprint_inputs(cls, name: str, prior_precision: float, noise_variance: float) -> str:
         return stamp(KIND, name)
 
     @classmethod
-    def execute(cls, name: str, prior_precision: float) -> io.NodeOutput:
-        laplace = Laplace.load(find(KIND, name))
-        if prior_precision:
-            laplace = replace(laplace, options=replace(laplace.options, prior_precision=infinite(prior_precision)))
-        return io.NodeOutput(laplace)
+    def execute(cls, name: str, prior_precision: float, noise_variance: float) -> io.NodeOutput:
+        laplace = Laplace.load(place(name))
+        given = {"prior_precision": infinite(prior_precision), "noise_variance": noise_variance}
+        options = replace(laplace.options, **{option: value for option, value in given.items() if value})
+        return io.NodeOutput(replace(laplace, options=options))
+
+
+def place(name: str) -> Path:
+    """Raises FileNotFoundError, naming where it was looked for."""
+    return LAPLACE if name == BUNDLED else find(KIND, name)
 
 
 NODES = [FitLaplace, SaveLaplace, LoadLaplace]

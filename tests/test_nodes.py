@@ -13,6 +13,7 @@ from comfy_server import Server
 from uncertainty_nodes.core.options import (
     Bootstrap,
     Colormap,
+    Covariance,
     Distance,
     FilterRule,
     GuidanceMode,
@@ -53,6 +54,13 @@ INPUTS = {
     + ["bootstrap", "bootstrap_size", "batch_size"],
     "UQ_SaveEnsemble": ["ensemble", "name", "export_loras"],
     "UQ_LoadEnsemble": ["model", "name"],
+    "UQ_FitLaplace": ["model", "latents", "positive", "draws", "prior_precision", "seed", "covariance", "layer", "batch_size"]
+    + ["noise_variance"],
+    "UQ_SaveLaplace": ["laplace", "name"],
+    "UQ_LoadLaplace": ["name", "prior_precision", "noise_variance"],
+    "UQ_GenerativeUncertainty": [*SAMPLING, "laplace", "vae", "members", "member_steps", "clip_vision"],
+    "UQ_BayesDiff": [*SAMPLING, "laplace", "skip", "draws"],
+    "UQ_DropoutUncertainty": ["model", "positive", "latent", *LEVELS, "negative", "cfg"],
     "UQ_LoadDemoModel": ["digit", "batch_size"],
 }
 OUTPUTS = {
@@ -76,7 +84,13 @@ OUTPUTS = {
     "UQ_TrainEnsemble": ["UQ_ENSEMBLE", "LOSS_MAP"],
     "UQ_SaveEnsemble": ["UQ_ENSEMBLE"],
     "UQ_LoadEnsemble": ["UQ_ENSEMBLE"],
-    "UQ_LoadDemoModel": ["MODEL", "CONDITIONING", "CONDITIONING", "VAE", "LATENT"],
+    "UQ_FitLaplace": ["UQ_LAPLACE"],
+    "UQ_SaveLaplace": ["UQ_LAPLACE"],
+    "UQ_LoadLaplace": ["UQ_LAPLACE"],
+    "UQ_GenerativeUncertainty": ["LATENT", "IMAGE", "UNCERTAINTY"],
+    "UQ_BayesDiff": ["LATENT", "UNCERTAINTY"],
+    "UQ_DropoutUncertainty": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
+    "UQ_LoadDemoModel": ["MODEL", "CONDITIONING", "CONDITIONING", "VAE", "LATENT", "LATENT"],
 }
 CHOICES = {
     "quantity": Quantity,
@@ -88,6 +102,7 @@ CHOICES = {
     "distance": Distance,
     "moment": Moment,
     "bootstrap": Bootstrap,
+    "covariance": Covariance,
 }
 
 

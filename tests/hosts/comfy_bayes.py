@@ -15,6 +15,7 @@ from uncertainty_nodes.core.denoiser import Prediction, Process
 from uncertainty_nodes.core.laplace_fit import Training
 
 FIT = {"draws": 1, "prior_precision": 1.0, "seed": 5, "covariance": "diagonal", "layer": "", "batch_size": 4}
+FIT |= {"noise_variance": 1.0}
 GENERATIVE = {"members": 2, "member_steps": 0}
 BAYESDIFF = {"skip": 1, "draws": 3, "cfg": 1.0}
 DROPOUT = {"samples": 3, "start_percent": 0.6, "end_percent": 0.75, "levels": 2, "seed": 7}
@@ -54,6 +55,10 @@ def examples(s: Scene, channels: int, batch: int = 6, size: int = 8, seed: int =
 
 def fit(s: Scene, latents: Any, **options: Any) -> Node:
     return s.graph.node("UQ_FitLaplace", model=s.model, latents=latents, positive=s.positive, **FIT | options)
+
+
+def load(s: Scene, name: str, **options: Any) -> Node:
+    return s.graph.node("UQ_LoadLaplace", name=name, **{"prior_precision": 0.0, "noise_variance": 0.0} | options)
 
 
 def wires(s: Scene) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
-from comfy_bayes import demo_scene, demo_training, examples, fit
+from comfy_bayes import bayesdiff, demo_scene, demo_training, examples, fit, load
 from comfy_client import PromptFailed, PromptRefused
 from comfy_events import Events
 from comfy_scenes import FAMILIES, Scene, scene, text
@@ -143,19 +146,28 @@ def test_a_file_is_found_refused_when_missing_and_told_when_damaged(comfy: Serve
     kept = saved(comfy, s, fit(s, examples(s, 16)), "kept")
     folder = comfy.base / "output" / "uncertainty" / "laplace"
     assert "kept" in comfy.object_info()["UQ_LoadLaplace"]["input"]["required"]["name"][1]["options"]
-    for precision, name in ((0.0, "again"), (7.0, "another")):
+    for options, name in (({}, "again"), ({"prior_precision": 7.0, "noise_variance": 3.0}, "another"), ({"prior_precision": 1e30}, "none")):
         s = scene("flow")
-        found = saved(comfy, s, s.graph.node("UQ_LoadLaplace", name="kept", prior_precision=precision), name)
+        found = saved(comfy, s, load(s, "kept", **options), name)
         assert found.identity == kept.identity and torch.equal(found.curvature.squares, kept.curvature.squares)
-        assert found.options.prior_precision == (precision or 1.0)
+        assert found.options == replace(kept.options, **options) or (name, found.options.prior_precision) == ("none", math.inf)
     whole = (folder / "kept.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     s = scene("flow")
-    refused(comfy, s, s.graph.node("UQ_LoadLaplace", name="cut", prior_precision=0.0), "is not a whole safetensors file")
+    refused(comfy, s, load(s, "cut"), "is not a whole safetensors file")
     s = scene("flow")
     sentence = "There is no laplace named 'nowhere' in .*output/uncertainty/laplace"
-    refused(comfy, s, s.graph.node("UQ_LoadLaplace", name="nowhere", prior_precision=0.0), sentence, PromptRefused)
+    refused(comfy, s, load(s, "nowhere"), sentence, PromptRefused)
     s = scene("flow")
     s.graph.node("UQ_SaveLaplace", laplace=fit(s, examples(s, 16)), name="../outside")
     with pytest.raises(PromptRefused, match="name must be letters"):
         comfy.run(s.graph)
+
+
+def test_the_demo_model_brings_a_fit_of_its_own(comfy: Server) -> None:
+    s, demo = demo_scene()
+    g = s.graph
+    drawn = bayesdiff(s, load(s, "(demo model)"), steps=2)
+    result = g.node("UQTest_SaveUncertainty", uncertainty=drawn[1])
+    found = comfy.value(comfy.run(g), result)[0]
+    assert min(found["scores"]) > 0 and found["provenance"]["training_samples"] == "10000"

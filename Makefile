@@ -3,11 +3,13 @@
 #   make demo PYTHON=python3.12            which Python makes .venv
 #   make test TORCH=torch==2.9.1           which torch is installed; unless given, the one we test with, else the newest
 #   make demo ARGS="--samples 128"         options for the program itself
+#   make bench FULL=1                      at full size, for most of a day; without it about half an hour on two cores
 #   make comfy COMFYUI_PATH=~/ComfyUI      start that ComfyUI with this folder as a custom node
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
+FULL ?=
 COMFYUI_PATH ?= $(HOME)/comfy/ComfyUI
 COMFYUI_PYTHON ?= $(PYTHON)
 COMFYUI_ARGS ?=
@@ -29,7 +31,7 @@ test: .venv/.ready
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.ready
-	for name in direction information guidance gradient speed figures; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/all.py $(if $(FULL),--full) $(ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -94,7 +94,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=25, help="of sampling")
     parser.add_argument("--work", type=Path, default=Path("out/filtering"))
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of the network (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1)
     other = parser.add_argument_group("another model than the bundled one; see pipeline.py")
     other.add_argument("--model", type=Path, help="a folder that save_pretrained() of a diffusers pipeline wrote")
     other.add_argument("--prompts", type=Path, help="a text file, one prompt a line")
@@ -110,7 +109,6 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     a = arguments()
-    torch.set_num_threads(a.threads)
     if a.model is not None:
         print(f"Wrote {pipeline.run(a)}")
         return

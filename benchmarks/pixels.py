@@ -82,9 +82,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32, help="images a chunk")
     parser.add_argument("--steps", type=int, default=25, help="of sampling, of which the second half is run")
     parser.add_argument("--work", type=Path, default=Path("out/pixels"))
-    parser.add_argument("--threads", type=int, default=1)
     a = parser.parse_args()
-    torch.set_num_threads(a.threads)
     lab = Lab.open(a.work, a.size, a.steps)
     drawn = chunks(lab, a.images)
     parts = [measure(lab, chunk, a.only) for chunk in tqdm(drawn, desc="Chunks")]

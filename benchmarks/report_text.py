@@ -41,8 +41,8 @@ def filtering(found: Results) -> str:
         {found["kept_share"]:.1%} of each seed's images;
         *gain* is how much lower the FID of the kept is than that of random subsets of the same size (mean ± standard
         deviation over 20); in brackets, precision and recall less those of random subsets. Every score is turned the way it
-        is known to point: `noise` high is good. `last steps` is the aleatoric paper's window. NFE and seconds are beyond
-        plain sampling, one thread; memory is that of tensors made for 8 images, beside
+        is known to point: `noise` high is good. `last steps` is the aleatoric paper's window. NFE and processor seconds are beyond
+        plain sampling; memory is that of tensors made for 8 images, beside
         {found["plain_sampling"]["peak_mb"]:.0f} MB and {found["plain_sampling"]["seconds"]:.2f} s an image for plain
         sampling.
     """)

@@ -40,7 +40,7 @@ def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object)
 
 
 def test_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
-    tiny = ("--size", 4, "--steps", 10, "--images", 4, "--work", tmp_path / "work")
+    tiny = ("--size", 2, "--steps", 10, "--images", 2, "--work", tmp_path / "work")
     monkeypatch.setattr(benchmark("judging"), "RESAMPLES", 2)
     monkeypatch.setattr(benchmark("costs"), "BATCH", 1)
     run(benchmark("filtering"), monkeypatch, *tiny)
@@ -48,8 +48,8 @@ def test_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
     run(benchmark("figures"), monkeypatch)
     run(benchmark("report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     found = json.loads((tmp_path / "filtering.json").read_text())
-    assert found["images"] == 12 and {"denoised", "noise", "BayesDiff", "prompt information"} <= set(found["methods"])
-    assert all(row["nfe"] >= 0 and row["seconds"] >= -1 and row["images"] == 12 for row in found["methods"].values())
+    assert found["images"] == 6 and {"denoised", "noise", "BayesDiff", "prompt information"} <= set(found["methods"])
+    assert all(row["nfe"] >= 0 and row["seconds"] >= -1 and row["images"] == 6 for row in found["methods"].values())
     rows = json.loads((tmp_path / "pixels.json").read_text())["methods"]
     assert rows["oracle"]["ause"] == 0 and all(row["ause"] >= 0 for row in rows.values())
     assert rows["denoised"]["aurg"] == pytest.approx(rows["random"]["aurg"] + rows["random"]["ause"] - rows["denoised"]["ause"], abs=1e-4)

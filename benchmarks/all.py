@@ -1,0 +1,52 @@
+"""Runs every benchmark, then draws the figures and writes the report: python benchmarks/all.py [--full]
+
+About half an hour on two cores, or the better part of a day with --full, at the sizes of the committed results or more. Each stops and
+resumes by chunks. A benchmark that fails does not stop the others; the report leaves out what is not there. ComfyUI's is left to
+comfyui.py, since it needs one. Results go to benchmarks/results, or to the folder in BENCHMARK_RESULTS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# name: arguments of the short run, and of the full one. information and bayesian look at direction's images, so it comes first.
+BENCHMARKS: dict[str, tuple[str, str]] = {
+    "direction": ("--images 120", "--images 600"),
+    "information": ("--images 120 --digits 32", "--images 600"),
+    "filtering": ("--images 40", "--images 1000"),
+    "pixels": ("--images 64", "--images 512"),
+    "guidance": ("--images 100 --screen 25", "--images 2000 --screen 300"),
+    "bayesian": ("--images 120 --sweep 60 --settings 3", "--images 600"),
+    "ensemble": ("--images 8", "--images 32"),
+    "gradient": ("", ""),
+    "speed": ("--pairs 3", ""),
+    "scaling": ("--repeats 2", ""),
+    "laplace_speed": ("", ""),
+    "figures": ("", ""),
+    "report": ("", ""),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="at full size")
+    parser.add_argument("--only", nargs="*", default=list(BENCHMARKS), choices=list(BENCHMARKS))
+    a = parser.parse_args()
+    failed = []
+    for name in a.only:
+        command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *BENCHMARKS[name][a.full].split()]
+        print(f"== {name}", flush=True)
+        start = time.monotonic()
+        if subprocess.run(command).returncode:
+            failed.append(name)
+        print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
+    if failed:
+        raise SystemExit(f"Failed: {', '.join(failed)}.")
+
+
+if __name__ == "__main__":
+    main()

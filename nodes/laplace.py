@@ -20,7 +20,7 @@ KIND = "laplace"
 DEFAULT = LaplaceOptions()
 INFINITE = 1e30  # a widget cannot hold infinity
 BATCH_SIZE = 8
-BUNDLED = "(demo model)"  # no file can have this name
+BUNDLED = "demo (bundled)"  # no file can have this name
 OUTPUT = LaplaceFit.Output(display_name="laplace", tooltip="For Generative Uncertainty, BayesDiff Uncertainty and Save Last-Layer Laplace.")
 
 

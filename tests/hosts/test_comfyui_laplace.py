@@ -167,7 +167,7 @@ def test_a_file_is_found_refused_when_missing_and_told_when_damaged(comfy: Serve
 def test_the_demo_model_brings_a_fit_of_its_own(comfy: Server) -> None:
     s, demo = demo_scene()
     g = s.graph
-    drawn = bayesdiff(s, load(s, "(demo model)"), steps=2)
+    drawn = bayesdiff(s, load(s, "demo (bundled)"), steps=2)
     result = g.node("UQTest_SaveUncertainty", uncertainty=drawn[1])
     found = comfy.value(comfy.run(g), result)[0]
     assert min(found["scores"]) > 0 and found["provenance"]["training_samples"] == "10000"

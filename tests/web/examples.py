@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bayesian_examples import generative
 from ensemble_examples import ensemble, trained_ensemble
 from sheet import WIDE_PICTURE, Sheet
 
@@ -189,6 +190,7 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "5_sdxl_filter": sdxl,
     "6_flux_guide": flux,
     "7_demo_prompt_information": asked,
+    "8_demo_generative_uncertainty": generative,
     "9_demo_ensemble": ensemble,
     "10_demo_train_ensemble": trained_ensemble,
 }

@@ -55,6 +55,7 @@ class Task:
         """The finished members, by the network that they belong to and how they were made."""
         said = {"host": "diffusers", "model": type(self.network).__name__, "samples": str(len(self.clean))}
         said |= {name: f"{value:g}" for name, value in asdict(plan.options).items()}
+        said |= {"learning_rate": f"{plan.options.learning_rate or LEARNING_RATES[self.kind]:g}"}
         said |= {f"bootstrap_{name}": str(getattr(value, "value", value)) for name, value in asdict(plan.bootstrap).items()}
         named = tuple(Member(f"member {k}", t.parameters, t.losses) for k, t in enumerate(members, 1))
         return Ensemble(self.kind, named, Identity.of(self.network, find_last_layer(self.network)), said | (more or {}))

@@ -54,13 +54,15 @@ class Bench:
     def watches(self) -> tuple[dict[str, Watch], dict[str, str]]:
         """What can watch a sampling, by name, and why the others can't."""
         wanted: dict[str, Watch] = {
+            "BayesDiff": lambda: bayesdiff(self.pipe, self.laplace, options=BAYESDIFF),  # first: it looks at the last layer's last pass
             "": lambda: attach(self.pipe, record=AleatoricOptions(window=DEFAULT)),
             ", last steps": lambda: attach(self.pipe, record=AleatoricOptions(window=LAST)),
             "MC dropout": lambda: mc_dropout(self.pipe),
         }
-        left_out = {} if self.laplace else {"BayesDiff": "no Laplace fit was given", "generative uncertainty": "no Laplace fit was given"}
-        if self.laplace:
-            wanted["BayesDiff"] = lambda: bayesdiff(self.pipe, self.laplace, options=BAYESDIFF)
+        left_out = {}
+        if self.laplace is None:
+            left_out = dict.fromkeys(["BayesDiff", "generative uncertainty"], "no Laplace fit was given")
+            del wanted["BayesDiff"]
         if self.laplace and self.encode is None:
             left_out["generative uncertainty"] = "no encoder was given"
         if type(self.pipe).__name__ not in (SD, SDXL, SD3):

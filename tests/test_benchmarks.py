@@ -69,6 +69,27 @@ def test_a_second_run_measures_nothing(benchmark, monkeypatch, tmp_path):
     assert (tmp_path / "pixels.json").read_text() == first
 
 
+def test_another_pipeline(benchmark, monkeypatch, tmp_path):
+    import torch
+
+    from tiny_pipelines import SIZE
+    from tiny_text import make
+    from uncertainty_nodes.hosts.diffusers_laplace import fit
+
+    pipe = make("sd", tmp_path / "words")
+    pipe.save_pretrained(tmp_path / "tiny")
+    (tmp_path / "prompts.txt").write_text("a cat\n\na dog\n")
+    latents, text = torch.randn(4, 4, SIZE, SIZE), torch.randn(4, 5, 16)
+    fit(pipe.unet, pipe.scheduler, [(latents, {"encoder_hidden_states": text})]).save(tmp_path / "fit.safetensors")
+    given = ("--model", tmp_path / "tiny", "--prompts", tmp_path / "prompts.txt", "--laplace", tmp_path / "fit.safetensors")
+    run(benchmark("filtering"), monkeypatch, *given, "--images", 3, "--size", 2, "--steps", 12, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "filtering_model.json").read_text())
+    assert found["images"] == 6 and found["prompts"] == ["a cat", "a dog"]
+    assert set(found["methods"]) == {"denoised", "noise", "denoised, last steps", "noise, last steps", "BayesDiff", "prompt information"}
+    assert all(len(row["badness"]) == 6 and row["nfe"] > 0 for row in found["methods"].values())
+    assert "dropout" in found["left_out"]["MC dropout"] and "encoder" in found["left_out"]["generative uncertainty"]
+
+
 def test_the_committed_report_is_what_the_committed_results_say(benchmark, monkeypatch):
     report = benchmark("report")
     monkeypatch.setattr(importlib.import_module("common"), "RESULTS", BENCHMARKS / "results")
@@ -110,6 +131,7 @@ def test_verdicts(benchmark):
 
 def test_the_best_are_picked_on_other_seeds(benchmark):
     import torch
+
 
     seed = torch.tensor([1] * 40 + [2] * 40)
     bad = torch.arange(80) % 4 == 0

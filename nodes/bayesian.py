@@ -14,7 +14,8 @@ from .estimate import LEVELS, mix_inputs, unscorable
 from .sampling import ksampler_inputs
 from .sockets import LaplaceFit, Uncertainty, checked, percent_input, schema, seed_input
 
-GENERATIVE, BAYESDIFF, DROPOUT = GenerativeOptions(), BayesDiffOptions(), DropoutOptions()
+GENERATIVE, DROPOUT = GenerativeOptions(), DropoutOptions()
+BAYESDIFF = BayesDiffOptions(every=5)  # the paper's cheap variant: on every step it is ten times the sampling itself
 LAPLACE_TOOLTIP = "From Fit or Load Last-Layer Laplace: made for this very model, with the same LoRAs."
 UNCERTAINTY_TOOLTIP = "Maps and scores, high = unsure. For Sample Filter, Uncertainty Heatmap and Uncertainty Report."
 

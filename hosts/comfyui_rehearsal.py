@@ -87,7 +87,7 @@ def rehearse(name: str, model: ModelPatcher, sigmas: Tensor, noise: Tensor, seed
     sampler = comfy.samplers.sampler_object(name)
     try:
         sampler.sample(prompter, sigmas.clone(), {"model_options": {}, "seed": seed}, on_step, rows, torch.zeros_like(rows), None, True)
-    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # samplers of other packs ask for anything, and fail in any way, where there is no model
         raise ValueError(refusal(name, f"it needs more than a prediction: {error}")) from error
     if len(begins) != len(sigmas) - 1:
         raise ValueError(refusal(name, "it does not go from one noise level of the schedule to the next"))

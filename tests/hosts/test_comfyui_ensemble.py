@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 import tiny_checkpoints as tiny
 from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
+from comfy_ensembles import ensemble, found, plain_state, sampled
 from comfy_events import Events
 from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene, text
 from comfy_server import Server
-from comfy_uncertainty import SAMPLING, samples, save, save_uncertainty
-
-BRANCH = {"branch_percent": 0.5, "distance": "w2", "bandwidth": 0.0, "moment": "last"}
-FILES = {"members": "", "strength": 1.0, "prompt": ""}
-
-
-def ensemble(s: Scene, *conditions: Any, **files: Any) -> Node:
-    wires = {f"conditioning_{i}": condition for i, condition in enumerate(conditions, 1)}
-    return s.graph.node("UQ_EnsembleLoRAEmbedding", model=s.model, **wires, **FILES | files)
-
-
-def sampled(s: Scene, members: Any, positive: Node | None = None, **options: Any) -> Node:
-    wires = {"ensemble": members, "negative": s.negative, "latent_image": s.latent, "positive": positive}
-    return s.graph.node("UQ_EnsembleUncertainty", **wires, **SAMPLING | BRANCH | options)
+from comfy_uncertainty import samples, save, save_uncertainty
 
 
 def texts(s: Scene, family: str, count: int) -> list[Node]:
     return [text(s.graph, family, 10 + i) for i in range(count)]
-
-
-def found(comfy: Server, history: Any, node: Node) -> dict[str, Any]:
-    return comfy.value(history, node)[0]
 
 
 @pytest.mark.parametrize("family", ["eps", "flow", "flux", "video"])
@@ -101,16 +83,6 @@ def test_a_branch_at_the_start_draws_each_member_alone(comfy: Server, sampler: s
     alone = torch.stack([samples(comfy, history, node) for node in plain])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
     assert torch.equal(together, alone) or sampler != "euler_ancestral"
-
-
-def plain_state(comfy: Server, salt: int) -> Any:
-    s = scene("flow", batch=2, tokens=(7, 7), salt=salt)
-    drawn = ksampler(s)
-    saved, model = save(s, drawn), s.graph.node("UQTest_ModelState", model=s.model, after=drawn)
-    history = comfy.run(s.graph)
-    state = comfy.value(history, model)[0]
-    # ComfyUI puts a weight that a LoRA was on back as a new Parameter, with any LoRA of its own too
-    return samples(comfy, history, saved).tolist(), {k: v for k, v in state.items() if k not in ("objects", "requires_grad")}
 
 
 def test_loras_run_one_after_another_and_leave_nothing_behind(comfy: Server) -> None:
@@ -244,8 +216,11 @@ def test_memory_for_fewer_members_halves_them_and_says_so(comfy: Server) -> None
     assert min(u["scores"]) > 0
 
 
-def test_masked_and_partly_denoised_latents_keep_what_the_mask_keeps(comfy: Server) -> None:
+@pytest.mark.parametrize("differential", [False, True])
+def test_masked_and_partly_denoised_latents_keep_what_the_mask_keeps(comfy: Server, differential: bool) -> None:
     s = scene("flow", batch=2, tokens=(7, 7), scale=1.0)
+    if differential:
+        s = s.having(model=s.graph.node("DifferentialDiffusion", model=s.model))
     mask = s.graph.node("SolidMask", value=0.0, width=64, height=64)
     s = s.having(latent=s.graph.node("SetLatentNoiseMask", samples=s.latent, mask=mask))
     node = sampled(s, ensemble(s, *texts(s, "flow", 2)), denoise=0.6)

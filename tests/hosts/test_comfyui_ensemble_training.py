@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
+from comfy_ensembles import ensemble as wired
+from comfy_ensembles import found, plain_state, sampled
 from comfy_events import Events
 from comfy_graph import Graph, Node
 from comfy_scenes import Scene, ksampler, scene
 from comfy_server import Server
 from comfy_uncertainty import samples, save, save_uncertainty
-from test_comfyui_ensemble import found, plain_state, sampled
+from uncertainty_nodes.core import ensemble_file as trained_file
+from uncertainty_nodes.core.options import EnsembleKind
 
 TRAINING = {"members": 3, "kind": "embedding", "rank": 2, "steps": 4, "learning_rate": 0.0, "seed": 5}
 TRAINING |= {"bootstrap": "with_replacement", "bootstrap_size": 0, "batch_size": 2}
@@ -130,6 +133,29 @@ def test_an_ensemble_of_another_model_is_refused(comfy: Server) -> None:
         comfy.run(s.graph)
 
 
+def test_an_ensemble_of_words_says_how_to_use_it(comfy: Server) -> None:
+    words = trained_file.Ensemble(EnsembleKind.EMBEDDING, (trained_file.Member("one", {"clip_l": torch.ones(1, 768)}),))
+    words.save(comfy.base / "output" / "uncertainty" / "ensemble" / "words.safetensors")
+    s = scene("flow")
+    save(s, sampled(s, s.graph.node("UQ_LoadEnsemble", model=s.model, name="words"), s.positive))
+    with pytest.raises(PromptFailed, match="holds embeddings of a word, which only a text encoder can read: export its members"):
+        comfy.run(s.graph)
+
+
+def test_a_missing_ensemble_is_refused_before_anything_runs(comfy: Server) -> None:
+    s = scene("flow")
+    save(s, sampled(s, s.graph.node("UQ_LoadEnsemble", model=s.model, name="nobody"), s.positive))
+    with pytest.raises(PromptRefused, match="There is no ensemble named 'nobody'"):
+        comfy.run(s.graph)
+
+
+def test_nothing_is_saved_of_members_that_were_not_trained(comfy: Server) -> None:
+    s = scene("flow")
+    s.graph.node("UQ_SaveEnsemble", ensemble=wired(s, s.positive), name="empty", export_loras=False)
+    with pytest.raises(PromptFailed, match="there is nothing to save"):
+        comfy.run(s.graph)
+
+
 def test_another_prompt_than_was_trained_on_is_refused(comfy: Server) -> None:
     s = scene("flow")
     save(s, sampled(s, trained(s, data(s)), s.negative))
@@ -189,21 +215,19 @@ def test_a_cancel_comes_at_the_next_step_and_leaves_nothing_behind(comfy: Server
 
 
 def test_a_cancelled_training_goes_on_where_it_was(comfy: Server) -> None:
+    s, options = scene("flow"), {"steps": 30, "members": 1}
+    whole = save(s, sampled(s, trained(s, data(s, seed=12), **options), s.positive))
+    unbroken = samples(comfy, comfy.run(s.graph), whole)
     s = scene("flow")
-    latents, options = data(s, seed=12), {"steps": 30, "members": 1}
-    whole = save(s, sampled(s, trained(s, latents, **options), s.positive))
-    cancelled = s.having(model=s.graph.node("UQTest_CancelAtCall", model=s.model, call=28))
-    counted = s.graph.node("UQTest_CountCalls", model=cancelled.model)
-    again = trained(s.having(model=counted), latents, **options)
-    kept = save(s, sampled(s, again, s.positive))
-    calls = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=again)
-    first = comfy.wait(comfy.queue(s.graph))
+    counted = s.graph.node("UQTest_CountCalls", model=s.graph.node("UQTest_CancelAtCall", model=s.model, call=28))
+    again = trained(s.having(model=counted), data(s, seed=12), **options)
+    calls, kept = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=again), save(s, sampled(s, again, s.positive))
     with pytest.raises(PromptInterrupted):
-        first.raise_for_status()
+        comfy.run(s.graph)
     history = comfy.run(s.graph)
     rows = history.outputs[str(calls)]["all_rows"]
     assert len(rows) < 28 + 10 + 8, "28 calls before the cancel, 25 of them kept; 5 more steps, and 8 calls of the sampler"
-    assert torch.equal(samples(comfy, history, kept), samples(comfy, history, whole))
+    assert torch.equal(samples(comfy, history, kept), unbroken)
 
 
 def test_progress_counts_the_training_steps(comfy: Server) -> None:

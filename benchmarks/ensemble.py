@@ -112,7 +112,7 @@ def bandwidths(lab: Lab, branch: float) -> dict[str, Any]:
     return table
 
 
-def cost(lab: Lab, images: int = 8, repeats: int = 5) -> dict[str, Any]:
+def cost(lab: Lab, repeats: int, images: int = 8) -> dict[str, Any]:
     """Processor time of K members together against K plain runs of as many steps, in turn; and the passes of a run with a branch."""
     count, labels, noise = len(lab.ensemble), torch.arange(images) % CLASSES, starting_noise(images, SEED)
     members, ratios = TableMembers(lab.network, lab.ensemble, labels), []
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--ensemble", type=Path, default=FOLDER / "ensemble.safetensors")
     parser.add_argument("--other", type=Path, help="an ensemble whose shares went to other digits")
+    parser.add_argument("--repeats", type=int, default=5, help="of the timing")
     parser.add_argument("--work", type=Path, default=Path("out/ensemble/measured"))
     a = parser.parse_args()
     lab, default = Lab.open(a.ensemble, a.work / "own", a.images, a.steps), EnsembleOptions()
@@ -154,7 +155,7 @@ def main() -> None:
         "default": {"branch": default.branch, "moment": default.moment.value, "bandwidth": "per dimension"},
         "branches": branches(lab),
         "bandwidths": bandwidths(lab, default.branch),
-        "cost": cost(lab),
+        "cost": cost(lab, a.repeats),
     }
     if a.other is not None:
         other = Lab.open(a.other, a.work / "other", a.images, a.steps)

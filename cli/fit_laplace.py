@@ -29,7 +29,8 @@ from .pictures import Found, find, read
 
 log = logging.getLogger(__name__)
 DEMO = "demo"
-SERVES = 1000  # noisy copies that serve; the sums over more are taken as of so many, or the posterior would shrink to nothing
+SERVES = 1000  # noisy copies that tell the shape of the posterior
+SPREAD = 10_000  # how many its width is that of, however many there are: what was measured to find bad images
 SAVE_EVERY = 10.0  # seconds
 
 
@@ -69,7 +70,7 @@ class FitOptions:
 
     def laplace(self, images: int) -> LaplaceOptions:
         draws = self.draws or max(1, -(-SERVES // max(images, 1)))
-        variance = images * draws / SERVES if self.noise_variance is None else self.noise_variance
+        variance = images * draws / SPREAD if self.noise_variance is None else self.noise_variance
         return LaplaceOptions(self.covariance, self.prior_precision, variance, draws, self.seed)
 
 

@@ -32,7 +32,7 @@ def add_fit_laplace(commands: argparse._SubParsersAction[argparse.ArgumentParser
     kinds = [kind.value for kind in Covariance]
     fit.add_argument("--covariance", choices=kinds, default=DEFAULT.covariance.value, help="(default: %(default)s)")
     fit.add_argument("--prior-precision", type=float, default=DEFAULT.prior_precision, help="may be changed later (default: %(default)g)")
-    fit.add_argument("--noise-variance", type=float, help="may be changed later; more = wider (default: a thousandth of images x draws)")
+    fit.add_argument("--noise-variance", type=float, help="may be changed later; more = wider (default: images x draws / 10,000)")
     fit.add_argument("--layer", default="", help="name of the last layer (default: found by itself)")
     fit.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
     fit.add_argument("--batch", type=whole(1, 4096), default=8, help="images at once; no result depends on it (default: %(default)s)")

@@ -218,7 +218,7 @@ def test_the_fit_of_a_folder_is_the_fit_of_its_images(tmp_path):
     assert fit_demo(out, folder, "--draws", 2, "--batch", 2, "--seed", 5) == 0
     model = DemoModel()
     clean = torch.from_numpy(pixels)[:, None].float() / 127.5 - 1
-    options = LaplaceOptions(draws=2, seed=5, noise_variance=0.01)
+    options = LaplaceOptions(draws=2, seed=5, noise_variance=0.001)
     expected = fit(model.network, model.scheduler, [(clean, {"class_labels": torch.tensor([3, 3, 3, 8, 8])})], options)
     found = Laplace.load(out)
     assert found.identity == expected.identity and found.options == options and found.seen == 5

@@ -29,26 +29,43 @@ def in_short(results: dict[str, Results]) -> str:
 
 
 def guidance(found: Results) -> str:
-    """Whether guidance improves quality, and whether its controls do as much."""
+    """Whether guidance improves quality, and whether its controls do as much. Judged on the settings that were run on most images."""
     settings = {name: row for name, row in found["settings"].items() if name != "plain"}
-    most = max(row["images"] for row in settings.values())
-    full = {name: row for name, row in settings.items() if row["images"] == most}
-    guided = {name: row for name, row in full.items() if isinstance(SETTINGS.get(name), Guided)}
-    controls = {name: row for name, row in full.items() if name not in guided}
+    guided = {name: row for name, row in settings.items() if isinstance(SETTINGS.get(name), Guided)}
     if not guided:
         return "Guidance was not measured beside its controls."
+    most = max(row["images"] for row in guided.values())
+    controls = {name: row for name, row in settings.items() if name not in guided and row["images"] >= most}
+    guided = {name: row for name, row in guided.items() if row["images"] == most}
     name, row = max(guided.items(), key=lambda item: item[1]["fid_gain"])
-    verdict = sign(row["fid_gain"], row["fid_gain_interval"])
     figures = f"{number(row['fid_gain'], 2, signed=True)}, 95 % {interval(row['fid_gain_interval'])}"
     start = {
         PROVEN: f"Guidance improves sample quality over plain sampling: FID of its best setting, `{name}`, gains {figures}",
         LEANING: f"Guidance is not shown to improve sample quality: FID of its best setting, `{name}`, gains {figures}, within the error",
-    }.get(verdict, f"Guidance does not improve sample quality at any setting: FID of the best, `{name}`, gains {figures}")
+    }.get(
+        sign(row["fid_gain"], row["fid_gain_interval"]),
+        f"Guidance does not improve sample quality at any setting that was run at full size: FID of the best, `{name}`, gains {figures}",
+    )
     text = f"{start}, on {row['images']} images with {row['nfe']:g} network calls each."
-    return f"{text} {beside(name, row, controls)}" if controls else text
+    return " ".join([text, *([beside(row, controls)] if controls else []), agreement(guided, controls, found["settings"]["plain"])])
 
 
-def beside(name: str, row: Results, controls: dict[str, Results]) -> str:
+def agreement(guided: dict[str, Results], controls: dict[str, Results], plain: Results) -> str:
+    """Whether more images show what was asked for, at what loss of variety, and whether a control does as much."""
+    name, row = max(guided.items(), key=lambda item: item[1]["agreement_gain"])
+    if row["agreement_gain_interval"][0] <= 0:
+        return "Nor do more images show what was asked for."
+    text = f"More images do show what was asked for: {number(row['agreement_gain'], 3, signed=True)} with `{name}`"
+    text += f" ({interval(row['agreement_gain_interval'], 3)})"
+    lost = row["recall"] - plain["recall"]
+    text += f", with less variety (recall {number(plain['recall'], 2)} to {number(row['recall'], 2)})" if lost < -0.02 else ""
+    if not controls:
+        return f"{text}."
+    other, control = max(controls.items(), key=lambda item: item[1]["agreement_gain"])
+    return f"{text}; `{other}` gains {number(control['agreement_gain'], 3, signed=True)} with {control['nfe']:g} calls."
+
+
+def beside(row: Results, controls: dict[str, Results]) -> str:
     """The control with the best FID, and what guidance adds to it."""
     other, control = max(controls.items(), key=lambda item: item[1]["fid_gain"])
     figures = f"{number(control['fid_gain'], 2, signed=True)}, {interval(control['fid_gain_interval'])}"

@@ -97,7 +97,8 @@ def test_the_committed_report_is_what_the_committed_results_say(benchmark, monke
 
 
 def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:
-    return {"images": images, "nfe": 100, "fid_gain": gain, "fid_gain_interval": [low, high]}
+    agreement = {"agreement_gain": gain / 10, "agreement_gain_interval": [low / 10, high / 10], "recall": 0.9 - gain / 10}
+    return {"images": images, "nfe": 100, "fid_gain": gain, "fid_gain_interval": [low, high], **agreement}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ def test_what_is_said_of_guidance(benchmark, guided, control, said, and_said):
     settings = {"plain": row(0, 0, 0), "forward 0.2": guided, "eps x 1.02": control, "forward 0.05": row(9, 8, 10, images=300)}
     text = benchmark("verdicts").guidance({"settings": settings})
     assert said in text and and_said in text and "`forward 0.2`" in text  # not the one of few images
+    assert ("More images do show" in text) == (guided["fid_gain"] > 0.5) == ("recall 0.90 to 0.80" in text)
 
 
 def test_verdicts(benchmark):
@@ -131,7 +133,6 @@ def test_verdicts(benchmark):
 
 def test_the_best_are_picked_on_other_seeds(benchmark):
     import torch
-
 
     seed = torch.tensor([1] * 40 + [2] * 40)
     bad = torch.arange(80) % 4 == 0

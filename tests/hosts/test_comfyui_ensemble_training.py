@@ -16,6 +16,7 @@ from comfy_scenes import Scene, ksampler, scene
 from comfy_server import Server
 from comfy_uncertainty import samples, save, save_uncertainty
 from uncertainty_nodes.core import ensemble_file as trained_file
+from uncertainty_nodes.core.last_layer import Identity
 from uncertainty_nodes.core.options import EnsembleKind
 
 TRAINING = {"members": 3, "kind": "embedding", "rank": 2, "steps": 4, "learning_rate": 0.0, "seed": 5}
@@ -139,6 +140,27 @@ def test_an_ensemble_of_words_says_how_to_use_it(comfy: Server) -> None:
     s = scene("flow")
     save(s, sampled(s, s.graph.node("UQ_LoadEnsemble", model=s.model, name="words"), s.positive))
     with pytest.raises(PromptFailed, match="holds embeddings of a word, which only a text encoder can read: export its members"):
+        comfy.run(s.graph)
+
+
+def test_loras_that_were_trained_on_diffusers_load_by_their_keys(comfy: Server) -> None:
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    generator = torch.Generator().manual_seed(0)
+    members = []
+    for k in range(2):
+        up, down = torch.randn(320, 2, generator=generator), torch.randn(2, 320, generator=generator)
+        tensors = {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down, f"{name}.alpha": torch.tensor(2.0)}
+        members.append(trained_file.Member(f"member {k + 1}", tensors))
+    elsewhere = Identity("conv_out", "Conv2d 4x320x3x3", "a", "b")
+    loras = trained_file.Ensemble(EnsembleKind.LORA, tuple(members), elsewhere, {"host": "diffusers"})
+    loras.save(comfy.base / "output" / "uncertainty" / "ensemble" / "elsewhere.safetensors")
+    s = scene("eps")
+    loaded = s.graph.node("UQ_LoadEnsemble", model=s.model, name="elsewhere")
+    information = save_uncertainty(s, sampled(s, loaded, s.positive)[1])
+    assert min(found(comfy, comfy.run(s.graph), information)["scores"]) > 0
+    s = scene("flow")
+    save(s, sampled(s, s.graph.node("UQ_LoadEnsemble", model=s.model, name="elsewhere"), s.positive))
+    with pytest.raises(PromptFailed, match="The LoRA of 'member 1' has no weight that this model knows"):
         comfy.run(s.graph)
 
 

@@ -35,6 +35,7 @@ from uncertainty_nodes.hosts.diffusers_generative import generative
 STEPS, BATCH = 50, 50
 VARIANCES = (1e-5, 1e-3, 1e-1)  # sigma^2 of the semantic likelihood; the paper's: 1e-3
 MEMBERS = (1, 2, 3, 5)
+WINDOWS = ((0.36, 0.5), (0.4, 0.6), (0.6, 0.75), (0.76, 0.9), (0.9, 1.0))
 CURVE = DropoutOptions(window=StepWindow(0.35, 1.0, every=2))
 
 
@@ -179,10 +180,8 @@ def dropout_table(lab: Lab) -> dict[str, Any]:
     found = lab.watched("dropout", lambda: mc_dropout(lab.network, lab.scheduler, CURVE), CURVE)
     percents = [round(0.36 + 0.04 * i, 2) for i in range(found["curve"].shape[1])]
     steps = {f"{p:g}": with_interval(found["curve"][:, i], lab.bad) for i, p in enumerate(percents)}
-    windows = {
-        f"{low:g} to {high:g}": with_interval(found["curve"][:, [low <= p <= high for p in percents]].mean(dim=1), lab.bad)
-        for low, high in ((0.36, 0.5), (0.4, 0.6), (0.6, 0.75), (0.76, 0.9), (0.9, 1.0))
-    }
+    inside = {(low, high): [i for i, p in enumerate(percents) if low <= p <= high] for low, high in WINDOWS}
+    windows = {f"{low:g} to {high:g}": with_interval(found["curve"][:, i].mean(dim=1), lab.bad) for (low, high), i in inside.items() if i}
     return {"auroc_per_step": steps, "auroc_per_window": windows, **cost(found)}
 
 

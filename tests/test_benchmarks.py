@@ -58,6 +58,34 @@ def test_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
     assert "Not measured: run `python benchmarks/guidance.py`." in written and "| denoised |" in written
 
 
+def test_the_bayesian_sweep(benchmark, monkeypatch, tmp_path):
+    import torch
+
+    from uncertainty_nodes.hosts.demo import load_demo, sample, starting_noise
+
+    bayesian, labels = benchmark("bayesian"), torch.arange(4)
+    images = sample(*load_demo(), starting_noise(4, 0), labels, 6)
+    monkeypatch.setattr(bayesian, "gather", lambda count, drawn: {"images": images, "labels": labels})
+    monkeypatch.setattr(bayesian, "CHUNK", 4)
+    monkeypatch.setattr(bayesian, "STEPS", 6)
+    monkeypatch.setattr(bayesian, "CHOSEN", bayesian.Setting(steps=2, members=1))
+    monkeypatch.setattr(bayesian, "SWEEP", [bayesian.CHOSEN])
+    monkeypatch.setattr(bayesian.Lab, "bad", property(lambda lab: torch.arange(len(lab.labels)) % 2 == 0))
+    run(bayesian, monkeypatch, "--images", 4, "--sweep", 4, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "bayesian.json").read_text())
+    assert (found["images"], found["bad"], found["all images"]["images"]) == (4, 2, 4)
+    (generative,) = found["generative"].values()
+    assert generative["nfe"] == 2 * 2 and 0 <= generative["auroc"]["bundled features, semantic variance 0.001"]["auroc"] <= 1
+    assert [row["nfe"] for row in found["bayesdiff"].values()] == [3, 10]  # steps 0 and 5 are uncertain, and only the second costs
+    assert all(row["moved"] < 1e-3 for row in found["bayesdiff"].values())  # from images that were drawn in another memory format
+
+
+def test_the_cost_of_a_fit(benchmark, monkeypatch, tmp_path):
+    run(benchmark("laplace_speed"), monkeypatch, "--samples", 8, "--batch", 4, "--pairs", 1)
+    peaks = json.loads((tmp_path / "laplace_speed.json").read_text())["memory"]["peak_bytes"]
+    assert all(len(set(peak.values())) == 1 for peak in peaks.values())  # as much for four times as many samples
+
+
 def test_a_second_run_measures_nothing(benchmark, monkeypatch, tmp_path):
     tiny = ("--size", 2, "--steps", 10, "--images", 2, "--work", tmp_path / "work", "--only", "MC dropout")
     module = benchmark("pixels")

@@ -83,7 +83,7 @@ class Trainer(comfy.samplers.Sampler):
         table = class_table(network)
         texts = EnsembleKind.CONDITIONING if table is None else EnsembleKind.CLASS_EMBEDDING
         kind = EnsembleKind.LORA if plan.rank else texts
-        rows = bootstraps(len(clean), plan.members, plan.bootstrap)
+        rows = bootstraps(len(clean), plan.members, plan.bootstrap, self.prompt_of)
         trained = train(loss, clean, rows, parts.enter, LEARNING_RATES[kind], plan.options, self.checkpoint, self.progress)
         files = [lora_file(t, plan.rank) if isinstance(parts, Loras) else text_file(t, parts, table) for t in trained]
         members = [Member(f"member {k + 1}", file, t.losses) for k, (file, t) in enumerate(zip(files, trained, strict=True))]
@@ -112,7 +112,9 @@ def train_ensemble(model: ModelPatcher, latents: Sequence[dict[str, Any]], posit
     samples = torch.cat([latent["samples"] for latent in latents])
     which = range(len(positives)) if len(positives) > 1 else [0] * len(latents)
     prompt_of = torch.cat([torch.full((len(latent["samples"]),), i) for i, latent in zip(which, latents, strict=True)])
-    bootstraps(len(samples), plan.members, plan.bootstrap)  # refuse before the model is loaded
+    if any(len(text) > 1 for positive in positives for text, _ in positive if isinstance(text, Tensor)):
+        raise ValueError("positive holds several prompts in one batch, which can't be told apart here; wire them as a list.")
+    bootstraps(len(samples), plan.members, plan.bootstrap, prompt_of)  # refuse before the model is loaded
     bar = comfy.utils.ProgressBar(plan.members * plan.options.steps)
     checkpoint = checkpoint_of(model, samples, positives, plan)
     trainer = Trainer(plan, samples, prompt_of, checkpoint, lambda: bar.update(1))
@@ -123,11 +125,11 @@ def train_ensemble(model: ModelPatcher, latents: Sequence[dict[str, Any]], posit
 
 
 def checkpoint_of(model: ModelPatcher, samples: Tensor, positives: Sequence[Conditioning], plan: Plan) -> Path:
-    """In ComfyUI's temporary folder, under a name that another model, prompt, or plan does not have."""
-    texts = [(said[0].float().sum().item(), tuple(said[0].shape)) for positive in positives for said in positive]
-    said = repr((model.patches_uuid, plan, texts, tuple(samples.shape), samples.float().sum().item()))
-    name = hashlib.sha256(said.encode()).hexdigest()[:16]
-    return Path(folder_paths.get_temp_directory()) / "uncertainty" / f"training_{name}.safetensors"
+    """In ComfyUI's temporary folder, under a name that other data, another model, prompt or plan does not have."""
+    said = hashlib.sha256(repr((model.patches_uuid, plan, tuple(samples.shape))).encode())
+    for tensor in (samples, *(text for positive in positives for text, _ in positive)):
+        said.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return Path(folder_paths.get_temp_directory()) / "uncertainty" / f"training_{said.hexdigest()[:16]}.safetensors"
 
 
 def class_table(network: nn.Module) -> Tensor | None:

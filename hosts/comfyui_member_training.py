@@ -18,7 +18,7 @@ Part = dict[str, Any]
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-class Training(Protocol):
+class Trainable(Protocol):
     """``enter`` of ``core.ensemble_training``, and how the prompts read inside of it."""
 
     def enter(self, k: int) -> AbstractContextManager[Mapping[str, Tensor]]: ...
@@ -135,7 +135,7 @@ def put_on(layer: nn.Module, adapter: nn.Module, undo: ExitStack) -> None:
     vars(layer)["weight_function"] = [*layer.weight_function, adapter]
 
 
-def by_prompt(training: Training, conditioned: Conditioned, prompt_of: Tensor) -> Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]]:
+def by_prompt(trainable: Trainable, conditioned: Conditioned, prompt_of: Tensor) -> Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]]:
     """rows (n,) of the data -> a denoiser of those samples, each under its own prompt; samples of one prompt share a call."""
 
     def of_rows(rows: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -146,7 +146,7 @@ def by_prompt(training: Training, conditioned: Conditioned, prompt_of: Tensor) -
             for prompt in prompts.unique().tolist():
                 place = (prompts == prompt).nonzero()[:, 0].to(x.device)
                 places.append(place)
-                parts.append(replace(conditioned, cond=[training.read(prompt)])(x[place], sigma[place]))
+                parts.append(replace(conditioned, cond=[trainable.read(prompt)])(x[place], sigma[place]))
             return torch.cat(parts)[torch.cat(places).argsort()]
 
         return denoise

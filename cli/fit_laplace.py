@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
 import torch
-from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -21,11 +20,13 @@ from ..core.extractor import load_reference
 from ..core.laplace import Laplace
 from ..core.options import Covariance, LaplaceOptions
 from ..hosts.demo_images import DemoModel
-from ..hosts.diffusers_images import ImageModel, encode_prompts, load_pipeline, pipeline_kind, prepare
+from ..hosts.diffusers_images import ImageModel, load_captioned, pipeline_kind
 from ..hosts.diffusers_information import Cond
 from ..hosts.diffusers_laplace import fit
 from .checks import check_device
 from .pictures import Found, find, read
+
+ModelOf = Callable[[str], ImageModel]  # of a caption
 
 log = logging.getLogger(__name__)
 DEMO = "demo"
@@ -108,10 +109,10 @@ def run(options: FitOptions) -> Laplace:
     if earlier is not None:
         log.info("Going on after %d of %d images.", earlier.seen, len(samples))
     log.info("To fit: %d images, %d model calls each.", len(samples), wanted.draws)
-    model, pipe = loaded(options)
-    keeper = Keeper(partial, earlier)
+    model_of = loaded(options)
+    model, keeper = model_of(""), Keeper(partial, earlier)
     with logging_redirect_tqdm(), tqdm(total=len(samples), initial=keeper.seen, desc="Fit", unit="image") as bar:
-        data = batches(samples, model, pipe, options.batch, keeper.seen)
+        data = batches(samples, model_of, options.batch, keeper.seen)
 
         def progress(done: Laplace) -> None:
             keeper.take(done)
@@ -170,31 +171,27 @@ def partial_path(options: FitOptions, samples: Sequence[Sample], wanted: Laplace
     return options.out.with_name(f"{options.out.stem}.{hashlib.sha256(exact.encode()).hexdigest()[:12]}.partial.safetensors")
 
 
-def loaded(options: FitOptions) -> tuple[ImageModel, DiffusionPipeline | None]:
-    if options.model == DEMO:
-        return DemoModel(options.device), None
-    pipe = load_pipeline(options.model, options.device)
-    return prepare(pipe, options.prompt), pipe
+def loaded(options: FitOptions) -> ModelOf:
+    if options.model != DEMO:
+        return load_captioned(options.model, options.device)
+    model = DemoModel(options.device)
+    return lambda caption: model
 
 
-def batches(
-    samples: Sequence[Sample], model: ImageModel, pipe: DiffusionPipeline | None, size: int, seen: int
-) -> Iterator[tuple[Tensor, Cond]]:
+def batches(samples: Sequence[Sample], model_of: ModelOf, size: int, seen: int) -> Iterator[tuple[Tensor, Cond]]:
     """Clean latents and their conditions; neighbours of one size and caption share a batch. Those before ``seen`` are counted only."""
-    place = 0
+    place, model = 0, model_of("")
     for chunk in (samples[i : i + size] for i in range(0, len(samples), size)):
         if place + len(chunk) <= seen:
             place += len(chunk)
             yield torch.empty(len(chunk), 0), {}
             continue
         fitted = [(sample, model.fitted(sample.read())) for sample in chunk]
-        for _, group in groupby(fitted, key=lambda pair: (pair[1].size, pair[0].caption)):
+        for (_, caption), group in groupby(fitted, key=lambda pair: (pair[1].size, pair[0].caption)):
             own, pictures = zip(*group, strict=True)
             place += len(own)
             if place <= seen:
                 yield torch.empty(len(own), 0), {}
                 continue
-            if pipe is not None:
-                model = replace(model, cond=encode_prompts(pipe, own[0].caption, "")[0])
             latents = model.encode(pictures)
-            yield latents, model.conditions(latents, [sample.label for sample in own])[0]
+            yield latents, model_of(caption).conditions(latents, [sample.label for sample in own])[0]

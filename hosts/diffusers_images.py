@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,6 +109,13 @@ def scaled(latents: Tensor, config: Any) -> Tensor:
 def load_model(path: str | Path, prompt: str, negative: str = "", device: str = "cpu", dtype: torch.dtype | None = None) -> PipelineModel:
     """What ``load_pipeline`` loads, with its prompts encoded. Raises what that and ``prepare`` raise."""
     return prepare(load_pipeline(path, device, dtype), prompt, negative)
+
+
+def load_captioned(path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> Callable[[str], PipelineModel]:
+    """The same for images with captions of their own: caption -> the model with it. Raises what ``load_model`` raises."""
+    pipe = load_pipeline(path, device, dtype)
+    model = prepare(pipe, "")
+    return lambda caption: replace(model, cond=encode_prompts(pipe, caption, "")[0])
 
 
 def load_pipeline(path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> DiffusionPipeline:

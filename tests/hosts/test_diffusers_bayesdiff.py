@@ -1,11 +1,8 @@
-"""Generative uncertainty, BayesDiff and MC dropout on diffusers: what they say, what they cost, and that looking changes nothing."""
+"""BayesDiff and MC dropout on diffusers: what they say, what they cost, and that looking changes nothing."""
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -18,28 +15,23 @@ from diffusers import (
     HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 import tiny_pipelines as tiny
+from bayes_scenes import PIPELINES, counting, laplace_of, made, state_of, without_variance
 from demo_draws import TWO, draw
 from uncertainty_nodes.core import mc_dropout as core_dropout
-from uncertainty_nodes.core.curvature import Diagonal
 from uncertainty_nodes.core.demo_network import LAPLACE
-from uncertainty_nodes.core.extractor import load_extractor
 from uncertainty_nodes.core.laplace import Laplace
-from uncertainty_nodes.core.last_layer import Identity, find_last_layer, get_layer
-from uncertainty_nodes.core.layer_algebra import matrix_size
+from uncertainty_nodes.core.last_layer import get_layer
 from uncertainty_nodes.core.layer_tap import lend
-from uncertainty_nodes.core.options import BayesDiffOptions, DropoutOptions, GenerativeOptions, LaplaceOptions, StepWindow
-from uncertainty_nodes.hosts.demo import sample, starting_noise
+from uncertainty_nodes.core.options import BayesDiffOptions, DropoutOptions, StepWindow
 from uncertainty_nodes.hosts.diffusers import denoiser
 from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
 from uncertainty_nodes.hosts.diffusers_dropout import mc_dropout
-from uncertainty_nodes.hosts.diffusers_generative import generative, pipeline_draw
 from uncertainty_nodes.hosts.diffusers_space import Space
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' own deprecations
-PIPELINES = {"SD": tiny.sd, "SD v": tiny.sd_v, "SDXL": tiny.sdxl, "SD3": tiny.sd3, "Flux": tiny.flux, "DiT": tiny.dit}
 SETTINGS = [(name, cfg) for name in PIPELINES for cfg in (1.0, 4.0) if (name, cfg) != ("Flux", 4.0)]
 SCHEDULERS: dict[str, Callable[[dict], object]] = {
     "DDIM": lambda c: DDIMScheduler(**c, clip_sample=False),
@@ -55,23 +47,6 @@ OPTIONS = BayesDiffOptions(TWO)
 LATE = DropoutOptions(TWO, StepWindow(0.4, 1.0))
 
 
-@functools.cache
-def made(name: str) -> tiny.Tiny:
-    return PIPELINES[name]()
-
-
-def laplace_of(network: nn.Module, unsure: float = 1.0) -> Laplace:
-    """A posterior that nothing was fitted for: every weight, or some share of all, has a variance of its own."""
-    name, generator = find_last_layer(network), torch.Generator().manual_seed(2)
-    squares = torch.rand(matrix_size(get_layer(network, name)), generator=generator).double() * 1e6
-    squares[torch.rand(squares.shape, generator=generator) > unsure] = math.inf
-    return Laplace(Identity.of(network, name), Diagonal(squares), LaplaceOptions(), seen=2)
-
-
-def without_variance(laplace: Laplace) -> Laplace:
-    return replace(laplace, options=replace(laplace.options, prior_precision=math.inf))
-
-
 @pytest.fixture(scope="module")
 def laplace() -> Laplace:
     return Laplace.load(LAPLACE)
@@ -81,28 +56,6 @@ def laplace() -> Laplace:
 def scheduler(request, demo):
     keys = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end")
     return SCHEDULERS[request.param]({key: demo[1].config[key] for key in keys})
-
-
-@contextmanager
-def counting(network: nn.Module) -> Iterator[list[int]]:
-    """The rows of every pass of the network, whoever asks for it."""
-    rows, forward = [], network.forward
-
-    @functools.wraps(forward)
-    def counted(*args, **kwargs):
-        rows.append(len(args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))))
-        return forward(*args, **kwargs)
-
-    network.forward = counted
-    try:
-        yield rows
-    finally:
-        del network.forward
-
-
-def state_of(network: nn.Module) -> list:
-    weights = [(name, p.data_ptr(), p.requires_grad) for name, p in network.named_parameters()]
-    return [weights, [(m.training, len(m._forward_hooks), set(vars(m))) for m in network.modules()]]
 
 
 # BayesDiff
@@ -263,84 +216,3 @@ def test_what_is_recorded_is_what_core_estimates_at_that_step(demo):
 def test_a_network_without_dropout_is_refused():
     with pytest.raises(ValueError, match="UNet2DConditionModel has no dropout layer with p above 0"), mc_dropout(made("SD").pipe):
         pass
-
-
-# generative uncertainty
-
-
-def encode(images: Tensor) -> Tensor:
-    return images.float().flatten(1)[:, ::7]
-
-
-def test_generative_uncertainty_of_the_demo_model(demo, laplace):
-    network, scheduler, noise, labels = *demo, starting_noise(2, 0), torch.arange(2)
-
-    def sampled(steps: int) -> Tensor:
-        return sample(network, scheduler, noise, labels, steps)
-
-    options, features = GenerativeOptions(members=2), load_extractor().features
-    with counting(network) as rows:
-        images, found = generative(sampled, 4, network, laplace, features, options)
-    assert torch.equal(images, sampled(4)) and torch.equal(found.images[0], images)
-    assert found.result.nfe == 2 * 4 and sum(rows) == 2 * (4 + 2 * 4)
-    with counting(network) as rows:
-        images, cheap = generative(sampled, 4, network, laplace, features, replace(options, member_steps=2))
-    assert torch.equal(images, sampled(4)) and torch.equal(cheap.images[0], sampled(2))
-    assert cheap.result.nfe == 3 * 2 and sum(rows) == 2 * (4 + 3 * 2)
-    _, none = generative(sampled, 4, network, without_variance(laplace), features, options)
-    assert all(torch.equal(member, images) for member in none.images) and not none.result.maps.any()
-    assert (found.result.scores > none.result.scores).all()
-
-
-@pytest.mark.parametrize("name", ["SD", "SD3"])
-def test_generative_uncertainty_of_a_pipeline(name):
-    pipe = made(name)
-    laplace = laplace_of(pipe.network)
-    before, options = state_of(pipe.network), GenerativeOptions(members=2, member_steps=2)
-
-    def found(images: int) -> tuple[Tensor, Tensor]:
-        inputs = {k: v[:images] if isinstance(v, Tensor) else v for k, v in pipe.inputs(2, 4.0).items()}
-        if name == "SD":
-            del inputs["output_type"]  # latents elsewhere
-        with counting(pipe.network) as rows:
-            drawn, uncertainty = generative(pipeline_draw(pipe.pipe, inputs, [3, 4][:images]), 3, pipe.pipe, laplace, encode, options)
-        assert sum(rows) == 2 * images * 3 + images * uncertainty.result.nfe
-        assert uncertainty.result.nfe == 2 * 3 * 2  # guided: two passes a step
-        return drawn, uncertainty.result.scores
-
-    both, scores = found(2)
-    alone, score = found(1)
-    assert both.shape[0] == 2 and (name != "SD" or (both.shape[1] == 3 and both.min() >= 0 and both.max() <= 1))
-    torch.testing.assert_close(both[:1], alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(scores[:1], score, rtol=1e-3, atol=1e-2)
-    assert state_of(pipe.network) == before
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_weights_are_back_when_a_member_fails(demo, laplace, error):
-    network = demo[0]
-    weight, calls = network.conv_out.weight, []
-
-    def breaking(steps: int) -> Tensor:
-        calls.append(network.conv_out.weight is weight)
-        if len(calls) == 3:
-            raise error
-        return draw(*demo, 1, steps=2)
-
-    with pytest.raises(error):
-        generative(breaking, 2, network, laplace, encode)
-    assert calls == [True, False, False] and network.conv_out.weight is weight
-
-
-def test_wrong_encoders_and_models_are_refused(demo, laplace):
-    def sampled(steps: int) -> Tensor:
-        return draw(*demo, 1, steps=1)
-
-    with pytest.raises(ValueError, match=r"images must be \(N, 1, 32, 32\)"):
-        generative(lambda steps: sampled(steps)[..., :16], 1, demo[0], laplace, load_extractor().features)
-    with pytest.raises(ValueError, match=r"one feature vector an image, shape \(1, D\), got \(1, 1, 32, 32\)"):
-        generative(sampled, 1, demo[0], laplace, lambda images: images)
-    with pytest.raises(ValueError, match="NaN or infinite features"):
-        generative(sampled, 1, demo[0], laplace, lambda images: encode(images) * math.nan)
-    with pytest.raises(ValueError, match="This Laplace fit is for"):
-        generative(sampled, 1, made("SD").pipe, laplace, encode)

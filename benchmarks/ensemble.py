@@ -2,15 +2,16 @@
 
 The bundled class-embedding ensemble, whose members saw 1, 10 or 100 % of a class's digits, draws every class; the same images
 from several branches. For each branch and each moment: mean uncertainty I and mean raw distance of each class, their Spearman
-rank correlation with the number of training digits, and the AUROC of scarce (1 %) against full (100 %) classes. With --other, the
-same for an ensemble whose shares went to other digits (train_ensemble.py --turn), which tells scarcity from how hard a digit is.
-Then the bandwidths, and what K members cost beside K plain runs. About 10 minutes of one core an ensemble; stops and resumes.
+rank correlation with the number of training digits, and the AUROC of scarce (1 %) against full (100 %) classes. Then the
+bandwidths, and what K members cost beside K plain runs. With --other, the default branch of an ensemble whose shares went to
+other digits (train_ensemble.py --turn), which tells scarcity from how hard a digit is. About 10 minutes; stops and resumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,9 @@ def told(lab: Lab, scores: Tensor) -> dict[str, Any]:
     }
 
 
-def branches(lab: Lab) -> dict[str, Any]:
+def branches(lab: Lab, chosen: Sequence[float] = BRANCHES) -> dict[str, Any]:
     table: dict[str, Any] = {}
-    for branch in BRANCHES:
+    for branch in chosen:
         found = lab.measured(branch)
         steps = len(found["information"])
         table[f"{branch:g}"] = {"steps_after": steps, "NFE": lab.steps - steps + len(lab.ensemble) * steps} | {
@@ -159,7 +160,11 @@ def main() -> None:
     }
     if a.other is not None:
         other = Lab.open(a.other, a.work / "other", a.images, a.steps)
-        result["other_digits_scarce"] = {"training_digits": other.counts, "branches": branches(other)}
+        result["other_digits_scarce"] = {
+            "training_digits": other.counts,
+            "members": len(other.ensemble),
+            "branches": branches(other, [default.branch]),
+        }
     print(f"Wrote {write('ensemble', result)}")
 
 

@@ -107,6 +107,12 @@ class Run:
             log.warning("BayesDiff: step %d was off the linear step of %s by %.2g; its variance is a rough one.", step, self.sampler, off)
 
 
+def check_sampler(name: str) -> None:
+    """Raises ValueError for a sampler whose steps are not known to be linear."""
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler_name must be one of {', '.join(SAMPLERS)} for BayesDiff, got {name!r}.")
+
+
 def check_whole(cond: Cond, name: str, level: float) -> None:
     """Raises ValueError for a conditioning that is not one network pass over the whole image at this noise level."""
     parts = [part for part in cond if count_active([part], level)]
@@ -124,8 +130,7 @@ def sample_bayesdiff(sampling: KSample, laplace: Laplace, options: BayesDiffOpti
     """
     model = sampling.model
     process = process_of(model.get_model_object("model_sampling"))
-    if sampling.sampler_name not in SAMPLERS:
-        raise ValueError(f"sampler_name must be one of {', '.join(SAMPLERS)} for BayesDiff, got {sampling.sampler_name!r}.")
+    check_sampler(sampling.sampler_name)
     if getattr(sampling.latent["samples"], "is_nested", False):
         raise ValueError(SEVERAL_PARTS)
     steps = len(sampling.sigmas()) - 1

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..core.laplace import Laplace
 from ..core.options import BayesDiffOptions, DrawOptions, DropoutOptions, GenerativeOptions, StepWindow
-from ..hosts.comfyui_bayesdiff import SAMPLERS, count_calls, sample_bayesdiff
+from ..hosts.comfyui_bayesdiff import SAMPLERS, check_sampler, count_calls, sample_bayesdiff
 from ..hosts.comfyui_estimate import dropout, estimate_latent, picture
 from ..hosts.comfyui_generative import sample_generative
 from ..hosts.comfyui_ksampler import KSample
@@ -124,6 +124,10 @@ class BayesDiff(io.ComfyNode):
             ],
             search_aliases=["laplace", "bayesian", "epistemic", "ksampler"],
         )
+
+    @classmethod
+    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
+        return checked(lambda: check_sampler(sampler_name), sampler_name)
 
     @classmethod
     def execute(

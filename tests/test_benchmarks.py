@@ -71,12 +71,12 @@ def test_the_bayesian_sweep(benchmark, monkeypatch, tmp_path):
     monkeypatch.setattr(bayesian, "CHOSEN", bayesian.Setting(steps=2, members=1))
     monkeypatch.setattr(bayesian, "SWEEP", [bayesian.CHOSEN])
     monkeypatch.setattr(bayesian.Lab, "bad", property(lambda lab: torch.arange(len(lab.labels)) % 2 == 0))
-    run(bayesian, monkeypatch, "--images", 4, "--sweep", 4, "--work", tmp_path / "work")
+    run(bayesian, monkeypatch, "--images", 4, "--sweep", 4, "--confirm", "--work", tmp_path / "work")
     found = json.loads((tmp_path / "bayesian.json").read_text())
     assert (found["images"], found["bad"], found["all images"]["images"]) == (4, 2, 4)
     (generative,) = found["generative"].values()
     assert generative["nfe"] == 2 * 2 and 0 <= generative["auroc"]["bundled features, semantic variance 0.001"]["auroc"] <= 1
-    assert [row["nfe"] for row in found["bayesdiff"].values()] == [3, 10]  # steps 0 and 5 are uncertain, and only the second costs
+    assert [row["nfe"] for row in found["bayesdiff"].values()] == [3]  # steps 0 and 5 are uncertain, and only the second costs
     assert all(row["moved"] < 1e-3 for row in found["bayesdiff"].values())  # from images that were drawn in another memory format
 
 
@@ -171,3 +171,18 @@ def test_the_best_are_picked_on_other_seeds(benchmark):
     joined, picked = judging.best_of_other_seeds(pool, {"lucky": lucky.double(), "steady": steady}, 1)
     assert picked == {1: ["steady"], 2: ["lucky"]}
     assert joined.min() == 0 and joined.max() == 1
+
+
+def test_what_an_ensemble_has_seen_little_of(benchmark, monkeypatch, tmp_path):
+    module = benchmark("ensemble")
+    monkeypatch.setattr(module, "BRANCHES", (0.5,))
+    run(module, monkeypatch, "--images", 1, "--steps", 3, "--repeats", 1, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "ensemble.json").read_text())
+    shared, steps = found["cost"]["shared_steps_at_branch_0.5"], found["branches"]["0.5"]["steps_after"]
+    assert (
+        shared + steps == 3 and found["cost"]["NFE_at_branch_0.5"] == found["branches"]["0.5"]["NFE"] == shared + found["members"] * steps
+    )
+    assert all(
+        -1 <= row["information"]["spearman_of_class_means"] <= 1 for row in (found["branches"]["0.5"][m] for m in ("first", "last", "mean"))
+    )
+    assert found["bandwidths"]["published, 1"]["at_log_K"] >= found["bandwidths"]["per dimension"]["at_log_K"]

@@ -6,6 +6,8 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -17,38 +19,57 @@ from .generate_options import GenerateOptions
 from .scores import finite
 
 log = logging.getLogger(__name__)
+WRITING = 0.05  # share of the time that may go into keeping results: a file of 60,000 rows takes a while to write
 
 
 def run(options: GenerateOptions) -> list[tuple[int, Drawing]]:
     """Draw what is not drawn yet, keeping what is done as it goes; returns rank and drawing of all, the worst last."""
-    exact = options.exact()
-    drawings = load_drawings(options.out, exact)
-    done = {drawing.image for drawing in drawings}
+    session = Session(options, options.exact(), [])
+    session.drawings = load_drawings(options.out, session.exact)
+    done = {drawing.image for drawing in session.drawings}
     todo = [place for place in range(options.images) if place not in done]
-    keep_results(options, exact, drawings)  # a place that can't be written to shows now
+    session.keep()  # a place that can't be written to shows now
     if done:
         log.info("Drawn by an earlier run: %d.", len(done))
     if todo:
-        drawer, by = options.load(), options.scored_by()
-        with logging_redirect_tqdm(), tqdm(total=options.images, initial=options.images - len(todo), desc="Draw", unit="image") as bar:
-            for batch in (todo[i : i + options.batch] for i in range(0, len(todo), options.batch)):
-                drawings += draw_batch(options, drawer, by, batch)
-                keep_results(options, exact, drawings)
-                bar.update(len(batch))
-    listed = chosen(options, drawings)
-    sort_pictures(options.out, listed, options.kept)
+        try:
+            session.draw(todo)
+        finally:
+            session.keep()
+    sort_pictures(options.out, session.listed, options.kept)
     shutil.rmtree(options.out / NEW, ignore_errors=True)  # empty, but for what an interrupted write left
-    save(options.out, exact, listed, options.direction, options.method.value)
-    report(options, listed, len(todo))
-    return listed
+    session.keep()
+    report(options, session.listed, len(todo))
+    return session.listed
 
 
-def chosen(options: GenerateOptions, drawings: Sequence[Drawing]) -> list[tuple[int, Drawing]]:
-    return ranked(drawings, options.direction, options.method.value)
+@dataclass
+class Session:
+    """One run's progress. listed: rank and drawing, the worst last."""
 
+    options: GenerateOptions
+    exact: dict[str, Any]
+    drawings: list[Drawing]
+    listed: list[tuple[int, Drawing]] = field(default_factory=list)
+    kept_at: float = 0.0
+    keeping: float = 0.0
 
-def keep_results(options: GenerateOptions, exact: dict, drawings: Sequence[Drawing]) -> None:
-    save(options.out, exact, chosen(options, drawings), options.direction, options.method.value)
+    def keep(self) -> None:
+        o, start = self.options, time.perf_counter()
+        self.listed = ranked(self.drawings, o.direction, o.method.value)
+        save(o.out, self.exact, self.listed, o.direction, o.method.value)
+        self.kept_at = time.perf_counter()
+        self.keeping = self.kept_at - start
+
+    def draw(self, todo: Sequence[int]) -> None:
+        o = self.options
+        drawer, by = o.load(), o.scored_by()
+        with logging_redirect_tqdm(), tqdm(total=o.images, initial=o.images - len(todo), desc="Draw", unit="image") as bar:
+            for batch in (todo[i : i + o.batch] for i in range(0, len(todo), o.batch)):
+                self.drawings += draw_batch(o, drawer, by, batch)
+                if WRITING * (time.perf_counter() - self.kept_at) >= self.keeping:
+                    self.keep()
+                bar.update(len(batch))
 
 
 def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, places: Sequence[int]) -> list[Drawing]:

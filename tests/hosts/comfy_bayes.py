@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from comfy_graph import Graph, Node
-from comfy_scenes import Scene
+from comfy_scenes import FAMILIES, Scene
 from comfy_uncertainty import SAMPLING
 from uncertainty_nodes.core.demo_network import DemoNetwork, read_config, read_weights
 from uncertainty_nodes.core.denoiser import Prediction, Process
@@ -75,3 +75,19 @@ def bayesdiff(s: Scene, laplace: Any, **options: Any) -> Node:
 
 def dropout(s: Scene, latent: Any, **options: Any) -> Node:
     return s.graph.node("UQ_DropoutUncertainty", model=s.model, positive=s.positive, latent=latent, **DROPOUT | options)
+
+
+def fitted(s: Scene, family: str = "flow", model: Node | None = None, **options: Any) -> Node:
+    """A fit to random samples on the family's plain model, whatever the scene's own has been wrapped in."""
+    plain = s.having(model=model or FAMILIES[family].load(s.graph))
+    shape = {"batch": 3, "channels": FAMILIES[family].channels, "frames": FAMILIES[family].frames, "height": 8, "width": 8}
+    latents = s.graph.node("UQTest_RandomLatent", seed=11, scale=1.0, salt=0, **shape)
+    return fit(plain, latents, **options)
+
+
+def decoder(s: Scene, raw: bool = False) -> Node:
+    return s.graph.node("UQTest_Decoder", raw=raw)
+
+
+def clip(s: Scene, broken: bool = False) -> Node:
+    return s.graph.node("UQTest_TinyClipVision", broken=broken)

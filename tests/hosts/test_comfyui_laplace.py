@@ -82,6 +82,16 @@ def test_each_latent_of_a_list_may_have_its_own_prompt(comfy: Server) -> None:
     assert not torch.allclose(sums[1, 2], sums[2, 1], rtol=1e-3) and not torch.allclose(sums[1, 2], sums[1, 1], rtol=1e-3)
 
 
+def test_each_sample_of_a_batch_keeps_its_row_of_the_prompt(comfy: Server) -> None:
+    sums = []
+    for batch_size in (3, 2):  # parts of two begin with the rows 0, 2 and 1 of the prompt
+        s = scene("flow")
+        sizes = {"tokens": 7, "width": FAMILIES["flow"].width, "pooled": FAMILIES["flow"].pooled, "batch": 3}
+        rows = s.having(positive=s.graph.node("UQTest_Conditioning", seed=1, **sizes))
+        sums.append(saved(comfy, s, fit(rows, examples(s, 16, batch=6), batch_size=batch_size), f"rows_{batch_size}").curvature.squares)
+    torch.testing.assert_close(sums[0], sums[1], rtol=1e-3, atol=0)
+
+
 def test_cost_is_told_before_and_counted_while_it_runs(comfy: Server) -> None:
     s, log = scene("flow"), len(comfy.log())
     counted = s.graph.node("UQTest_CountCalls", model=s.model)

@@ -31,7 +31,7 @@ from uncertainty_nodes.hosts.demo import CLASSES, load_demo, sample, starting_no
 from uncertainty_nodes.hosts.diffusers_ensemble import decu
 from uncertainty_nodes.hosts.diffusers_members import TableMembers
 
-BRANCHES = (0.0, 0.25, 0.5, 0.75, 0.9)
+BRANCHES = (0.5, 0.75, 0.9, 0.0)
 BANDWIDTHS = {"published, 1": 1.0, "per dimension": 0.0, "a tenth of that": 102.4, "ten times that": 10240.0}
 STEPS, CHUNK, SEED = 20, 10, 21
 
@@ -49,7 +49,9 @@ class Lab:
 
     @classmethod
     def open(cls, path: Path, work: Path, per_class: int, steps: int = STEPS) -> Lab:
-        return cls(*load_demo(), Ensemble.load(path), work, per_class, steps)
+        network, scheduler = load_demo()
+        network = network.to(memory_format=torch.channels_last)  # a seventh faster on processors
+        return cls(network, scheduler, Ensemble.load(path), work, per_class, steps)
 
     @property
     def counts(self) -> list[int]:
@@ -140,7 +142,7 @@ def cost(lab: Lab, repeats: int, images: int = 8) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=32, help="of each class")
+    parser.add_argument("--images", type=int, default=20, help="of each class")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--ensemble", type=Path, default=FOLDER / "ensemble.safetensors")
     parser.add_argument("--other", type=Path, help="an ensemble whose shares went to other digits")

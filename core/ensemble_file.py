@@ -22,9 +22,10 @@ VERSION = 1
 class Member:
     """What one member has of its own.
 
-    tensors: by the names that an ordinary file of that kind has. A class-embedding table: ``weight`` (classes, D).
-        Textual inversion: one (tokens, D) for each text encoder, such as ``clip_l`` and ``clip_g``. A LoRA: as its file has
-        them, ``lora_unet_....lora_down.weight`` (kohya) or ``transformer....lora_A.weight`` (diffusers) and so on.
+    tensors: by the names that an ordinary file of that kind has.
+        Class-embedding tables: (classes, D) by the parameter, such as ``class_embedding.weight``.
+        Textual inversion: one (tokens, D) for each text encoder, such as ``clip_l`` and ``clip_g``.
+        A LoRA: as its file has them, ``lora_unet_....lora_down.weight`` (kohya) or ``transformer....lora_A.weight`` (diffusers).
         Prompts: for each ``base.0`` (tokens, D), as the text encoder has it, and ``own.0``, as the member reads it, and so on.
     losses: one a training step.
     """

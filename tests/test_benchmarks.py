@@ -178,11 +178,8 @@ def test_what_an_ensemble_has_seen_little_of(benchmark, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "BRANCHES", (0.5,))
     run(module, monkeypatch, "--images", 1, "--steps", 3, "--repeats", 1, "--work", tmp_path / "work")
     found = json.loads((tmp_path / "ensemble.json").read_text())
-    shared, steps = found["cost"]["shared_steps_at_branch_0.5"], found["branches"]["0.5"]["steps_after"]
-    assert (
-        shared + steps == 3 and found["cost"]["NFE_at_branch_0.5"] == found["branches"]["0.5"]["NFE"] == shared + found["members"] * steps
-    )
-    assert all(
-        -1 <= row["information"]["spearman_of_class_means"] <= 1 for row in (found["branches"]["0.5"][m] for m in ("first", "last", "mean"))
-    )
+    row, shared = found["branches"]["0.5"], found["cost"]["shared_steps_at_branch_0.5"]
+    assert shared + row["steps_after"] == 3
+    assert found["cost"]["NFE_at_branch_0.5"] == row["NFE"] == shared + found["members"] * row["steps_after"]
+    assert all(-1 <= row[moment]["information"]["spearman_of_class_means"] <= 1 for moment in ("first", "last", "mean"))
     assert found["bandwidths"]["published, 1"]["at_log_K"] >= found["bandwidths"]["per dimension"]["at_log_K"]

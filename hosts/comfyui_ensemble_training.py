@@ -152,7 +152,7 @@ def text_file(trained: Trained, texts: Texts, table: Tensor | None) -> dict[str,
         for prompt, own in zip(texts.prompts, texts.parted(trained.parameters["own"]), strict=True)
     ]
     if table is not None:
-        return {"weight": with_rows(table.cpu(), pairs)}
+        return {"class_embedding.weight": with_rows(table.cpu(), pairs)}
     return {f"{name}.{i}": text for i, pair in enumerate(pairs) for name, text in zip(("base", "own"), pair, strict=True)}
 
 

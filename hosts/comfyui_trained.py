@@ -10,7 +10,7 @@ import folder_paths
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core.demo_network import FOLDER as DEMO_FOLDER
+from ..core.demo_network import read_ensemble
 from ..core.ensemble_file import Ensemble as Trained
 from ..core.ensemble_file import Member as TrainedMember
 from ..core.options import EnsembleKind
@@ -54,7 +54,7 @@ def learned(member: TrainedMember, model: ModelPatcher, kind: EnsembleKind) -> M
 
 
 def class_pairs(member: TrainedMember, model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
-    table, own = class_table(model.model.diffusion_model), member.tensors["weight"]
+    table, (own,) = class_table(model.model.diffusion_model), member.tensors.values()
     if table is None or table.shape != own.shape:
         seen = "no table of classes" if table is None else f"one of shape {tuple(table.shape)}"
         raise ValueError(f"This ensemble holds tables of classes of shape {tuple(own.shape)}, but model has {seen}: use Load Demo Model.")
@@ -78,6 +78,12 @@ def names() -> list[str]:
     return [DEMO, *files.names(KIND)]
 
 
-def find(name: str) -> Path:
-    """Raises FileNotFoundError, naming where it was looked for, or ValueError for a name that is none."""
-    return DEMO_FOLDER / "ensemble.safetensors" if name == DEMO else files.find(KIND, name)
+def load(name: str) -> Trained:
+    """Raises FileNotFoundError, naming where it was looked for, or ValueError for a name or a file that is none."""
+    return read_ensemble() if name == DEMO else Trained.load(files.find(KIND, name))
+
+
+def check(name: str) -> None:
+    """Raises FileNotFoundError or ValueError where there is no ensemble of that name."""
+    if name != DEMO:
+        files.find(KIND, name)

@@ -169,7 +169,7 @@ class LoadEnsemble(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
         try:
-            trained.find(name or trained.DEMO)
+            trained.check(name or trained.DEMO)
         except (FileNotFoundError, ValueError) as error:
             return str(error)
         return True
@@ -180,7 +180,7 @@ class LoadEnsemble(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: io.Model.Type, name: str) -> io.NodeOutput:
-        return io.NodeOutput(trained.on_model(trained.Trained.load(trained.find(name)), model))
+        return io.NodeOutput(trained.on_model(trained.load(name), model))
 
 
 NODES = [TrainEnsemble, SaveEnsemble, LoadEnsemble]

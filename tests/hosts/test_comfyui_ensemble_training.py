@@ -55,6 +55,17 @@ def test_train_ensemble_uncertainty_filter_on_the_demo_model(comfy: Server) -> N
     assert len(comfy.value(history, losses)) == 20
 
 
+def test_the_bundled_ensemble_disagrees_more_about_digits_that_it_saw_few_images_of(comfy: Server) -> None:
+    g, scores = Graph(), {}
+    for digit in (8, 3):  # 1 % and all of the images
+        s = demo(g, digit, 4)
+        loaded = g.node("UQ_LoadEnsemble", model=s.model, name="demo (bundled)")
+        scores[digit] = save_uncertainty(s, sampled(s, loaded, s.positive, cfg=1.0, steps=10, branch_percent=0.3)[1])
+    history = comfy.run(g)
+    few, all_of = (sum(found(comfy, history, node)["scores"]) for node in scores.values())
+    assert few > 2 * all_of
+
+
 @pytest.mark.parametrize("family", ["flow", "eps", "flux", "video"])
 @pytest.mark.parametrize("kind", ["embedding", "lora"])
 def test_both_kinds_train_on_every_family(comfy: Server, family: str, kind: str) -> None:

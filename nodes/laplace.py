@@ -18,7 +18,7 @@ from .sockets import LaplaceFit, checked, schema, seed_input
 
 KIND = "laplace"
 DEFAULT = LaplaceOptions()
-INFINITE = 1e30  # a widget cannot hold infinity
+LEAST, INFINITE = 0.001, 1e30  # a widget cannot hold infinity, and rounds to its step
 BATCH_SIZE = 8
 BUNDLED = "demo (bundled)"  # no file can have this name
 OUTPUT = LaplaceFit.Output(display_name="laplace", tooltip="For Generative Uncertainty, BayesDiff Uncertainty and Save Last-Layer Laplace.")
@@ -30,11 +30,11 @@ def laplace_options(draws: int, prior_precision: float, seed: int, covariance: s
 
 
 def infinite(prior_precision: float) -> float:
-    return math.inf if prior_precision >= INFINITE else prior_precision
+    return math.inf if prior_precision >= 0.99 * INFINITE else prior_precision
 
 
 def positive_input(name: str, default: float, low: float, tooltip: str) -> io.Input:
-    return io.Float.Input(name, default=default, min=low, max=INFINITE, step=0.01, round=False, tooltip=tooltip)
+    return io.Float.Input(name, default=default, min=low, max=INFINITE, step=LEAST, tooltip=tooltip)
 
 
 class FitLaplace(io.ComfyNode):
@@ -66,7 +66,7 @@ class FitLaplace(io.ComfyNode):
                 positive_input(
                     "prior_precision",
                     DEFAULT.prior_precision,
-                    1e-12,
+                    LEAST,
                     "How firmly the trained weights are believed in beforehand: higher = less spread. 1e30 = no spread at all.",
                 ),
                 seed_input("Of the noise of the copies."),
@@ -83,7 +83,7 @@ class FitLaplace(io.ComfyNode):
                 positive_input(
                     "noise_variance",
                     DEFAULT.noise_variance,
-                    1e-12,
+                    LEAST,
                     "How much an example's error is put down to chance: higher = more spread. With many examples this is what counts.",
                 ),
             ],

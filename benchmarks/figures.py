@@ -79,24 +79,40 @@ def cost(figure: Figure) -> None:
     """AUROC and FID gained against network calls, with 95 % intervals."""
     figure.set_size_inches(9.5, 3.8)
     found, methods = figure.subplots(1, 2, sharex=True), read("filtering")["methods"]
-    for name, (colour, marker) in STYLES.items():
-        row = methods.get(name)
-        if row is None or row["auroc"] is None:
-            continue
+    shown = [name for name in STYLES if name in methods and methods[name]["auroc"]]
+    for place, name in enumerate(shown):
+        row, (colour, marker) = methods[name], STYLES[name]
+        nfe = row["nfe"] + 1.2 * (place - len(shown) / 2) / len(shown)  # side by side where the price is the same
         drawn = {"color": colour, "marker": marker, "markersize": 7, "linestyle": "none", "elinewidth": 0.8, "label": name}
         for axes, value, pair in (
             (found[0], row["auroc"]["auroc"], row["auroc"]["interval"]),
             (found[1], row["gain"], row["gain_interval"]),
         ):
             low, high = min(pair[0], value), max(pair[1], value)
-            axes.errorbar(row["nfe"], value, yerr=[[value - low], [high - value]], **drawn)
+            axes.errorbar(nfe, value, yerr=[[value - low], [high - value]], **drawn)
     for axes, chance, text in ((found[0], 0.5, "AUROC for bad images"), (found[1], 0.0, "FID gained over random subsets")):
         axes.axhline(chance, color="black", linestyle=":", linewidth=1)
         axes.set(xlabel="network calls per image beyond sampling", ylabel=text)
     figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
 
-FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost)
+def classes(figure: Figure) -> None:
+    """DECU: mean uncertainty of each digit against the number of its training images; with the shares moved to other digits, too."""
+    axes, found = figure.subplots(), read("ensemble")
+    default = found["default"]
+    drawn = {"shares as bundled": (found, "#0072B2", "o")}
+    if "other_digits_scarce" in found:
+        drawn["shares moved to other digits"] = (found["other_digits_scarce"], "#D55E00", "s")
+    for label, (result, colour, marker) in drawn.items():
+        row = result["branches"][f"{default['branch']:g}"][default["moment"]]["information"]
+        axes.scatter(result["training_digits"], row["class_means"], color=colour, marker=marker, label=label)
+        for digit, place in enumerate(zip(result["training_digits"], row["class_means"], strict=True)):
+            axes.annotate(str(digit), place, xytext=(5, 3), textcoords="offset points", fontsize=8, color=colour)
+    axes.set(xscale="log", xlabel="training images of the digit", ylabel="mean uncertainty I, nats", ylim=(0, None))
+    axes.legend(frameon=False)
+
+
+FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes)
 
 
 def save(draw: Callable[[Figure], None]) -> None:

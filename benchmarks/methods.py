@@ -10,21 +10,25 @@ from pool import DEFAULT, LAST, Chunk, Lab
 from torch import Tensor
 
 from uncertainty_nodes.core import mc_dropout
-from uncertainty_nodes.core.demo_network import LAPLACE
+from uncertainty_nodes.core.demo_network import FOLDER, LAPLACE
+from uncertainty_nodes.core.ensemble_file import Ensemble
 from uncertainty_nodes.core.extractor import load_extractor
 from uncertainty_nodes.core.laplace import Laplace
-from uncertainty_nodes.core.options import BayesDiffOptions, Direction, DrawOptions, DropoutOptions, GenerativeOptions
+from uncertainty_nodes.core.options import BayesDiffOptions, Direction, DrawOptions, DropoutOptions, EnsembleOptions, GenerativeOptions
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.core.schedule import levels
 from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, sample
 from uncertainty_nodes.hosts.diffusers import denoiser
 from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
+from uncertainty_nodes.hosts.diffusers_ensemble import decu
 from uncertainty_nodes.hosts.diffusers_generative import generative
 from uncertainty_nodes.hosts.diffusers_information import each_class, information
+from uncertainty_nodes.hosts.diffusers_members import TableMembers
 from uncertainty_nodes.hosts.diffusers_space import Space
 
 BAYESDIFF = BayesDiffOptions(DrawOptions(samples=5), every=5)  # the paper's skip variant, at as many calls as the aleatoric scores
 GENERATIVE = GenerativeOptions(members=5, member_steps=10)
+DECU_STEPS = 10
 LEVELS = 4  # of a finished image, as many as sampling has steps in the default window
 
 
@@ -56,6 +60,17 @@ def generative_uncertainty(lab: Lab, chunk: Chunk) -> Uncertainty:
     return generative(draw, lab.steps, lab.network, laplace(), load_extractor().features, GENERATIVE)[1].result
 
 
+def ensemble_disagreement(lab: Lab, chunk: Chunk) -> Uncertainty:
+    """All of its calls are beyond plain sampling: the members draw images of their own."""
+    members = TableMembers(lab.network, ensemble(), chunk.labels)
+    return decu(lab.network, lab.scheduler, chunk.noise, members, DECU_STEPS, EnsembleOptions()).information
+
+
+@cache
+def ensemble() -> Ensemble:
+    return Ensemble.load(FOLDER / "ensemble.safetensors")
+
+
 @cache
 def laplace() -> Laplace:
     return Laplace.load(LAPLACE)
@@ -83,6 +98,7 @@ METHODS: dict[str, Callable[[Lab, Chunk], Uncertainty]] = {
     "MC dropout": dropout,
     "BayesDiff": bayes_diff,
     "generative uncertainty": generative_uncertainty,
+    "DECU": ensemble_disagreement,
     "ink (no model)": ink,
     "classifier (the judge itself)": classifier,
 }
@@ -93,5 +109,5 @@ RECORDED = {  # while the pool is drawn
     "noise, last steps": LAST,
 }
 SAMPLING = {"BayesDiff"}  # samples once more beside what it adds
-EXACT = {"BayesDiff"}  # float32 always: its draws are closer together than half precision can tell
+EXACT = {"BayesDiff", "DECU"}  # float32 always: draws and members are closer together than half precision can tell
 CONTROLS = {"ink (no model)", "classifier (the judge itself)"}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
-from methods import BAYESDIFF, GENERATIVE, dropout, laplace, prompt_information
+from methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, ensemble, laplace, prompt_information
 from pool import DEFAULT, LAST, Chunk, Lab
 from torch import Tensor
 
-from uncertainty_nodes.core.options import AleatoricOptions, Quantity
+from uncertainty_nodes.core.ensemble import After, estimate
+from uncertainty_nodes.core.options import AleatoricOptions, EnsembleOptions, Quantity
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.hosts.demo import attach, predict
 from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
+from uncertainty_nodes.hosts.diffusers_ensemble import Sampler
 from uncertainty_nodes.hosts.diffusers_generative import generative
+from uncertainty_nodes.hosts.diffusers_members import TableMembers
 
 RECONSTRUCTION = "reconstruction"  # the job that all others look at
 
@@ -72,11 +75,27 @@ def generative_variance(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Ten
     return mapped("generative uncertainty", found.result)
 
 
+def ensemble_disagreement(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
+    """Each member on its own from T/2 on."""
+    members = TableMembers(lab.network, ensemble(), chunk.labels)
+    sampler = Sampler.of(lab.network, lab.scheduler, DECU_STEPS, members, 1.0, None)
+    half = DECU_STEPS // 2
+
+    def advance(x: Tensor, who: Sequence[int], first: int, last: int, after: After) -> tuple[Tensor, int]:
+        return sampler.advance(x, who, first + half, last + half, lambda i, x, x0: after(i - half, x, x0))
+
+    x = sampler.scheduler.add_noise(chunk.images, chunk.noise, sampler.scheduler.timesteps[half : half + 1])
+    with torch.no_grad():
+        found = estimate(advance, x, members.names, sampler.sigmas[half:], sampler.space.process, 0, EnsembleOptions(0.0))
+    return mapped("DECU", found.information)
+
+
 MAPS: dict[str, Callable[[Lab, Chunk, Tensor], dict[str, Tensor]]] = {
     "MC dropout": of_reconstruction("MC dropout", dropout),
     "prompt information": of_reconstruction("prompt information", prompt_information),
     "BayesDiff": bayes_diff,
     "generative uncertainty": generative_variance,
+    "DECU": ensemble_disagreement,
 }
 
 

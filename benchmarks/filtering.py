@@ -18,7 +18,7 @@ import torch
 from common import MEASURED, kept, write
 from costs import costs
 from judging import KEPT, Judged, best_of_other_seeds, judge_filter
-from methods import CONTROLS, EXACT, METHODS, RECORDED
+from methods import CONTROLS, EXACT, METHODS, RECORDED, asked
 from pool import SEEDS, Chunk, Lab, scored
 from torch import Tensor
 from tqdm import tqdm
@@ -34,7 +34,7 @@ def measure(lab: Lab, chunks: list[Chunk], names: list[str]) -> None:
     for chunk in tqdm(chunks, desc="Chunks"):
         drawn = lab.drawn(chunk)
         for name in names:
-            kept(lab.path(name, chunk), lab.options, lambda n=name, c=drawn: score(lab, n, c))
+            kept(lab.path(name, chunk), asked(lab, name), lambda n=name, c=drawn: score(lab, n, c))
 
 
 def score(lab: Lab, name: str, chunk: Chunk) -> dict[str, Tensor]:

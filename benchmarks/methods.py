@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from pool import DEFAULT, LAST, Chunk, Lab
@@ -74,6 +75,13 @@ def ensemble() -> Ensemble:
 @cache
 def laplace() -> Laplace:
     return Laplace.load(LAPLACE)
+
+
+def asked(lab: Lab, name: str) -> dict[str, Any]:
+    """What a measurement hangs on: the lab's options, and the fit or the ensemble where the method uses one."""
+    with_fit, with_members = name in ("BayesDiff", "generative uncertainty"), name == "DECU"
+    used = laplace().options if with_fit else ensemble().provenance if with_members else None
+    return lab.options | ({"used": used} if used else {})
 
 
 def of_images(name: str, badness: Tensor) -> Uncertainty:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from common import kept, write
+from methods import asked
 from pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
 from pool import Chunk, Lab
 from torch import Tensor
@@ -43,7 +44,7 @@ def measure(lab: Lab, chunk: Chunk, names: list[str]) -> dict[str, Tensor]:
     found = kept(lab.path("pixels", chunk), lab.options, lambda: recorded(lab, chunk))
     images = found[RECONSTRUCTION]
     for name in names:
-        found |= kept(lab.path(f"pixels {name}", chunk), lab.options, lambda n=name: MAPS[n](lab, chunk, images))
+        found |= kept(lab.path(f"pixels {name}", chunk), asked(lab, name), lambda n=name: MAPS[n](lab, chunk, images))
     return found
 
 

@@ -50,7 +50,7 @@ def trained_ensemble() -> Sheet:
         "- For your own images, wire Load Image and VAE Encode to `latents`, and use more steps: some hundreds.\n"
         "- `kind` lora trains LoRAs instead; Save Ensemble can export them."
     )
-    demo = s.node("UQ_LoadDemoModel", digit=3, batch_size=12)
+    demo = s.node("UQ_LoadDemoModel", digit=3, batch_size=8)
     options = {"members": 5, "kind": "embedding", "rank": 8, "steps": 20, "learning_rate": 0.0, "seed": 0}
     options |= {"bootstrap": "with_replacement", "bootstrap_size": 0, "batch_size": 4}
     members = s.node("UQ_TrainEnsemble", size=(300, 400), model=demo[0], latents=demo[5], positive=demo[1], **options)

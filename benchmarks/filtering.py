@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from uncertainty_nodes.core.extractor import ARCHITECTURE
 from uncertainty_nodes.core.files import load_tensors
+from uncertainty_nodes.core.options import EnsembleOptions
 
 COMBINED = {"rank average of the best two": 2, "rank average of the best three": 3}
 
@@ -34,7 +35,8 @@ def measure(lab: Lab, chunks: list[Chunk], names: list[str]) -> None:
     for chunk in tqdm(chunks, desc="Chunks"):
         drawn = lab.drawn(chunk)
         for name in names:
-            kept(lab.path(name, chunk), asked(lab, name), lambda n=name, c=drawn: score(lab, n, c))
+            hangs_on = asked(lab, name) | ({"options": EnsembleOptions()} if name == "DECU" else {})
+            kept(lab.path(name, chunk), hangs_on, lambda n=name, c=drawn: score(lab, n, c))
 
 
 def score(lab: Lab, name: str, chunk: Chunk) -> dict[str, Tensor]:

@@ -186,7 +186,7 @@ def test_another_model_is_refused_in_a_sentence():
     torch.manual_seed(0)
     network, retrained, wider, other = TinyUNet(), TinyUNet(), TinyUNet(extra=1), TinyMLP()
     found = fitted(network, (2, 4, 4))
-    with pytest.raises(ValueError, match="for other weights of layer 'conv_out' than this model has; load the model that it was fitted to"):
+    with pytest.raises(ValueError, match="for other weights of layer 'conv_out' than this model has; load the model that it was made for"):
         found.posterior(retrained)
     with pytest.raises(ValueError, match=r"another architecture \(its layer 'conv_out' is Conv2d 2x4x3x3, here it is Conv2d 3x4x3x3"):
         found.posterior(wider)

@@ -53,7 +53,7 @@ def rows(parts: list[dict[str, Tensor]], digits: Tensor) -> dict[str, Any]:
     images = torch.cat([p[RECONSTRUCTION] for p in parts])
     errors = images - digits
     table = {}
-    for name in parts[0]:
+    for name in sorted(parts[0]):  # whether made or read back
         kind, _, method = name.partition(" ")
         if kind != "map":
             continue

@@ -54,7 +54,8 @@ class GenerativeOptions:
     member_steps: sampling steps of the M + 1 members; 0 = as many as the image itself.
 
     Measured as above, images of 50 steps: 5 members of 10 steps (60 evaluations) reach AUROC 0.82, 3 of 5 steps (20) 0.81,
-    1 of 5 steps (10) 0.79; the first 0.74 on images that nothing was chosen on (benchmarks/filtering.py). semantic_variance hardly counts below the members' own spread: 1e-5 to 1e-3 alike, 0.1 a little worse.
+    1 of 5 steps (10) 0.79; the first 0.74 on images that nothing was chosen on (benchmarks/filtering.py). semantic_variance
+    hardly counts below the members' own spread: 1e-5 to 1e-3 alike, 0.1 a little worse.
     """
 
     members: int = 5

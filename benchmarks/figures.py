@@ -63,6 +63,7 @@ def signal_by_step(figure: Figure) -> None:
 
 def calibration(figure: Figure) -> None:
     """Share of bad images in each tenth of a score's ranking."""
+    figure.set_size_inches(8, 3.8)
     axes, methods = figure.subplots(), read("filtering")["methods"]
     for name in (n for n in IN_CALIBRATION if n in methods):
         colour, marker = STYLES[name]
@@ -72,7 +73,7 @@ def calibration(figure: Figure) -> None:
     axes.axhline(whole["bad"] / whole["images"], color="black", linestyle=":", linewidth=1, label="all images")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(xlabel="tenth of the ranking, best to worst", ylabel="bad images", xticks=range(1, 11), ylim=(0, None))
-    axes.legend(frameon=False, loc="upper left", fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
 
 def cost(figure: Figure) -> None:
@@ -82,7 +83,7 @@ def cost(figure: Figure) -> None:
     shown = [name for name in STYLES if name in methods and methods[name]["auroc"]]
     for place, name in enumerate(shown):
         row, (colour, marker) = methods[name], STYLES[name]
-        nfe = row["nfe"] + 1.2 * (place - len(shown) / 2) / len(shown)  # side by side where the price is the same
+        nfe = row["nfe"] + 6 * (place - len(shown) / 2) / len(shown)  # side by side where the price is the same
         drawn = {"color": colour, "marker": marker, "markersize": 7, "linestyle": "none", "elinewidth": 0.8, "label": name}
         for axes, value, pair in (
             (found[0], row["auroc"]["auroc"], row["auroc"]["interval"]),

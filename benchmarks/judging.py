@@ -98,12 +98,16 @@ def gain(pool: Judged, badness: Tensor) -> float:
 
 
 def gain_interval(pool: Judged, badness: Tensor) -> list[float]:
-    """Bootstrap over images: in each resample, a random subset's FID less that of the kept, so that both hold as many repeats."""
+    """Bootstrap over images: in each resample, the FID of random subsets less that of the kept.
+
+    A repeated image is kept or dropped with all its copies by chance too, as by score: else the random subsets would hold more
+    different images, and look better for it.
+    """
     generator, gains = torch.Generator().manual_seed(0), []
     for _ in range(RESAMPLES):
         index = torch.randint(len(badness), (len(badness),), generator=generator)
         again = pool.select(index)
-        random = [again.fid(again.best(torch.rand(len(index), generator=generator))) for _ in range(5)]
+        random = [again.fid(again.best(torch.rand(len(index), generator=generator)[index])) for _ in range(5)]
         gains.append(float(np.mean(random)) - again.fid(again.best(badness[index])))
     return [round(float(g), 3) for g in np.percentile(gains, [2.5, 97.5])]
 

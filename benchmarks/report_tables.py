@@ -31,7 +31,7 @@ def filtering_row(name: str, row: Results) -> list[str]:
         ", ".join(number(g, 2, signed=True) for g in row["gain_per_seed"]),
         f"{number(row['precision'], 3)} ({number(row['precision'] - row['precision_random'], 3, signed=True)})",
         f"{number(row['recall'], 3)} ({number(row['recall'] - row['recall_random'], 3, signed=True)})",
-        f"{row['nfe']:g}",
+        f"{row['nfe']:.3g}",
         number(row["seconds"], 3),
         number(row["peak_mb"], 0),
     ]

@@ -107,7 +107,7 @@ def branches(lab: Lab, chosen: Sequence[float] = BRANCHES) -> dict[str, Any]:
 
 
 def bandwidths(lab: Lab, branch: float) -> dict[str, Any]:
-    """Of the finished samples: the order hardly changes, and the published bandwidth has I at log K wherever members differ at all."""
+    """Of the finished samples: for how many images I is at its top, where it no longer ranks, and what it tells."""
     samples, limit, table = lab.measured(branch)["samples"], math.log(len(lab.ensemble)), {}
     for name, bandwidth in BANDWIDTHS.items():
         scores = per_image(Gaussian(samples), PaideOptions(bandwidth=bandwidth)).information

@@ -108,9 +108,10 @@ def classes(figure: Figure) -> None:
         row = result["branches"][f"{default['branch']:g}"][default["moment"]]["information"]
         axes.scatter(result["training_digits"], row["class_means"], color=colour, marker=marker, label=label)
         for digit, place in enumerate(zip(result["training_digits"], row["class_means"], strict=True)):
-            axes.annotate(str(digit), place, xytext=(5, 3), textcoords="offset points", fontsize=8, color=colour)
-    axes.set(xscale="log", xlabel="training images of the digit", ylabel="mean uncertainty I, nats", ylim=(0, None))
-    axes.legend(frameon=False)
+            axes.annotate(str(digit), place, xytext=(5 if digit % 2 else -10, -3), textcoords="offset points", fontsize=8, color=colour)
+    axes.set(xscale="log", yscale="log", xlabel="training images of the digit", ylabel="mean uncertainty I, nats")
+    if len(drawn) > 1:
+        axes.legend(frameon=False)
 
 
 FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from direction import with_interval
+from direction import per_class, with_interval
 from torch import Tensor
 
 from uncertainty_nodes.core.extractor import Reference, load_extractor, load_reference
@@ -24,11 +24,12 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A pool as the bundled classifier sees it. features (N, D), bad (N,) bool, seed (N,)."""
+    """A pool as the bundled classifier sees it. features (N, D), bad (N,) bool, seed (N,), label (N,)."""
 
     features: Tensor
     bad: Tensor
     seed: Tensor
+    label: Tensor
     reference: Reference
 
     @classmethod
@@ -36,13 +37,17 @@ class Judged:
         judge = load_extractor()
         features = torch.cat([judge.features(part) for part in images.split(500)])
         asked = judge.head(features).softmax(dim=1)[torch.arange(len(labels)), labels]
-        return cls(features, asked < 0.5, seed, load_reference())
+        return cls(features, asked < 0.5, seed, labels, load_reference())
 
     def select(self, index: Tensor) -> Judged:
-        return Judged(self.features[index], self.bad[index], self.seed[index], self.reference)
+        return Judged(self.features[index], self.bad[index], self.seed[index], self.label[index], self.reference)
 
     def of_seed(self, seed: int) -> Judged:
         return self.select(self.seed == seed)
+
+    def by_class(self) -> Judged:
+        """Each class of each seed as a seed of its own: nothing is kept or dropped for what it shows."""
+        return replace(self, seed=1000 * self.seed + self.label)
 
     def fid(self, index: Tensor) -> float:
         real = self.reference.statistics
@@ -76,6 +81,8 @@ def judge_filter(pool: Judged, badness: Tensor) -> dict[str, Any]:
         "bad": int(pool.bad.sum()),
         "auroc": detected(badness, pool.bad),
         "auroc_per_seed": [_auroc(badness[pool.seed == s], pool.bad[pool.seed == s]) for s in seeds],
+        "auroc_within_class": _auroc(per_class(badness, pool.label), pool.bad),
+        "gain_within_class": round(gain(pool.by_class(), badness), 3),
         "bad_kept": round(float(pool.bad[kept].float().mean()), 4),
         "fid": round(fid, 3),
         "fid_random": round(chance["fid"], 3),

@@ -160,6 +160,7 @@ def run(a: Any) -> Path:
     if encode is not None and a.reference is not None:
         features = torch.cat([encode(p["images"]).cpu() for p in parts])
         prompt = torch.tensor([prompts.index(p) for p, seeds in batches for _ in seeds])
-        pool = Judged(features, torch.zeros(len(features), dtype=torch.bool), prompt, features_of(a.reference, encode, a.encoder.name))
+        nothing = torch.zeros(len(features), dtype=torch.bool)
+        pool = Judged(features, nothing, prompt, nothing.long(), features_of(a.reference, encode, a.encoder.name))
     asked = {"model": type(pipe).__name__, "prompts": prompts, "images": sum(len(s) for _, s in batches), "steps": a.steps}
     return write("filtering_model", asked | {"methods": table(parts, pool), "left_out": left_out})

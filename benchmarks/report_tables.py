@@ -12,7 +12,7 @@ Results = dict[str, Any]
 def filtering(found: Results) -> str:
     """One row a method, most useful first."""
     rows = sorted(found["methods"].items(), key=lambda item: -(item[1]["auroc"] or {"auroc": 0})["auroc"])
-    header = ["method", "images", "AUROC", "95 %", "FID kept", "FID random", "gain", "95 %", "gain by seed"]
+    header = ["method", "images", "AUROC", "95 %", "within class", "FID kept", "FID random", "gain", "95 %", "gain by seed", "within class"]
     header += ["precision", "recall", "NFE", "CPU s / image", "peak MB"]
     return table(header, [filtering_row(name, row) for name, row in rows])
 
@@ -24,11 +24,13 @@ def filtering_row(name: str, row: Results) -> list[str]:
         str(row["images"]),
         number(auroc["auroc"], 3),
         interval(auroc["interval"]),
+        number(row["auroc_within_class"], 3),
         number(row["fid"], 3),
         f"{number(row['fid_random'], 3)} ± {number(row['fid_random_sd'], 3)}",
         number(row["gain"], 3, signed=True),
         interval(row["gain_interval"]),
         ", ".join(number(g, 2, signed=True) for g in row["gain_per_seed"]),
+        number(row["gain_within_class"], 3, signed=True),
         f"{number(row['precision'], 3)} ({number(row['precision'] - row['precision_random'], 3, signed=True)})",
         f"{number(row['recall'], 3)} ({number(row['recall'] - row['recall_random'], 3, signed=True)})",
         f"{row['nfe']:.3g}",

@@ -40,15 +40,17 @@ def filtering(found: Results) -> str:
         the same noises and labels for every method; {percent:.1f} % are bad. Each method keeps the best
         {found["kept_share"]:.1%} of each seed's images;
         *gain* is how much lower the FID of the kept is than that of random subsets of the same size (mean ± standard
-        deviation over 20); in brackets, precision and recall less those of random subsets. Every score is turned the way it
-        is known to point: `noise` high is good. `last steps` is the aleatoric paper's window. NFE and processor seconds are beyond
-        plain sampling; memory is that of tensors made for 8 images, beside
+        deviation over 20); *within class*: scores standardised within each digit, and the best kept of each digit; in
+        brackets, precision and recall less those of random subsets. Every score is turned the way it is known to point:
+        `noise` high is good. `last steps` is the aleatoric paper's window. NFE and processor seconds are beyond plain
+        sampling; memory is that of tensors made for 8 images, beside
         {found["plain_sampling"]["peak_mb"]:.0f} MB and {found["plain_sampling"]["seconds"]:.2f} s an image for plain
         sampling.
     """)
     controls = paragraph("""
         `ink` is how much is drawn, which knows nothing of the model. `classifier` is the judge's own doubt: the ceiling,
-        not a method. `generative uncertainty` compares images in the features of that same classifier, so a part of its
+        not a method. A score that filters whole digits away, or only the plainest of each in, makes the kept alike, and FID worse.
+        `generative uncertainty` compares images in the features of that same classifier, so a part of its
         figure is the judge's own knowledge. `DECU`'s members saw most classes seldom (see below), so its score differs
         between classes before anything else.
     """)

@@ -167,7 +167,7 @@ def test_the_best_are_picked_on_other_seeds(benchmark):
     lucky = torch.where(seed == 1, bad.double(), torch.arange(80) % 7)  # sees all on seed 1, nothing on seed 2
     steady = bad.double() + torch.linspace(0, 1.2, 80)
     judging = benchmark("judging")
-    pool = judging.Judged(torch.zeros(80, 2), bad, seed, None)
+    pool = judging.Judged(torch.zeros(80, 2), bad, seed, torch.zeros(80), None)
     joined, picked = judging.best_of_other_seeds(pool, {"lucky": lucky.double(), "steady": steady}, 1)
     assert picked == {1: ["steady"], 2: ["lucky"]}
     assert joined.min() == 0 and joined.max() == 1

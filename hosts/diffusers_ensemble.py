@@ -1,8 +1,8 @@
 """diffusers host: how much the members of an ensemble disagree on what they draw (DECU), with the scheduler's own steps.
 
-ensemble = Ensemble.load("demo_model/ensemble.safetensors")
 network, scheduler = load_demo()
-found = decu(network, scheduler, starting_noise(8, seed=0), TableMembers(network, ensemble, labels))
+members = TableMembers(network, read_ensemble(), labels=torch.arange(8))
+found = decu(network, scheduler, starting_noise(8, seed=0), members)
 found.information.scores, found.distance.scores, found.samples
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from diffusers import SchedulerMixin
@@ -23,11 +23,10 @@ from ..core.ensemble import After, Branches, branch_step, estimate
 from ..core.options import EnsembleOptions, check_range, check_whole
 from .diffusers import ZERO_TO_ONE
 from .diffusers_call import original
+from .diffusers_information import Cond
 from .diffusers_solver import ONE_STEP, run_levels
 from .diffusers_space import Space
 from .diffusers_watch import check_repeatable
-
-Cond = dict[str, Any]
 
 
 class Members(Protocol):

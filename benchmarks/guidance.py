@@ -48,13 +48,17 @@ class Lab:
         return {"features": self.judge.features(images), "log_p": log_p, "nfe": torch.tensor(nfe), "images": images.half()}
 
 
-def gather(lab: Lab, name: str, setting: Setting, count: int) -> dict[str, Tensor]:
-    """``chunk`` for ``count`` images, drawn or read back."""
+def gather(lab: Lab, name: str, setting: Setting, count: int, drawn_only: bool) -> dict[str, Tensor] | None:
+    """``chunk`` for ``count`` images, drawn or read back; with ``drawn_only``, for those that are there, if any."""
     parts = []
     for first in tqdm(range(0, count, CHUNK), desc=name):
         size = min(CHUNK, count - first)
         path = lab.work / f"{name.replace(' ', '_')}_{first}_{size}.safetensors"
+        if drawn_only and not path.exists():
+            break
         parts.append(kept(path, (setting, STEPS, lab.precision), lambda f=first, n=size: lab.chunk(setting, f, n)))
+    if not parts:
+        return None
     return {key: torch.cat([p[key] for p in parts]) for key in ("features", "log_p")} | {"nfe": parts[0]["nfe"]}
 
 
@@ -96,6 +100,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="for the main settings (default: %(default)s)")
     parser.add_argument("--screen", type=int, default=50, help="for the others (default: %(default)s)")
     parser.add_argument("--only", nargs="*", help="these settings alone; plain always")
+    parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("out/guidance"))
     a = parser.parse_args()
@@ -107,11 +112,21 @@ def main() -> None:
     for name, setting in (MAIN | SCREEN).items():
         if a.only and name not in (*a.only, "plain"):
             continue
-        drawn[name] = gather(lab, name, setting, a.images if name in MAIN else min(a.screen, a.images))
+        found = gather(lab, name, setting, a.images if name in MAIN else min(a.screen, a.images), a.table)
+        if found is None:
+            continue
+        drawn[name] = found
         table[name] = row(drawn[name], drawn["plain"], real, lab.judge.name)
         tqdm.write(f"{name:40s} {table[name]}")
-    found = {"steps": STEPS, "draws": PAIR.samples, "seed": SEED, "precision": a.precision, "extractor": lab.judge.name, "settings": table}
-    tqdm.write(f"Wrote {write('guidance', found)}")
+    figures = {
+        "steps": STEPS,
+        "draws": PAIR.samples,
+        "seed": SEED,
+        "precision": a.precision,
+        "extractor": lab.judge.name,
+        "settings": table,
+    }
+    tqdm.write(f"Wrote {write('guidance', figures)}")
 
 
 if __name__ == "__main__":

@@ -135,13 +135,13 @@ MAIN: dict[str, Setting] = {
     "random direction 0.1": Moved(random=0.1),
     "best of 4 by information": BestOf(4, ONE_LEVEL),
     "forward 0.1": guided(0.1),
+    "posterior 0.05": guided(0.05, mode=POSTERIOR),
 }
 # over the first images only: which setting is best
 SCREEN: dict[str, Setting] = {
     "eps x 1.01": Moved(1.01),
     "eps x 1.04": Moved(1.04),
     "forward 0.2, orthogonal": guided(0.2, orthogonal=True),
-    "posterior 0.05": guided(0.05, mode=POSTERIOR),
     "forward 0.05": guided(0.05),
     "forward 0.3": guided(0.3),
     "forward -0.1": guided(-0.1),

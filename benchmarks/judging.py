@@ -18,7 +18,7 @@ from uncertainty_nodes.core.ranks import rank_average
 
 KEPT = 5 / 6
 RANDOM_SUBSETS = 20
-RESAMPLES = 200
+RESAMPLES = 100
 BINS = 10
 
 

@@ -59,7 +59,8 @@ def table(lab: Lab, chunks: list[Chunk]) -> dict[str, Any]:
     jobs = {name: gather(lab, chunks, "draw" if name in RECORDED else name) for name in [*RECORDED, *METHODS]}
     jobs = {name: job for name, job in jobs.items() if job[0]}
     images = jobs["denoised"][1]["images"]
-    pools = {len(places): pool_of(images, [chunks[p] for p in places], lab.size) for places, _ in jobs.values()}
+    places_of = {len(places): places for places, _ in jobs.values()}  # as many chunks are the same chunks
+    pools = {count: pool_of(images, [chunks[p] for p in places], lab.size) for count, places in places_of.items()}
     priced = costs(lab, [name for name in METHODS if name in jobs])
     rows = {"plain sampling": priced.pop("plain sampling")}
     for name, (places, found) in tqdm(jobs.items(), desc="Judge"):

@@ -89,9 +89,13 @@ def filtering(found: Results) -> str:
     most = max(row["images"] for row in rows.values())
     text = f"Of {len(methods)} scores on {most} images, `{best}` finds bad images best (AUROC {number(top['auroc']['auroc'])})"
     text += f"; not better than chance: {listed(blind)}." if blind else "; all are better than chance."
-    if idle:
-        return f"{text} Filtering by {listed(idle)} does not improve FID beyond random subsets."
-    return f"{text} Filtering by each improves FID beyond random subsets."
+    if not idle:
+        return f"{text} Filtering by each improves FID beyond random subsets."
+    text = f"{text} Filtering by {listed(idle)} is not shown to improve FID beyond random subsets."
+    within = sorted(row["gain_within_class"] for row in methods.values())
+    text += f" Where the best of each digit are kept, gains are {number(within[0], 2, signed=True)} to {number(within[-1], 2, signed=True)}"
+    ink = rows.get("ink (no model)")
+    return f"{text}; the amount of ink alone gains {number(ink['gain_within_class'], 2, signed=True)}." if ink else f"{text}."
 
 
 def pixels(found: Results) -> str:

@@ -109,11 +109,12 @@ def figures(data: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def per_class(score: Tensor, labels: Tensor) -> Tensor:
-    """(score - mean) / std within each class: what a batch of one prompt sees."""
+    """(score - mean) / std within each class: what a batch of one prompt sees. 0 for an image that is alone in its class."""
     out = torch.empty_like(score)
     for label in labels.unique():
         own = labels == label
-        out[own] = (score[own] - score[own].mean()) / score[own].std()
+        apart = score[own] - score[own].mean()
+        out[own] = apart / (apart.square().sum() / max(len(apart) - 1, 1)).sqrt().clamp_min(1e-30)
     return out
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..core.files import replacing
 from ..core.options import Direction
-from ..core.summary import summarize_scores
+from . import records
+from .records import Format
 
-KIND = "uncertainty-nodes drawings"
-VERSION = 1
+FORMAT = Format("uncertainty-nodes drawings", 1, key="images", noun="results", way_out="name another folder with --out")
+RESULTS = "results.json"
 NEW, KEPT, REJECTED = "new", "kept", "rejected"  # folders
 COLUMNS = ("image", "file", "rank", "score", "shown", "nfe", "seconds")
 
@@ -58,28 +54,17 @@ def load_drawings(out: Path, options: Mapping[str, Any]) -> list[Drawing]:
 
     Raises ValueError for a file of something else or of other options, which is never overwritten.
     """
-    path = out / "results.json"
-    if not path.exists():
-        return []
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        if (saved["kind"], saved["version"]) != (KIND, VERSION):
-            raise ValueError("another kind or version")
-        earlier = dict(saved["options"])
-        drawings = [Drawing(**{name: row[name] for name in Drawing.__dataclass_fields__}) for row in saved["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} holds no results of this command ({error}); name another folder with --out.") from error
-    other = sorted(name for name in options.keys() | earlier.keys() if options.get(name) != earlier.get(name))
+    drawings, earlier = records.load(out / RESULTS, FORMAT, Drawing)
+    other = records.changed(options, earlier)
     if drawings and other:  # a run that failed before its first image leaves nothing to lose
-        raise ValueError(f"{str(out)!r} holds images made with other options ({', '.join(other)}); name another folder with --out.")
+        raise ValueError(f"{str(out)!r} holds images made with other options ({other}); name another folder with --out.")
     return [drawing for drawing in drawings if drawing.path(out)]
 
 
 def ranked(drawings: Sequence[Drawing], direction: Direction, quantity: str) -> list[tuple[int, Drawing]]:
     """(rank, drawing), 1 = surest, the worst last; what has no score is worst of all."""
     ordered = sorted(drawings, key=lambda drawing: drawing.image)
-    scores = torch.tensor([math.nan if d.score is None else d.score for d in ordered], dtype=torch.float64)
-    ranks = summarize_scores(scores, direction, quantity)["ranks"]
+    ranks = records.ranks([drawing.score for drawing in ordered], direction, quantity)
     return sorted(zip(ranks, ordered, strict=True), key=lambda pair: pair[0])
 
 
@@ -96,22 +81,13 @@ def sort_pictures(out: Path, listed: Sequence[tuple[int, Drawing]], keep: int) -
 def save(out: Path, options: Mapping[str, Any], listed: Sequence[tuple[int, Drawing]], direction: Direction, quantity: str) -> None:
     """results.json and results.csv, each whole or not at all."""
     rows = [asdict(d) | {"rank": rank, "file": place(d, out)} for rank, d in listed]
-    content = {
-        "kind": KIND,
-        "version": VERSION,
+    said = {
         "options": dict(options),
         "quantity": quantity,
         "direction": direction.value,
         "seconds": round(sum(d.seconds for _, d in listed), 3),
-        "images": rows,
     }
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    for name, written in (("results.csv", text.getvalue()), ("results.json", json.dumps(content, indent=1, allow_nan=False))):
-        with replacing(out / name) as temporary:
-            temporary.write_text(written, encoding="utf-8")
+    records.save(out / RESULTS, FORMAT, COLUMNS, rows, said)
 
 
 def place(drawing: Drawing, out: Path) -> str | None:

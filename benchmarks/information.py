@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import write
+from common import kept, write
 from direction import CHUNK, gather, with_interval
 from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.core.extractor import load_extractor, load_reference
-from uncertainty_nodes.core.files import load_tensors, save_tensors
 from uncertainty_nodes.core.options import DIRECTION_OF, Direction, DrawOptions, InformationOptions, Quantity, StepWindow
 from uncertainty_nodes.core.ranks import rank_average
 from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, load_demo
 from uncertainty_nodes.hosts.diffusers_information import classify, each_class, information
 
-KIND = "information chunk"
 FIRST_STEP, STEP = 0.36, 0.04  # of the steps that direction.py measured, in percent
 PERCENTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PAIR = DrawOptions(2, antithetic=True, micro_batch=2)
@@ -47,15 +45,7 @@ class Lab:
     work: Path
 
     def kept(self, name: str, options: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Measured, or read back when it was measured with the same options."""
-        path, wanted = self.work / f"{name}.safetensors", {"options": repr(options)}
-        if path.exists():
-            tensors, metadata = load_tensors(path, KIND)
-            if metadata == wanted:
-                return tensors
-        tensors = make()
-        save_tensors(path, tensors, KIND, 1, wanted)
-        return tensors
+        return kept(self.work / f"{name}.safetensors", options, make)
 
     def scores(self, images: Tensor, labels: Tensor, options: InformationOptions) -> dict[str, Tensor]:
         _, none = each_class(CLASSES, NO_CLASS, images)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from common import kept, write
-from guidance_settings import MAIN, PAIR, SCREEN, STEPS, Model, Setting
+from guidance_settings import MAIN, PAIR, SCREEN, STEPS, Guided, Model, Setting
 from torch import Tensor
 from tqdm import tqdm
 
@@ -62,33 +62,54 @@ def gather(lab: Lab, name: str, setting: Setting, count: int, drawn_only: bool) 
     return {key: torch.cat([p[key] for p in parts]) for key in ("features", "log_p")} | {"nfe": parts[0]["nfe"]}
 
 
-def row(drawn: dict[str, Tensor], plain: dict[str, Tensor], real: Reference, extractor: str) -> dict[str, Any]:
-    """The figures of one setting, and what it changes over plain sampling of the same images, with 95 % intervals."""
-
-    def fid(features: Tensor) -> float:
-        return frechet_distance(real.statistics, FeatureStatistics.of(features, extractor))
-
-    def fid_gain(features: Tensor, before: Tensor) -> float:
-        return fid(before) - fid(features)
-
-    count = len(drawn["log_p"])
-    before = {key: plain[key][:count] for key in ("features", "log_p")}
-    shows, showed = ((d["log_p"].exp() > 0.5).double() for d in (drawn, before))
+def row(drawn: dict[str, Tensor], plain: dict[str, Tensor], real: Reference) -> dict[str, Any]:
+    """The figures of one setting, and what it gains over plain sampling of the same images."""
     near = precision_recall(real.features, drawn["features"])
-    pair = (drawn["features"], before["features"])
     return {
-        "images": count,
+        "images": len(drawn["log_p"]),
         "nfe": round(float(drawn["nfe"]), 1),
-        "agreement": round(float(shows.mean()), 4),
-        "agreement_gain": round(float((shows - showed).mean()), 4),
-        "agreement_gain_interval": rounded(bootstrap_interval(lambda d: float(d.mean()), shows - showed)[:2]),
+        "agreement": round(float(shows(drawn).mean()), 4),
         "log_p": round(float(drawn["log_p"].mean()), 4),
-        "fid": round(fid(drawn["features"]), 3),
-        "fid_gain": round(fid_gain(*pair), 3),
-        "fid_gain_interval": rounded(bootstrap_interval(fid_gain, *pair, resamples=200)[:2]),
+        "fid": round(fid(drawn["features"], real), 3),
         "precision": round(near.precision, 4),
         "recall": round(near.recall, 4),
+    } | gains(drawn, plain, real)
+
+
+def gains(drawn: dict[str, Tensor], other: dict[str, Tensor], real: Reference) -> dict[str, Any]:
+    """What one setting gains over another on the images that both were run on, with 95 % intervals: image pairs are resampled."""
+
+    def fid_gain(ours: Tensor, theirs: Tensor) -> float:
+        return fid(theirs, real) - fid(ours, real)
+
+    count = min(len(drawn["log_p"]), len(other["log_p"]))
+    change = (shows(drawn)[:count] - shows(other)[:count]).double()
+    pair = (drawn["features"][:count], other["features"][:count])
+    return {
+        "agreement_gain": round(float(change.mean()), 4),
+        "agreement_gain_interval": rounded(bootstrap_interval(lambda d: float(d.mean()), change)[:2]),
+        "fid_gain": round(fid_gain(*pair), 3),
+        "fid_gain_interval": rounded(bootstrap_interval(fid_gain, *pair, resamples=200)[:2]),
     }
+
+
+def beyond(drawn: dict[str, dict[str, Tensor]], real: Reference) -> dict[str, dict[str, Any]]:
+    """Guided setting -> control -> what guidance gains over it; of the settings that were run on most images."""
+    settings = MAIN | SCREEN
+    most = max(len(found["log_p"]) for found in drawn.values())
+    full = [name for name, found in drawn.items() if len(found["log_p"]) == most]
+    guided = [name for name in full if isinstance(settings[name], Guided)]
+    controls = [name for name in full if name in MAIN and name not in (*guided, "plain")]
+    return {g: {c: gains(drawn[g], drawn[c], real) for c in controls} for g in tqdm(guided, desc="Controls")}
+
+
+def shows(drawn: dict[str, Tensor]) -> Tensor:
+    """(n,) 1 where the image shows the asked digit."""
+    return (drawn["log_p"].exp() > 0.5).float()
+
+
+def fid(features: Tensor, real: Reference) -> float:
+    return frechet_distance(real.statistics, FeatureStatistics.of(features, real.statistics.extractor))
 
 
 def rounded(values: Any) -> list[float]:
@@ -116,7 +137,7 @@ def main() -> None:
         if found is None:
             continue
         drawn[name] = found
-        table[name] = row(drawn[name], drawn["plain"], real, lab.judge.name)
+        table[name] = row(found, drawn["plain"], real)
         tqdm.write(f"{name:40s} {table[name]}")
     figures = {
         "steps": STEPS,
@@ -125,6 +146,7 @@ def main() -> None:
         "precision": a.precision,
         "extractor": lab.judge.name,
         "settings": table,
+        "beyond": beyond(drawn, real),
     }
     tqdm.write(f"Wrote {write('guidance', figures)}")
 

@@ -69,6 +69,18 @@ def guidance(found: Results) -> str:
     return table(header, cells)
 
 
+def beyond(found: Results, gain: str, digits: int) -> str:
+    """What each guided setting gains over each control; gain: fid_gain or agreement_gain."""
+    rows = found["beyond"]
+    controls = list(next(iter(rows.values())))
+    calls = {name: f"{name} ({row['nfe']:g})" for name, row in found["settings"].items()}
+    cells = [
+        [calls[g], *(f"{number(r[gain], digits, signed=True)} ({interval(r[f'{gain}_interval'], digits)})" for r in row.values())]
+        for g, row in rows.items()
+    ]
+    return table(["guided (NFE)", *(calls[c] for c in controls)], cells)
+
+
 def scaling(found: Results) -> str:
     """Time by feature, with the fitted law's prediction beside it."""
     law = found["law"]

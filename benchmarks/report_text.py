@@ -78,7 +78,14 @@ def guidance(found: Results) -> str:
         (lower FID is a gain). FID falls with the number of images, so compare rows of equal count only. `eps x`, `random
         direction`, `plain, .. steps` and `best of` are controls: what guidance must beat to be worth its calls.
     """)
-    return "\n\n".join([about, tables.guidance(found)])
+    parts = [about, tables.guidance(found)]
+    if not any(found["beyond"].values()):
+        return "\n\n".join(parts)
+    against = paragraph("""
+        What guidance adds beyond each control, on the same images: FID gain (the control's FID less that of guidance), then
+        agreement gained; above 0 guidance is better. In brackets the 95 % interval of the difference, image pairs resampled.
+    """)
+    return "\n\n".join([*parts, against, tables.beyond(found, "fid_gain", 2), tables.beyond(found, "agreement_gain", 3)])
 
 
 def early_signal(direction: Results, information: Results) -> str:

@@ -47,7 +47,8 @@ def guidance(found: Results) -> str:
         f"Guidance does not improve sample quality at any setting that was run at full size: FID of the best, `{name}`, gains {figures}",
     )
     text = f"{start}, on {row['images']} images with {row['nfe']:g} network calls each."
-    return " ".join([text, *([beside(row, controls)] if controls else []), agreement(guided, controls, found["settings"]["plain"])])
+    added = found["beyond"].get(name)
+    return " ".join([text, *([beside(added, settings)] if added else []), agreement(guided, controls, found["settings"]["plain"])])
 
 
 def agreement(guided: dict[str, Results], controls: dict[str, Results], plain: Results) -> str:
@@ -65,16 +66,18 @@ def agreement(guided: dict[str, Results], controls: dict[str, Results], plain: R
     return f"{text}; `{other}` gains {number(control['agreement_gain'], 3, signed=True)} with {control['nfe']:g} calls."
 
 
-def beside(row: Results, controls: dict[str, Results]) -> str:
-    """The control with the best FID, and what guidance adds to it."""
-    other, control = max(controls.items(), key=lambda item: item[1]["fid_gain"])
-    figures = f"{number(control['fid_gain'], 2, signed=True)}, {interval(control['fid_gain_interval'])}"
-    price = f"with {control['nfe']:g} calls"
-    if control["fid_gain"] >= row["fid_gain"]:
-        return f"**The control `{other}` gains as much or more {price} ({figures}): guidance adds nothing to it.**"
-    if row["fid_gain_interval"][0] <= control["fid_gain_interval"][1]:
-        return f"The best control, `{other}`, gains {figures} {price}; the intervals overlap, so **what guidance adds to it is not shown.**"
-    return f"Its best control, `{other}`, gains {figures} {price}: guidance goes beyond it."
+def beside(added: dict[str, Results], settings: dict[str, Results]) -> str:
+    """What the best guidance adds to the control that it gains least over."""
+    control, less = min(added.items(), key=lambda item: item[1]["fid_gain"])
+    row = settings[control]
+    figures = f"{number(row['fid_gain'], 2, signed=True)} over plain with {row['nfe']:g} calls"
+    paired = f"guidance less control {number(less['fid_gain'], 2, signed=True)}, {interval(less['fid_gain_interval'])}"
+    return {
+        PROVEN: f"Its best control, `{control}`, gains {figures}: guidance goes beyond it ({paired}).",
+        LEANING: f"The best control, `{control}`, gains {figures}: **what guidance adds to it is not shown** ({paired}).",
+        REFUTED: f"**The control `{control}` gains as much or more ({figures}): guidance adds nothing to it** ({paired}).",
+        CONTRARY: f"**The control `{control}` gains more ({figures}): guidance falls short of it** ({paired}).",
+    }[sign(less["fid_gain"], less["fid_gain_interval"])]
 
 
 def filtering(found: Results) -> str:

@@ -81,9 +81,7 @@ def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, places: S
         raise ValueError(f"Out of memory with {len(places)} images at once; go on with a smaller --batch.") from error
     seconds, shown = round((time.perf_counter() - start) / len(places), 4), options.shown()
     scores = uncertainty.scores.tolist()
-    drawn = [
-        Drawing(p, shown[p % len(shown)], finite(s), round(uncertainty.nfe, 6), seconds) for p, s in zip(places, scores, strict=True)
-    ]
+    drawn = [Drawing(p, shown[p % len(shown)], finite(s), round(uncertainty.nfe, 6), seconds) for p, s in zip(places, scores, strict=True)]
     for drawing, image in zip(drawn, images, strict=True):
         write_picture(options.out, drawing, image)
     return drawn

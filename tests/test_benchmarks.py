@@ -100,6 +100,7 @@ def test_a_second_run_measures_nothing(benchmark, monkeypatch, tmp_path):
 def test_another_pipeline(benchmark, monkeypatch, tmp_path):
     import torch
 
+    from tiny_images import image_tower, write_pictures
     from tiny_pipelines import SIZE
     from tiny_text import make
     from uncertainty_nodes.hosts.diffusers_laplace import fit
@@ -109,13 +110,19 @@ def test_another_pipeline(benchmark, monkeypatch, tmp_path):
     (tmp_path / "prompts.txt").write_text("a cat\n\na dog\n")
     latents, text = torch.randn(4, 4, SIZE, SIZE), torch.randn(4, 5, 16)
     fit(pipe.unet, pipe.scheduler, [(latents, {"encoder_hidden_states": text})]).save(tmp_path / "fit.safetensors")
+    image_tower(2 * SIZE).save_pretrained(tmp_path / "clip")
+    write_pictures(tmp_path / "real", 6, 2 * SIZE)
     given = ("--model", tmp_path / "tiny", "--prompts", tmp_path / "prompts.txt", "--laplace", tmp_path / "fit.safetensors")
+    given += ("--encoder", tmp_path / "clip", "--reference", tmp_path / "real")
     run(benchmark("filtering"), monkeypatch, *given, "--images", 3, "--size", 2, "--steps", 12, "--work", tmp_path / "work")
     found = json.loads((tmp_path / "filtering_model.json").read_text())
     assert found["images"] == 6 and found["prompts"] == ["a cat", "a dog"]
-    assert set(found["methods"]) == {"denoised", "noise", "denoised, last steps", "noise, last steps", "BayesDiff", "prompt information"}
+    recorded = {"denoised", "noise", "denoised, last steps", "noise, last steps"}
+    assert set(found["methods"]) == recorded | {"BayesDiff", "prompt information", "generative uncertainty"}
     assert all(len(row["badness"]) == 6 and row["nfe"] > 0 for row in found["methods"].values())
-    assert "dropout" in found["left_out"]["MC dropout"] and "encoder" in found["left_out"]["generative uncertainty"]
+    assert list(found["left_out"]) == ["MC dropout"] and "dropout" in found["left_out"]["MC dropout"]
+    for row in found["methods"].values():  # nobody judges these images, but the Fréchet distance of the kept is known
+        assert row["auroc"] is None and row["gain"] == pytest.approx(row["fid_random"] - row["fid"], abs=2e-3) and row["fid"] > 0
 
 
 def test_the_committed_report_is_what_the_committed_results_say(benchmark, monkeypatch):
@@ -130,20 +137,41 @@ def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("guided", "control", "said", "and_said"),
+    ("guided", "added", "said", "and_said"),
     [
-        (row(1.0, 0.8, 1.2), row(0.2, 0.1, 0.3), "Guidance improves", "goes beyond it"),
-        (row(1.0, 0.8, 1.2), row(1.5, 1.2, 1.8), "Guidance improves", "adds nothing"),
-        (row(1.0, 0.8, 1.2), row(0.9, 0.7, 1.1), "Guidance improves", "is not shown"),
-        (row(0.1, -0.2, 0.4), row(0.0, -0.1, 0.1), "is not shown to improve", "is not shown"),
-        (row(-0.5, -0.8, -0.2), row(0.0, -0.1, 0.1), "does not improve sample quality at any setting", "adds nothing"),
+        (row(1.0, 0.8, 1.2), row(0.8, 0.5, 1.1), "Guidance improves", "goes beyond it"),
+        (row(1.0, 0.8, 1.2), row(-0.5, -0.9, 0.1), "Guidance improves", "adds nothing"),
+        (row(1.0, 0.8, 1.2), row(-0.5, -0.9, -0.1), "Guidance improves", "falls short"),
+        (row(1.0, 0.8, 1.2), row(0.1, -0.2, 0.4), "Guidance improves", "is not shown"),
+        (row(0.1, -0.2, 0.4), row(0.1, -0.1, 0.3), "is not shown to improve", "is not shown"),
+        (row(-0.5, -0.8, -0.2), row(-0.5, -0.8, 0.1), "does not improve sample quality at any setting", "adds nothing"),
     ],
 )
-def test_what_is_said_of_guidance(benchmark, guided, control, said, and_said):
-    settings = {"plain": row(0, 0, 0), "forward 0.2": guided, "eps x 1.02": control, "forward 0.05": row(9, 8, 10, images=300)}
-    text = benchmark("verdicts").guidance({"settings": settings})
+def test_what_is_said_of_guidance(benchmark, guided, added, said, and_said):
+    few = row(9, 8, 10, images=300)
+    settings = {"plain": row(0, 0, 0), "forward 0.2": guided, "forward 0.05": few, "eps x 1.02": row(0.3, 0.2, 0.4), "eps x 1.03": few}
+    beyond = {"forward 0.2": {"eps x 1.03": row(5, 4, 6), "eps x 1.02": added}}
+    text = benchmark("verdicts").guidance({"settings": settings, "beyond": beyond})
     assert said in text and and_said in text and "`forward 0.2`" in text  # not the one of few images
+    assert "`eps x 1.02`, gains" in text or "`eps x 1.02` gains" in text  # the control that leaves least
     assert ("More images do show" in text) == (guided["fid_gain"] > 0.5) == ("recall 0.90 to 0.80" in text)
+
+
+def test_guidance_beside_its_controls(benchmark, monkeypatch, tmp_path):
+    module = benchmark("guidance")
+    wanted = ("--only", "eps x 1.02", "forward 0.1", "--images", 4, "--work", tmp_path / "work", "--precision", "float32")
+    run(module, monkeypatch, *wanted)
+    found = json.loads((tmp_path / "guidance.json").read_text())
+    plain, scaled, guided = (found["settings"][name] for name in ("plain", "eps x 1.02", "forward 0.1"))
+    assert (plain["nfe"], scaled["nfe"], guided["nfe"]) == (20, 20, 100)
+    assert plain["fid_gain"] == 0 and plain["fid_gain_interval"] == [0, 0]
+    assert guided["fid_gain"] == pytest.approx(plain["fid"] - guided["fid"], abs=2e-3)
+    added = found["beyond"]["forward 0.1"]["eps x 1.02"]
+    assert added["fid_gain"] == pytest.approx(scaled["fid"] - guided["fid"], abs=2e-3)
+    assert added["agreement_gain"] == pytest.approx(guided["agreement"] - scaled["agreement"], abs=2e-4)
+    assert added["fid_gain_interval"][0] <= added["fid_gain"] <= added["fid_gain_interval"][1]
+    run(benchmark("report"), monkeypatch, "--out", tmp_path / "REPORT.md")
+    assert "| forward 0.1 (100) |" in (tmp_path / "REPORT.md").read_text(encoding="utf-8")
 
 
 def test_verdicts(benchmark):

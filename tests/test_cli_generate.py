@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 import tiny_text
-from tiny_pipelines import SIZE, seeded
+from tiny_images import image_tower, write_pictures
+from tiny_pipelines import SIZE
 from uncertainty_nodes.cli import fit_laplace, generate, main, parser
 from uncertainty_nodes.core.demo_network import LAPLACE
 from uncertainty_nodes.core.laplace import Laplace
@@ -55,18 +55,8 @@ def pipeline(tmp_path_factory):
     """The folder of a tiny Stable Diffusion with text encoder, and that of a tiny CLIP."""
     root = tmp_path_factory.mktemp("pipeline")
     tiny_text.make("sd", root / "words").save_pretrained(root / "sd")
-    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 8}
-    tower = seeded(lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, image_size=2 * SIZE, projection_dim=6)))
-    tower.save_pretrained(root / "clip")
+    image_tower(2 * SIZE).save_pretrained(root / "clip")
     return root
-
-
-def write_pictures(folder, count, side=2 * SIZE):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        pixels = np.random.RandomState(i).randint(0, 255, (side, side, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    return folder
 
 
 def test_the_best_are_kept_and_the_rest_lie_beside(drawn):
@@ -149,7 +139,7 @@ def test_every_method_of_the_demo_model(tmp_path, method):
 def test_a_pipeline_draws_its_prompts_in_turn(pipeline, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a b\n\nc d\n")
-    fitted, pictures = tmp_path / "sd.safetensors", write_pictures(tmp_path / "pictures", 3)
+    fitted, pictures = tmp_path / "sd.safetensors", write_pictures(tmp_path / "pictures", 3, 2 * SIZE)
     (pictures / "1.txt").write_text("its own caption")
     arguments = ["--model", pipeline / "sd", "--prompt", "a", "--draws", 2, "--batch", 2, "--out", fitted]
     assert main(["fit-laplace", str(pictures), *map(str, arguments)]) == 0
@@ -250,8 +240,8 @@ def test_a_stopped_fit_goes_on(tmp_path, monkeypatch, caplog):
 
 
 def test_bad_fits_are_refused_in_a_sentence(pipeline, tmp_path, caplog):
-    one = write_pictures(tmp_path / "one", 1)
-    torn = write_pictures(tmp_path / "torn", 2)
+    one = write_pictures(tmp_path / "one", 1, 2 * SIZE)
+    torn = write_pictures(tmp_path / "torn", 2, 2 * SIZE)
     (torn / "0.png").write_bytes(b"no picture")
     out, sd = tmp_path / "x.safetensors", ["--model", pipeline / "sd"]
     for arguments, sentence in (

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from tiny_pipelines import embeddings, seeded
+from tiny_images import image_tower
+from tiny_pipelines import embeddings
 from uncertainty_nodes.hosts.image_encoders import clip_encoder, open_clip_encoder, prepared
 
 SIDE = 32
@@ -22,9 +22,7 @@ SIDE = 32
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """A tiny image tower, as saved, and where."""
-    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
-    tower = seeded(lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, image_size=SIDE, projection_dim=6)))
-    folder = tmp_path_factory.mktemp("clip")
+    tower, folder = image_tower(SIDE), tmp_path_factory.mktemp("clip")
     tower.save_pretrained(folder)
     return tower, folder
 

@@ -26,6 +26,13 @@ STYLES: dict[str, tuple[str, str]] = {
     "ink (no model)": ("#999999", "x"),
     "classifier (the judge itself)": ("#999999", "+"),
 }
+FAMILIES: dict[str, tuple[str, str]] = {  # settings of the guidance table that differ in strength alone
+    "forward": ("#0072B2", "o"),
+    "posterior": ("#D55E00", "s"),
+    "autograd": ("#009E73", "^"),
+    "eps x": ("#999999", "x"),
+}
+SINGLE = {"plain": "*", "plain, 100 steps": "+", "random direction 0.1": "v", "best of 4 by information": "P"}
 IN_CALIBRATION = ("prompt information", "denoised", "noise", "MC dropout", "BayesDiff", "generative uncertainty", "DECU", "ink (no model)")
 
 
@@ -114,7 +121,42 @@ def classes(figure: Figure) -> None:
         axes.legend(frameon=False)
 
 
-FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes)
+def guidance(figure: Figure) -> None:
+    """FID gained against agreement and against recall, by strength, and the controls; of settings that were run on most images."""
+    figure.set_size_inches(9.5, 3.8)
+    found, settings = figure.subplots(1, 2, sharey=True), read("guidance")["settings"]
+    most = max(row["images"] for row in settings.values())
+    full = {name: row for name, row in settings.items() if row["images"] == most}
+    for family, (colour, marker) in FAMILIES.items():
+        members = {strength: row for name, row in full.items() if (strength := strength_of(name, family)) is not None}
+        if not members:
+            continue
+        members[1.0 if family == "eps x" else 0.0] = full["plain"]  # what leaves the sampling as it is
+        for axes, quality in zip(found, ("agreement", "recall"), strict=True):
+            line = sorted(members.items())
+            x, y = [row[quality] for _, row in line], [row["fid_gain"] for _, row in line]
+            axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1, label=family)
+            for (strength, _), place in zip(line, zip(x, y, strict=True), strict=True):
+                axes.annotate(f"{strength:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=colour)
+    for name in (n for n in SINGLE if n in full):
+        for axes, quality in zip(found, ("agreement", "recall"), strict=True):
+            axes.plot(full[name][quality], full[name]["fid_gain"], color="black", marker=SINGLE[name], linestyle="none", label=name)
+    for axes, text in zip(found, ("images that show the asked digit", "recall (variety)"), strict=True):
+        axes.axhline(0, color="black", linestyle=":", linewidth=1)
+        axes.set(xlabel=text)
+    found[0].set(ylabel="FID gained over plain sampling")
+    figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+
+
+def strength_of(name: str, family: str) -> float | None:
+    """The number after the family's name, where nothing else is changed."""
+    try:
+        return float(name.removeprefix(f"{family} ")) if name.startswith(family) else None
+    except ValueError:
+        return None
+
+
+FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes, guidance)
 
 
 def save(draw: Callable[[Figure], None]) -> None:

@@ -93,13 +93,20 @@ def scaling(found: Results) -> str:
 
 def growth(found: Results) -> str:
     """How time grows with one thing at a time."""
-    kinds = {"by_draws": "draws", "by_draws_in_one_call": "draws in one call", "by_batch": "batch", "by_size": "pixels a side"}
+    kinds = {
+        "by_draws": "draws",
+        "by_draws_in_one_call": "draws in one call",
+        "by_members": "members",
+        "by_batch": "batch",
+        "by_size": "pixels a side",
+    }
     cells = [
         [title, value, f"{r['nfe']:g}", number(r["seconds"], 3), number(1000 * r["seconds"] / r["nfe"], 2)]
+        + [f"{100 * r['outside_network']:.1f} %"]
         for kind, title in kinds.items()
         for value, r in found.get(kind, {}).items()
     ]
-    return table(["what", "value", "NFE", "seconds an image", "ms a call"], cells)
+    return table(["what", "value", "NFE", "seconds an image", "ms a call", "outside the network"], cells)
 
 
 def memory(found: Results) -> str:

@@ -78,7 +78,8 @@ def guidance(found: Results) -> str:
         (lower FID is a gain). FID falls with the number of images, so compare rows of equal count only. `eps x`, `random
         direction`, `plain, .. steps` and `best of` are controls: what guidance must beat to be worth its calls.
     """)
-    parts = [about, tables.guidance(found)]
+    drawn = picture("FID gained against agreement and recall, by mode and strength, beside the controls", "results/guidance.png")
+    parts = [about, drawn, tables.guidance(found)]
     if not any(found["beyond"].values()):
         return "\n\n".join(parts)
     against = paragraph("""

@@ -1,4 +1,4 @@
-"""How time grows with draws, batch, image size and network calls, and what is not network time: python benchmarks/scaling.py
+"""How time grows with draws, members, batch, image size and network calls, and what is not network time: python benchmarks/scaling.py
 
 Processor time of one thread where there is no accelerator, so that other work on the machine does not count.
 Law: time = a + b * calls, fitted over samplings of one batch with and without each feature. Overhead: share of the time
@@ -10,18 +10,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+import methods
 import numpy as np
+import pool
 import torch
 from common import clock, write
 from torch import Tensor
 
-from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions, InformationOptions, StepWindow
-from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, attach, load_demo, sample
-from uncertainty_nodes.hosts.diffusers_information import information
+from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, EnsembleOptions, GuidanceMode, GuidanceOptions, StepWindow
+from uncertainty_nodes.hosts.demo import CLASSES, attach, load_demo, sample
+from uncertainty_nodes.hosts.diffusers_ensemble import decu
+from uncertainty_nodes.hosts.diffusers_members import TableMembers
 
 STEPS = 10
 ALWAYS = StepWindow(0.0, 1.0)
@@ -73,6 +77,18 @@ class Lab:
 
         return work
 
+    def asked(self, method: str, batch: int) -> Callable[[], None]:
+        """A method of the filtering table, on noise in place of images, which takes as long."""
+        noise, labels = self.inputs(batch)
+        lab = pool.Lab(self.network, self.scheduler, Path(), batch, STEPS)
+        return lambda: methods.METHODS[method](lab, pool.Chunk(0, 0, noise, labels, noise))
+
+    def ensemble(self, batch: int, count: int) -> Callable[[], None]:
+        noise, labels = self.inputs(batch)
+        whole = methods.ensemble()
+        members = TableMembers(self.network, replace(whole, members=whole.members[:count]), labels)
+        return lambda: decu(self.network, self.scheduler, noise, members, STEPS, EnsembleOptions())
+
     def measured(self, work: Callable[[], None], batch: int) -> dict[str, float]:
         """Median over repeats, after one to warm up; calls and seconds per image."""
         work()
@@ -95,8 +111,6 @@ def guide(mode: GuidanceMode, samples: int = 3) -> dict[str, Any]:
 
 
 def features(lab: Lab, batch: int) -> dict[str, Callable[[], None]]:
-    images, labels = lab.inputs(batch)
-    none = {"class_labels": torch.full_like(labels, NO_CLASS)}
     return {
         "plain": lab.draw(batch),
         "recording, 2 draws at every step": lab.draw(batch, **record(2)),
@@ -104,8 +118,8 @@ def features(lab: Lab, batch: int) -> dict[str, Callable[[], None]]:
         "guidance forward, 2 draws": lab.draw(batch, **guide(GuidanceMode.FORWARD, 2)),
         "guidance forward, 3 draws": lab.draw(batch, **guide(GuidanceMode.FORWARD)),
         "guidance posterior, 3 draws": lab.draw(batch, **guide(GuidanceMode.POSTERIOR)),
-        "prompt information": lambda: information(lab.network, lab.scheduler, images, {"class_labels": labels}, none, InformationOptions()),
-    }
+        "ensemble of 5, default branch": lab.ensemble(batch, 5),
+    } | {name: lab.asked(name, batch) for name in ("prompt information", "MC dropout", "BayesDiff", "generative uncertainty")}
 
 
 def law(rows: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -132,8 +146,9 @@ def main() -> None:
         "law": law(by_feature),
         "by_draws": {m: lab.measured(lab.draw(a.batch, **record(m)), a.batch) for m in (2, 4, 8)},
         "by_draws_in_one_call": {m: lab.measured(lab.draw(a.batch, **record(m, micro_batch=m)), a.batch) for m in (2, 4, 8)},
+        "by_members": {k: lab.measured(lab.ensemble(a.batch, k), a.batch) for k in (2, 3, 5)},
         "by_batch": {b: lab.measured(lab.draw(b, **record(2)), b) for b in (1, 4, 16)},
-        "by_size": {s: lab.measured(lab.draw(2, s, **record(2)), 2) for s in (32, 64)},
+        "by_size": {s: lab.measured(lab.draw(a.batch, s, **record(2)), a.batch) for s in (32, 64)},
     }
     for name, row in by_feature.items():
         print(f"{name:35s} {row}")

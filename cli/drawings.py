@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,19 @@ def ranked(drawings: Sequence[Drawing], direction: Direction, quantity: str) -> 
     return sorted(zip(ranks, ordered, strict=True), key=lambda pair: pair[0])
 
 
-def sort_pictures(out: Path, listed: Sequence[tuple[int, Drawing]], keep: int) -> None:
+def best(listed: Sequence[tuple[int, Drawing]], keep: int, each: bool) -> set[int]:
+    """The numbers of the images to keep: the ``keep`` surest of all, or, of what each is to show, as large a part of the surest."""
+    groups: dict[str | int | None, list[Drawing]] = {}
+    for _, drawing in listed:  # surest first
+        groups.setdefault(drawing.shown if each else None, []).append(drawing)
+    kept = [d for group in groups.values() for d in group[: round(keep * len(group) / len(listed))]]
+    return {drawing.image for drawing in kept if drawing.score is not None}
+
+
+def sort_pictures(out: Path, listed: Sequence[tuple[int, Drawing]], kept: Container[int]) -> None:
     """Every picture into its folder: a move, so that a stop loses none."""
-    for rank, drawing in listed:
-        wanted = out / (KEPT if rank <= keep and drawing.score is not None else REJECTED) / drawing.name
+    for _, drawing in listed:
+        wanted = out / (KEPT if drawing.image in kept else REJECTED) / drawing.name
         found = drawing.path(out)
         if found != wanted:
             wanted.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..hosts.diffusers_draw import Drawer, ScoredBy, draw_scored
-from .drawings import NEW, Drawing, load_drawings, ranked, save, sort_pictures, write_picture
+from .drawings import NEW, Drawing, best, load_drawings, ranked, save, sort_pictures, write_picture
 from .generate_options import GenerateOptions
 from .scores import finite
 
@@ -36,10 +36,11 @@ def run(options: GenerateOptions) -> list[tuple[int, Drawing]]:
             session.draw(todo)
         finally:
             session.keep()
-    sort_pictures(options.out, session.listed, options.kept)
+    kept = best(session.listed, options.kept, options.each)
+    sort_pictures(options.out, session.listed, kept)
     shutil.rmtree(options.out / NEW, ignore_errors=True)  # empty, but for what an interrupted write left
     session.keep()
-    report(options, session.listed, len(todo))
+    report(options, session.listed, len(todo), len(kept))
     return session.listed
 
 
@@ -87,8 +88,9 @@ def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, places: S
     return drawn
 
 
-def report(options: GenerateOptions, listed: Sequence[tuple[int, Drawing]], new: int) -> None:
-    log.info("Drawn: %d. Kept the best %d of %d by %s; the others lie beside them.", new, options.kept, len(listed), options.method.value)
+def report(options: GenerateOptions, listed: Sequence[tuple[int, Drawing]], new: int, kept: int) -> None:
+    of = "of each prompt or digit" if options.each else "of all"
+    log.info("Drawn: %d. Kept %d of %d, the best %s by %s; the others lie beside them.", new, kept, len(listed), of, options.method.value)
     nfe = listed[0][1].nfe
     log.info("The score cost %g model calls an image beside the %d steps of drawing it.", nfe, options.steps)
     log.info("Look at %s", options.out / "kept")

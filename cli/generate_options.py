@@ -11,13 +11,13 @@ from typing import Any
 from ..core.demo_network import LAPLACE
 from ..core.laplace import Laplace
 from ..core.options import (
-    DIRECTION_OF,
     AleatoricOptions,
     BayesDiffOptions,
     Direction,
     DrawOptions,
     DropoutOptions,
     GenerativeOptions,
+    InformationOptions,
     Quantity,
     SamplingScore,
 )
@@ -35,7 +35,7 @@ BY_POSTERIOR = (SamplingScore.GENERATIVE, SamplingScore.BAYESDIFF)
 class GenerateOptions:
     """What None leaves open is the default of the model or method."""
 
-    method: SamplingScore = SamplingScore.GENERATIVE
+    method: SamplingScore = SamplingScore.INFORMATION
     model: str = DEMO
     label: int | None = None
     prompt: str | None = None
@@ -44,6 +44,7 @@ class GenerateOptions:
     guidance_scale: float | None = None
     images: int = 16
     keep: int | None = None
+    each: bool = False
     steps: int = 50
     members: int = 5
     member_steps: int = 10
@@ -91,7 +92,8 @@ class GenerateOptions:
 
     @property
     def direction(self) -> Direction:
-        return DIRECTION_OF[Quantity.NOISE] if self.method is SamplingScore.NOISE else Direction.HIGH_IS_BAD
+        low = (SamplingScore.INFORMATION, SamplingScore.NOISE)
+        return Direction.LOW_IS_BAD if self.method in low else Direction.HIGH_IS_BAD
 
     def shown(self) -> Sequence[int | str]:
         """What image 0, 1, 2, .. is to show, in turn. Raises ValueError for a file without a prompt."""
@@ -107,8 +109,11 @@ class GenerateOptions:
             raise ValueError(f"There is no prompt in {str(self.prompts)!r}; write one a line.")
         return [line for line in lines if line]
 
-    def measured(self) -> GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions:
+    def measured(self) -> InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions:
         """The options of the method, every default filled in."""
+        if self.method is SamplingScore.INFORMATION:
+            default = InformationOptions()
+            return replace(default, draws=replace(default.draws, samples=self.samples or default.draws.samples, seed=self.seed))
         if self.method is SamplingScore.GENERATIVE:
             return GenerativeOptions(self.members, member_steps=self.member_steps, seed=self.seed)
         if self.method is SamplingScore.BAYESDIFF:

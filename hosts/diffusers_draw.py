@@ -1,4 +1,4 @@
-"""diffusers host: images drawn batch by batch from seeds of their own, and scored while they are drawn."""
+"""diffusers host: images drawn batch by batch from seeds of their own, and their scores."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from ..core.extractor import load_extractor
 from ..core.generative import Encoder
 from ..core.laplace import Laplace
-from ..core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions
+from ..core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
 from ..core.result import Uncertainty
-from .demo import load_demo, sample, starting_noise
+from .demo import NO_CLASS, load_demo, sample, starting_noise
 from .diffusers import attach
 from .diffusers_bayesdiff import bayesdiff
 from .diffusers_dropout import mc_dropout
 from .diffusers_generative import generative, pipeline_draw
-from .diffusers_images import load_pipeline
+from .diffusers_images import load_pipeline, prompted
+from .diffusers_information import Cond, information
+from .diffusers_watch import network_of
 
 
 class Drawer(Protocol):
@@ -34,8 +36,11 @@ class Drawer(Protocol):
     scheduler: SchedulerMixin | None
     guidance: float | None
 
-    def draw(self, places: Sequence[int], steps: int) -> Tensor:
-        """The images of these numbers (B, 1 or 3, H, W) in [0, 1]; none depends on which others are drawn beside it."""
+    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        """The images of these numbers (B, 1 or 3, H, W) in [0, 1], and their latents; none depends on which others are drawn beside it."""
+
+    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        """The network's other inputs for these images: what they are to show, and what stands for nothing asked."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,18 @@ class DemoDrawer:
     def load(cls, labels: Sequence[int], seed: int, guidance: float | None, device: str) -> DemoDrawer:
         return cls(*load_demo(device), labels, seed, 1.0 if guidance is None else guidance)
 
-    def draw(self, places: Sequence[int], steps: int) -> Tensor:
-        device = next(self.target.parameters()).device
-        noise = torch.cat([starting_noise(1, self.seed, place) for place in places]).to(device)
-        labels = torch.tensor([self.labels[place % len(self.labels)] for place in places], device=device)
-        return sample(self.target, self.scheduler, noise, labels, steps, self.guidance).add(1).div(2).clamp(0, 1)
+    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        labels = self.asked(places)
+        noise = torch.cat([starting_noise(1, self.seed, place) for place in places]).to(labels.device)
+        latents = sample(self.target, self.scheduler, noise, labels, steps, self.guidance)
+        return latents.add(1).div(2).clamp(0, 1), latents
+
+    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        labels = self.asked(places)
+        return {"class_labels": labels}, {"class_labels": torch.full_like(labels, NO_CLASS)}
+
+    def asked(self, places: Sequence[int]) -> Tensor:
+        return torch.tensor([self.labels[place % len(self.labels)] for place in places], device=next(self.target.parameters()).device)
 
 
 @dataclass(frozen=True)
@@ -77,26 +89,45 @@ class PipelineDrawer:
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe, prompts, seed, settings)
 
-    def draw(self, places: Sequence[int], steps: int) -> Tensor:
-        inputs = {"prompt": [self.prompts[place % len(self.prompts)] for place in places]}
+    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        latest: dict[str, Tensor] = {}
+
+        def look(pipe: DiffusionPipeline, step: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            latest["latents"] = tensors["latents"]
+            return {}
+
+        inputs = {"prompt": self.asked(places), "callback_on_step_end": look}
         inputs |= {name: [value] * len(places) if name == "negative_prompt" else value for name, value in self.settings.items()}
         seeds = [((self.seed << 20) + place) & MAX_SEED for place in places]
-        return pipeline_draw(self.target, inputs, seeds)(steps).float()
+        images = pipeline_draw(self.target, inputs, seeds)(steps).float()
+        return images, latest["latents"]
+
+    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        """Without the negative prompt: it says how to draw, not what."""
+        return prompted(self.target, self.asked(places)).conditions(latents, [])
+
+    def asked(self, places: Sequence[int]) -> list[str]:
+        return [self.prompts[place % len(self.prompts)] for place in places]
 
 
 @dataclass(frozen=True)
 class ScoredBy:
     """What images are scored by: the method's options; laplace and encode where it needs them."""
 
-    options: GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions
+    options: InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions
     laplace: Laplace | None = None
     encode: Encoder | None = None
 
 
 def draw_scored(drawer: Drawer, places: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:
     """The images as ``drawer.draw`` gives them, and their uncertainty. Raises what the estimators raise."""
+    if isinstance(by.options, InformationOptions):
+        images, latents = drawer.draw(places, steps)
+        network = network_of(drawer.target)
+        scheduler = drawer.scheduler or drawer.target.scheduler
+        return images, information(network, scheduler, latents, *drawer.conditions(places, latents), by.options).result
     if isinstance(by.options, GenerativeOptions):
-        images, found = generative(lambda n: drawer.draw(places, n), steps, drawer.target, by.laplace, by.encode, by.options)
+        images, found = generative(lambda n: drawer.draw(places, n)[0], steps, drawer.target, by.laplace, by.encode, by.options)
         return images, found.result
     doubled = None if drawer.guidance is None else drawer.guidance != 1
     if isinstance(by.options, BayesDiffOptions):
@@ -106,7 +137,7 @@ def draw_scored(drawer: Drawer, places: Sequence[int], steps: int, by: ScoredBy)
     else:
         watch = attach(drawer.target, drawer.scheduler, record=by.options, classifier_free=doubled)
     with watch as run:
-        images = drawer.draw(places, steps)
+        images, _ = drawer.draw(places, steps)
     return images, run.result()
 
 

@@ -151,9 +151,16 @@ def pipeline_kind(path: str | Path) -> str:
     return kind
 
 
-@torch.no_grad()
 def prepare(pipe: DiffusionPipeline, prompt: str, negative: str = "") -> PipelineModel:
-    """Encode the prompts, and keep only what scoring needs. The VAE becomes float32.
+    """Encode the prompts, and keep only what scoring needs. The VAE becomes float32. Raises what ``prompted`` raises."""
+    model = prompted(pipe, prompt, negative)
+    model.vae.float().eval().enable_slicing()  # encoding a whole batch at once would be the peak of memory
+    return model
+
+
+@torch.no_grad()
+def prompted(pipe: DiffusionPipeline, prompt: str | list[str], negative: str = "") -> PipelineModel:
+    """The same with the VAE left as it is, for latents that are there already; a prompt for all of them, or one for each.
 
     Raises ValueError for a network with further input channels.
     """
@@ -164,10 +171,8 @@ def prepare(pipe: DiffusionPipeline, prompt: str, negative: str = "") -> Pipelin
             f"{pipe.vae.config.latent_channels}: it needs more than an image; use the plain pipeline of this model."
         )
     cond, empty = encode_prompts(pipe, prompt, negative)
-    vae = pipe.vae.float().eval()
-    vae.enable_slicing()  # encoding a whole batch at once would be the peak of memory
-    unit = 2 ** (len(vae.config.block_out_channels) - 1) * (network.config.get("patch_size") or 1)
-    return PipelineModel(network.eval(), pipe.scheduler, vae, cond, empty, unit, type(pipe).__name__ == SDXL)
+    unit = 2 ** (len(pipe.vae.config.block_out_channels) - 1) * (network.config.get("patch_size") or 1)
+    return PipelineModel(network.eval(), pipe.scheduler, pipe.vae, cond, empty, unit, type(pipe).__name__ == SDXL)
 
 
 def encode_prompts(pipe: DiffusionPipeline, prompt: str | list[str], negative: str) -> tuple[Cond, Cond]:

@@ -18,12 +18,14 @@ from uncertainty_nodes.cli import fit_laplace, generate, main, parser
 from uncertainty_nodes.core.demo_network import LAPLACE
 from uncertainty_nodes.core.laplace import Laplace
 from uncertainty_nodes.core.options import LaplaceOptions
-from uncertainty_nodes.hosts.demo import load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, load_demo, sample, starting_noise
 from uncertainty_nodes.hosts.demo_images import DemoModel
+from uncertainty_nodes.hosts.diffusers_images import prepare
+from uncertainty_nodes.hosts.diffusers_information import each_class, information
 from uncertainty_nodes.hosts.diffusers_laplace import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy
-CHEAP = ["--steps", "3", "--members", "1", "--member-steps", "2", "--samples", "2"]
+CHEAP = ["--method", "generative", "--steps", "3", "--members", "1", "--member-steps", "2", "--samples", "2"]
 
 
 def draw(out, *arguments):
@@ -134,6 +136,46 @@ def test_every_method_of_the_demo_model(tmp_path, method):
     assert content["quantity"] == method and all(row["score"] > 0 for row in content["images"])
     assert content["direction"] == ("low_is_bad" if method == "noise" else "high_is_bad")
     assert {row["nfe"] for row in content["images"]} == {2.0 * (2 if method == "bayesdiff" else 1)}
+
+
+def test_information_is_what_the_score_command_finds_in_the_finished_images(tmp_path):
+    assert main(["generate", "--out", str(tmp_path), "--steps", "5", "-n", "4", "--keep", "2", "--batch", "3"]) == 0
+    content = saved(tmp_path)
+    assert (content["quantity"], content["direction"]) == ("information", "low_is_bad") and {r["nfe"] for r in content["images"]} == {32.0}
+    latents, labels = sample(*load_demo(), starting_noise(4, 0), torch.arange(4), 5), torch.arange(4)
+    _, none = each_class(CLASSES, NO_CLASS, latents)
+    expected = information(*load_demo(), latents, {"class_labels": labels}, none).result.scores
+    assert [scores(tmp_path)[i] for i in range(4)] == pytest.approx(expected.tolist(), rel=1e-3, abs=1e-3)
+    assert [int(name[:6]) for name in names(tmp_path, "kept")] == sorted(expected.topk(2).indices.tolist())
+
+
+@pytest.mark.parametrize("kind", ["sd", "sdxl", "sd3"])
+def test_information_of_a_pipelines_images(kind, tmp_path):
+    pipe = tiny_text.make(kind, tmp_path / "words")
+    pipe.save_pretrained(tmp_path / kind)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a b\nc d\n")
+    out, method = tmp_path / "out", ["--method", "information", "--samples", 4]
+    assert draw(out, "-n", 3, "--model", tmp_path / kind, "--prompts", prompts, *method, "--batch", 2, "--negative", "e") == 0
+    latents = {}
+    for place, prompt in enumerate(["a b", "c d", "a b"]):
+        call = {"prompt": prompt, "negative_prompt": "e", "num_inference_steps": 3, "output_type": "latent"}
+        latents[place] = pipe(**call, generator=torch.Generator().manual_seed(place))[0]
+        model = prepare(pipe, prompt)
+        expected = information(model.network, model.scheduler, latents[place], *model.conditions(latents[place], [None])).result
+        assert scores(out)[place] == pytest.approx(expected.scores.item(), rel=1e-3, abs=1e-4)
+
+
+def test_the_best_of_each_are_kept(tmp_path):
+    arguments = ["--method", "noise", "--steps", 6, "-n", 20, "--keep", 10]
+    assert draw(tmp_path, *arguments) == 0
+    of_all = names(tmp_path, "kept")
+    assert draw(tmp_path, *arguments, "--each") == 0
+    by_digit = scores(tmp_path)
+    better = [max(d, d + 10, key=by_digit.get) for d in range(10)]  # low noise is bad
+    assert [int(name[:6]) for name in names(tmp_path, "kept")] == sorted(better)
+    assert len(of_all) == 10 and of_all != names(tmp_path, "kept")
+    assert draw(tmp_path, *arguments) == 0 and names(tmp_path, "kept") == of_all
 
 
 def test_a_pipeline_draws_its_prompts_in_turn(pipeline, tmp_path):

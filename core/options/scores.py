@@ -21,8 +21,9 @@ class ImageScore(str, Enum):
 
 
 class SamplingScore(str, Enum):
-    """What images are scored by while they are drawn: high = bad but for ``noise``."""
+    """What drawn images are scored by: high = bad but for ``information`` and ``noise``."""
 
+    INFORMATION = "information"  # whether the finished image carries what was asked for
     GENERATIVE = "generative"  # whether the image keeps its meaning under other last layers
     BAYESDIFF = "bayesdiff"  # the last layer's variance, carried along the sampling
     MC_DROPOUT = "mc-dropout"  # spread of the predictions with units dropped

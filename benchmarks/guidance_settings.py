@@ -119,7 +119,7 @@ class BestOf:
 
 
 def guided(strength: float, factor: float = 1.0, **options: Any) -> Guided:
-    return Guided(GuidanceOptions(**{"draws": PAIR, "strength": strength, **options}), factor)
+    return Guided(GuidanceOptions(**{"draws": PAIR, "mode": GuidanceMode.FORWARD, "strength": strength, **options}), factor)
 
 
 ONE_LEVEL = InformationOptions(DrawOptions(2, antithetic=True), levels=1)  # 4 calls
@@ -136,6 +136,7 @@ MAIN: dict[str, Setting] = {
     "best of 4 by information": BestOf(4, ONE_LEVEL),
     "forward 0.1": guided(0.1),
     "posterior 0.05": guided(0.05, mode=POSTERIOR),
+    "posterior 0.02": guided(0.02, mode=POSTERIOR),
 }
 # over the first images only: which setting is best
 SCREEN: dict[str, Setting] = {
@@ -148,9 +149,16 @@ SCREEN: dict[str, Setting] = {
     "forward 0.1, orthogonal": guided(0.1, orthogonal=True),
     "autograd 0.1": guided(0.1, mode=AUTOGRAD),
     "autograd 0.2": guided(0.2, mode=AUTOGRAD),
-    "posterior 0.02": guided(0.02, mode=POSTERIOR),
+    "posterior 0.01": guided(0.01, mode=POSTERIOR),
+    "posterior 0.03": guided(0.03, mode=POSTERIOR),
     "posterior 0.1": guided(0.1, mode=POSTERIOR),
+    "posterior -0.02": guided(-0.02, mode=POSTERIOR),
     "posterior -0.05": guided(-0.05, mode=POSTERIOR),
+    "posterior 0.02, orthogonal": guided(0.02, mode=POSTERIOR, orthogonal=True),
+    "posterior 0.02, then eps x 1.01": guided(0.02, 1.01, mode=POSTERIOR),
+    "posterior 0.02, 5 draws": guided(0.02, mode=POSTERIOR, draws=DrawOptions(samples=5)),
+    "posterior 0.02, second half of the schedule": guided(0.02, mode=POSTERIOR, window=StepWindow(0.5, 1.0)),
+    "posterior 0.02, top half of pixels": guided(0.02, mode=POSTERIOR, percentile=50.0),
     "forward 0.1, top 5 % of pixels": guided(0.1, percentile=95.0),
     "forward 1.0, top 5 % of pixels": guided(1.0, percentile=95.0),
     "paper: autograd, raw 1, top 5 %, 5 draws": Guided(GuidanceOptions.paper()),

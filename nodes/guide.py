@@ -16,8 +16,8 @@ from .sockets import Calibration, Record, Uncertainty, checked, percent_input, s
 
 DEFAULT = GuidanceOptions()
 PRICE = (
-    f"Costs 2 x samples model calls per image at each step in mode forward, +{2 * DEFAULT.draws.samples} at the defaults; "
-    "in the other modes samples calls, in autograd with a backward pass. "
+    f"Costs samples model calls per image at each step, +{DEFAULT.draws.samples} at the defaults; in mode forward twice as many, "
+    "in autograd a backward pass beside them. "
 )
 RECORD_TOOLTIP = "For Read Uncertainty, behind the sampler: what was measured on the way."
 
@@ -55,8 +55,9 @@ def guidance_inputs() -> list[io.Input]:
             default=DEFAULT.strength,
             min=-100.0,
             max=100.0,
-            step=0.01,
-            tooltip="0 = off, exactly as without this node. Relative units: the size of the correction beside the predicted noise.",
+            step=0.005,
+            tooltip="0 = off, exactly as without this node. Relative units: the size of the correction beside the predicted noise; "
+            "0.02 suits posterior, 0.1 forward and autograd.",
         ),
         io.Float.Input(
             "percentile",
@@ -79,14 +80,14 @@ def guidance_inputs() -> list[io.Input]:
             "mode",
             [m.value for m in GuidanceMode],
             default=DEFAULT.mode.value,
-            tooltip="forward: works with every model. autograd: the exact gradient, needs much more memory. "
-            "posterior: mixes the predictions by their certainty, no gradient.",
+            tooltip="posterior: mixes the predictions by their certainty, no gradient, the cheapest. forward: up the gradient of the "
+            "uncertainty, by finite differences. autograd: the exact gradient, needs much more memory.",
         ),
         io.Combo.Input(
             "units",
             [u.value for u in GuidanceUnits],
             default=DEFAULT.units.value,
-            tooltip="relative: strength 0.1 moves a step by 10 % of the predicted noise, on every model. raw: the paper's lambda.",
+            tooltip="relative: strength 0.02 moves a step by 2 % of the predicted noise, on every model. raw: the paper's lambda.",
         ),
         io.Combo.Input(
             "preset",

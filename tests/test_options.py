@@ -46,7 +46,7 @@ def test_defaults_are_valid_and_frozen(options):
         (o.GuidanceOptions, "strength", math.inf, "strength must be between -1e+06 and 1e+06, got inf."),
         (o.GuidanceOptions, "percentile", 100.5, "percentile must be between 0 and 100, got 100.5."),
         (o.GuidanceOptions, "step_size", 0.0, "step_size must be between 1e-06 and 1, got 0.0."),
-        (o.GuidanceOptions, "mode", "forward", "mode must be a GuidanceMode (forward, autograd, posterior), got 'forward'."),
+        (o.GuidanceOptions, "mode", "forward", "mode must be a GuidanceMode (posterior, forward, autograd), got 'forward'."),
         (o.GuidanceOptions, "units", "raw", "units must be a GuidanceUnits (relative, raw), got 'raw'."),
         (o.GuidanceOptions, "thresholds", ((1.0,),), "thresholds must be pairs of finite numbers (sigma, threshold), got (1.0,)."),
         (

@@ -8,14 +8,14 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, GuidanceOptions, StepWindow
+from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions, StepWindow
 from uncertainty_nodes.hosts.demo import sample, starting_noise
 
 STEPS = 5
 TWO = DrawOptions(samples=2)
 LATE = StepWindow(0.4, 1.0)
 RECORD = AleatoricOptions(draws=TWO, window=LATE)
-GUIDE = GuidanceOptions(draws=TWO, window=LATE)
+GUIDE = GuidanceOptions(draws=TWO, window=LATE, mode=GuidanceMode.FORWARD)
 
 
 def draw(network: UNet2DModel, scheduler: Any, images: int = 3, watch: Any = None, **more: Any) -> Tensor:

@@ -179,7 +179,7 @@ def refused(comfy: Server, s: Scene, sentence: str, error: type[Exception] = Pro
     [
         ({"start_percent": 0.8, "end_percent": 0.2}, "start_percent must not exceed end_percent, got 0.8 > 0.2"),
         ({"samples": 1}, "samples"),
-        ({"mode": "sideways"}, "mode must be one of forward, autograd, posterior, got 'sideways'"),
+        ({"mode": "sideways"}, "mode must be one of posterior, forward, autograd, got 'sideways'"),
         ({"strength": 1e9}, "strength"),
     ],
 )

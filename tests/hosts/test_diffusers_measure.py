@@ -131,7 +131,8 @@ class Counted:
         monkeypatch.setattr(network, "forward", counting)
 
 
-CHECKPOINTED = GuidanceOptions(mode=GuidanceMode.AUTOGRAD, checkpoint=True, window=LATE)
+THREE = DrawOptions(samples=3)  # not the record's, which would be shared
+CHECKPOINTED = GuidanceOptions(draws=THREE, mode=GuidanceMode.AUTOGRAD, checkpoint=True, window=LATE)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ CHECKPOINTED = GuidanceOptions(mode=GuidanceMode.AUTOGRAD, checkpoint=True, wind
         (DDIMScheduler, AleatoricOptions(DrawOptions(samples=3, micro_batch=2), LATE), GUIDE),
         (DDIMScheduler, None, GuidanceOptions(mode=GuidanceMode.POSTERIOR)),
         (DDIMScheduler, RECORD, CHECKPOINTED),
-        (HeunDiscreteScheduler, RECORD, GuidanceOptions(mode=GuidanceMode.AUTOGRAD, window=LATE)),
+        (HeunDiscreteScheduler, RECORD, GuidanceOptions(draws=THREE, mode=GuidanceMode.AUTOGRAD, window=LATE)),
     ],
     ids=["record", "micro-batches, forward", "posterior", "autograd, checkpointed", "Heun"],
 )

@@ -36,20 +36,20 @@ def guide() -> Sheet:
         "## Guided beside unguided\n\n"
         "Both samplers start from the same noise. The one titled Unguided is a stock KSampler; the other steers each step "
         "towards predictions that the model is surer of.\n\n"
-        "- `strength` 0 draws exactly what KSampler draws; 0.1 moves each step by a tenth of the predicted noise.\n"
-        "- `mode` forward follows the gradient of the uncertainty by finite differences, 6 more model calls per step; autograd takes "
-        "the exact gradient.\n"
-        "- `mode` posterior mixes the predictions of several noise draws by how sure they are, 3 more model calls per step. Surer also "
-        "means more alike: turn strength up and watch variety shrink."
+        "- `strength` 0 draws exactly what KSampler draws; 0.02 moves each step by 2 % of the predicted noise.\n"
+        "- `mode` posterior mixes the predictions of several noise draws by how sure they are, 2 more model calls per step. Surer also "
+        "means more alike: turn strength up and watch variety shrink.\n"
+        "- `mode` forward follows the gradient of the uncertainty by finite differences, 4 more model calls per step, and wants a "
+        "strength of about 0.1; autograd takes the exact gradient."
     )
     demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=9)
     record = s.record(demo[0])
     plain = s.sampler(record[0], demo[1], demo[2], demo[4], "Unguided")
     read = s.node("UQ_ReadUncertainty", latent=plain, record=record[1])
     wires = {"model": demo[0], "positive": demo[1], "negative": demo[2], "latent_image": demo[4]}
-    settings = {"seed": 1, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "strength": 0.1}
-    settings |= {"percentile": 0.0, "samples": 3, "start_percent": 0.0, "end_percent": 1.0}
-    settings |= {"mode": "forward", "units": "relative", "preset": "measured"}
+    settings = {"seed": 1, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "strength": 0.02}
+    settings |= {"percentile": 0.0, "samples": 2, "start_percent": 0.0, "end_percent": 1.0}
+    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
     guided = s.node("UQ_UncertaintyGuidedSampler", "Guided", (320, 660), **wires, **settings)
     pictures = [s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (read, guided)]
     views = [s.preview(images, name) for images, name in zip(pictures, ("Unguided", "Guided"), strict=True)]
@@ -133,7 +133,7 @@ def flux() -> Sheet:
         "`text_encoders/t5xxl_fp8_e4m3fn.safetensors`, `vae/ae.safetensors`.\n\n"
         "**Uncertainty Guider** stands where CFG Guider or Basic Guider stands: cfg 1 is right for "
         "distilled models, the negative then does nothing.\n\n"
-        "Price: at each step 2 x `samples` more model calls per image. `start_percent` 0.3 spares the first steps. "
+        "Price: at each step `samples` more model calls per image. `start_percent` 0.3 spares the first steps. "
         "Bypass the guider's effect with strength 0: the picture is then exactly the plain one."
     )
     model = s.node("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="fp8_e4m3fn")
@@ -143,8 +143,8 @@ def flux() -> Sheet:
     words = s.node("CLIPTextEncode", size=(400, 140), text=text, clip=clip)
     positive = s.node("FluxGuidance", conditioning=words, guidance=3.5)
     negative = s.node("ConditioningZeroOut", conditioning=words)
-    settings = {"cfg": 1.0, "strength": 0.1, "percentile": 0.0, "samples": 3, "start_percent": 0.3, "end_percent": 1.0}
-    settings |= {"mode": "forward", "units": "relative", "preset": "measured"}
+    settings = {"cfg": 1.0, "strength": 0.02, "percentile": 0.0, "samples": 2, "start_percent": 0.3, "end_percent": 1.0}
+    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
     guider = s.node("UQ_UncertaintyGuider", model=model, positive=positive, negative=negative, **settings)
     noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
     sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)

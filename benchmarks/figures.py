@@ -17,6 +17,8 @@ STYLES: dict[str, tuple[str, str]] = {
     "noise": ("#0072B2", "s"),
     "denoised, last steps": ("#D55E00", "^"),
     "noise, last steps": ("#0072B2", "^"),
+    "denoised, finished image": ("#D55E00", "<"),
+    "denoised, finished image, last steps": ("#D55E00", ">"),
     "MC dropout": ("#009E73", "D"),
     "BayesDiff": ("#E69F00", "v"),
     "generative uncertainty": ("#56B4E9", "P"),

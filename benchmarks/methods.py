@@ -15,11 +15,20 @@ from uncertainty_nodes.core.demo_network import FOLDER, LAPLACE
 from uncertainty_nodes.core.ensemble_file import Ensemble
 from uncertainty_nodes.core.extractor import load_extractor
 from uncertainty_nodes.core.laplace import Laplace
-from uncertainty_nodes.core.options import BayesDiffOptions, Direction, DrawOptions, DropoutOptions, EnsembleOptions, GenerativeOptions
+from uncertainty_nodes.core.options import (
+    AleatoricOptions,
+    BayesDiffOptions,
+    Direction,
+    DrawOptions,
+    DropoutOptions,
+    EnsembleOptions,
+    GenerativeOptions,
+    StepWindow,
+)
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.core.schedule import levels
 from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, sample
-from uncertainty_nodes.hosts.diffusers import denoiser
+from uncertainty_nodes.hosts.diffusers import denoiser, score
 from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
 from uncertainty_nodes.hosts.diffusers_ensemble import decu
 from uncertainty_nodes.hosts.diffusers_generative import generative
@@ -36,6 +45,15 @@ LEVELS = 4  # of a finished image, as many as sampling has steps in the default 
 def prompt_information(lab: Lab, chunk: Chunk) -> Uncertainty:
     _, none = each_class(CLASSES, NO_CLASS, chunk.images)
     return information(lab.network, lab.scheduler, chunk.images, {"class_labels": chunk.labels}, none).result
+
+
+def finished(window: StepWindow) -> Callable[[Lab, Chunk], Uncertainty]:
+    """The spread of the denoised predictions of finished images, as Uncertainty Estimator and the score command take it."""
+
+    def method(lab: Lab, chunk: Chunk) -> Uncertainty:
+        return score(lab.network, lab.scheduler, chunk.images, {"class_labels": chunk.labels}, AleatoricOptions(window=window), LEVELS)
+
+    return method
 
 
 def dropout(lab: Lab, chunk: Chunk) -> Uncertainty:
@@ -103,6 +121,8 @@ def classifier(lab: Lab, chunk: Chunk) -> Uncertainty:
 
 METHODS: dict[str, Callable[[Lab, Chunk], Uncertainty]] = {
     "prompt information": prompt_information,
+    "denoised, finished image": finished(DEFAULT),
+    "denoised, finished image, last steps": finished(LAST),
     "MC dropout": dropout,
     "BayesDiff": bayes_diff,
     "generative uncertainty": generative_uncertainty,

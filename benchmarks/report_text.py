@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 import report_tables as tables
+import verdicts
 from markdown import interval, number, paragraph, picture, table
 
 Results = dict[str, Any]
@@ -79,7 +80,7 @@ def guidance(found: Results) -> str:
         direction`, `plain, .. steps` and `best of` are controls: what guidance must beat to be worth its calls.
     """)
     drawn = picture("FID gained against agreement and recall, by mode and strength, beside the controls", "results/guidance.png")
-    parts = [about, drawn, tables.guidance(found)]
+    parts = [about, drawn, verdicts.of_default(found["settings"]), tables.guidance(found)]
     if not any(found["beyond"].values()):
         return "\n\n".join(parts)
     against = paragraph("""

@@ -7,6 +7,8 @@ from typing import Any
 from guidance_settings import MAIN, SCREEN, Guided
 from markdown import interval, listed, number
 
+from uncertainty_nodes.core.options import GuidanceOptions
+
 Results = dict[str, Any]
 SETTINGS = MAIN | SCREEN
 PROVEN, LEANING, REFUTED, CONTRARY, UNTESTED = "yes", "in sign only", "no", "the other way round", "not measured"
@@ -49,6 +51,25 @@ def guidance(found: Results) -> str:
     text = f"{start}, on {row['images']} images with {row['nfe']:g} network calls each."
     added = found["beyond"].get(name)
     return " ".join([text, *([beside(added, settings)] if added else []), agreement(guided, controls, found["settings"]["plain"])])
+
+
+def of_default(settings: dict[str, Results]) -> str:
+    """What the package's own default gains, and what the other guided settings that were run on as many images gain beyond it."""
+    name = next((n for n, s in SETTINGS.items() if s == Guided(GuidanceOptions())), None)
+    if name not in settings:
+        return "The package's default was not measured."
+    own, plain = settings[name], settings["plain"]
+    rivals = {n: r for n, r in settings.items() if isinstance(SETTINGS.get(n), Guided) and r["images"] == own["images"] and n != name}
+    better = [f"`{n}`" for n, r in rivals.items() if r["fid_gain_interval"][0] > own["fid_gain_interval"][1]]
+    text = f"The package's default is `{name}`: FID gain {number(own['fid_gain'], 2, signed=True)}, agreement gain "
+    text += f"{number(own['agreement_gain'], 3, signed=True)}, recall {number(plain['recall'], 2)} to {number(own['recall'], 2)}, "
+    text += f"{own['nfe']:g} calls. Of {len(rivals)} other guided settings on as many images, "
+    text += f"{listed(better)} gain clearly more FID." if better else "none gains clearly more FID."
+    surest, row = max(rivals.items(), key=lambda item: item[1]["agreement_gain"], default=(name, own))
+    if row["agreement_gain"] <= own["agreement_gain"]:
+        return text
+    cost = f"FID gain {number(row['fid_gain'], 2, signed=True)} and recall {number(row['recall'], 2)}"
+    return f"{text} Most agreement: `{surest}`, {number(row['agreement_gain'], 3, signed=True)}, at {cost}."
 
 
 def agreement(guided: dict[str, Results], controls: dict[str, Results], plain: Results) -> str:

@@ -10,9 +10,9 @@ from ..hosts.comfyui_bayesdiff import SAMPLERS, check_sampler, count_calls, samp
 from ..hosts.comfyui_estimate import dropout, estimate_latent, picture
 from ..hosts.comfyui_generative import sample_generative
 from ..hosts.comfyui_ksampler import KSample
-from .estimate import LEVELS, mix_inputs, unscorable
+from .estimate import LEVELS, level_inputs, mix_inputs, unscorable
 from .sampling import ksampler_inputs
-from .sockets import LaplaceFit, Uncertainty, checked, percent_input, schema, seed_input
+from .sockets import LaplaceFit, Uncertainty, checked, schema, seed_input
 
 GENERATIVE, DROPOUT = GenerativeOptions(), DropoutOptions()
 BAYESDIFF = BayesDiffOptions(every=5)  # the paper's cheap variant: on every step it is ten times the sampling itself
@@ -158,7 +158,7 @@ def dropout_options(samples: int, start: float, end: float, seed: int) -> Dropou
 class DropoutUncertainty(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        draws, window = DROPOUT.draws, DROPOUT.window
+        draws = DROPOUT.draws
         return schema(
             "UQ_DropoutUncertainty",
             "Dropout Uncertainty",
@@ -177,9 +177,7 @@ class DropoutUncertainty(io.ComfyNode):
                     max=1024,
                     tooltip="Passes at each level, each with other units left out; each costs one model call per image and level.",
                 ),
-                percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
-                percent_input("end_percent", window.end, "Where the levels end. Must be below 1: there no noise is left to add."),
-                io.Int.Input("levels", default=LEVELS, min=1, max=1000, tooltip="How many noise levels to measure at, from start to end."),
+                *level_inputs(DROPOUT.window),
                 seed_input("Of the noise and of the units left out. The same seed gives the same score."),
                 *mix_inputs(),
             ],

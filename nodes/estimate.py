@@ -58,6 +58,15 @@ def mix_inputs() -> list[io.Input]:
     ]
 
 
+def level_inputs(window: StepWindow) -> list[io.Input]:
+    """At which noise levels finished latents are measured."""
+    return [
+        percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
+        percent_input("end_percent", window.end, "Where the levels end. Must be below 1: there no noise is left to add."),
+        io.Int.Input("levels", default=LEVELS, min=1, max=1000, tooltip="How many noise levels to measure at, from start to end."),
+    ]
+
+
 def unscorable(end_percent: float | None, cfg: float | None, negative: object) -> str:
     """Why finished latents cannot be scored with these inputs; empty when they can. negative: False when it is left unconnected."""
     if cfg not in (None, 1.0) and negative is False:
@@ -70,7 +79,6 @@ def unscorable(end_percent: float | None, cfg: float | None, negative: object) -
 class UncertaintyEstimator(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        window = SCORING.window
         return schema(
             "UQ_UncertaintyEstimator",
             "Uncertainty Estimator",
@@ -81,9 +89,7 @@ class UncertaintyEstimator(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="The prompt it was made with."),
                 io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
                 samples_input("each costs one model call per image and level"),
-                percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
-                percent_input("end_percent", window.end, "Where the levels end. Must be below 1: there no noise is left to add."),
-                io.Int.Input("levels", default=LEVELS, min=1, max=1000, tooltip="How many noise levels to measure at, from start to end."),
+                *level_inputs(SCORING.window),
                 quantity_input(),
                 seed_input("Of the noise draws. The same seed gives the same score."),
                 *mix_inputs(),

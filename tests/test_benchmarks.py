@@ -157,6 +157,15 @@ def test_what_is_said_of_guidance(benchmark, guided, added, said, and_said):
     assert ("More images do show" in text) == (guided["fid_gain"] > 0.5) == ("recall 0.90 to 0.80" in text)
 
 
+@pytest.mark.parametrize(
+    ("rival", "said"), [(row(3.0, 2.5, 3.5), "`forward 0.2` gain clearly"), (row(1.5, 0.9, 2.1), "none gains clearly")]
+)
+def test_what_is_said_of_the_default(benchmark, rival, said):
+    settings = {"plain": row(0, 0, 0), "posterior 0.02": row(1.0, 0.8, 1.2), "forward 0.2": rival, "forward 0.1": row(9, 8, 10, images=300)}
+    text = benchmark("verdicts").of_default(settings)
+    assert "`posterior 0.02`: FID gain +1.00" in text and said in text and "Most agreement: `forward 0.2`" in text
+
+
 def test_guidance_beside_its_controls(benchmark, monkeypatch, tmp_path):
     module = benchmark("guidance")
     wanted = ("--only", "eps x 1.02", "forward 0.1", "--images", 4, "--work", tmp_path / "work", "--precision", "float32")

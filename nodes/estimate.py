@@ -12,8 +12,7 @@ from ..hosts.comfyui_record import Record as RunRecord
 from ..hosts.comfyui_run import attach
 from .sockets import Record, Uncertainty, checked, percent_input, schema, seed_input
 
-RECORDING = AleatoricOptions()
-SCORING = AleatoricOptions(window=StepWindow(0.90, 0.98))
+DEFAULT = AleatoricOptions()
 LEVELS = 4
 UNCERTAINTY_TOOLTIP = "Maps and scores, one for each image. For Sample Filter, Uncertainty Heatmap and Uncertainty Report."
 
@@ -24,20 +23,20 @@ def measuring_options(samples: int, start: float, end: float, quantity: str, see
 
 def check_measuring(start: float | None, end: float | None, quantity: str | None) -> bool | str:
     """What ComfyUI's own check of each input by itself lets through."""
-    values = (RECORDING.draws.samples, start, end, quantity, 0)
+    values = (DEFAULT.draws.samples, start, end, quantity, 0)
     return checked(lambda: measuring_options(*values), *values)
 
 
 def samples_input(price: str) -> io.Input:
     tooltip = f"Noise draws at each level. More draws, steadier scores; {price}."
-    return io.Int.Input("samples", default=RECORDING.draws.samples, min=2, max=1024, tooltip=tooltip)
+    return io.Int.Input("samples", default=DEFAULT.draws.samples, min=2, max=1024, tooltip=tooltip)
 
 
 def quantity_input() -> io.Input:
     return io.Combo.Input(
         "quantity",
         [q.value for q in Quantity],
-        default=RECORDING.quantity.value,
+        default=DEFAULT.quantity.value,
         tooltip="denoised: how far the predicted images differ, high = unsure. "
         "noise: how far the predicted noises differ, as in the paper, low = unsure.",
     )
@@ -83,13 +82,13 @@ class UncertaintyEstimator(io.ComfyNode):
             "UQ_UncertaintyEstimator",
             "Uncertainty Estimator",
             "Scores finished latents: adds noise, lets the model predict again, and measures how far the predictions differ. "
-            f"Costs samples x levels model calls per image, +{SCORING.draws.samples * LEVELS} by default; twice that with cfg above 1.",
+            f"Costs samples x levels model calls per image, +{DEFAULT.draws.samples * LEVELS} by default; twice that with cfg above 1.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that made the latent, or the one to judge it by."),
                 io.Conditioning.Input("positive", tooltip="The prompt it was made with."),
                 io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
                 samples_input("each costs one model call per image and level"),
-                *level_inputs(SCORING.window),
+                *level_inputs(DEFAULT.window),
                 quantity_input(),
                 seed_input("Of the noise draws. The same seed gives the same score."),
                 *mix_inputs(),
@@ -130,7 +129,7 @@ class UncertaintyEstimator(io.ComfyNode):
 class RecordUncertainty(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        window = RECORDING.window
+        window = DEFAULT.window
         return schema(
             "UQ_RecordUncertainty",
             "Record Uncertainty",

@@ -22,7 +22,7 @@ def estimate() -> Sheet:
     )
     demo = s.node("UQ_LoadDemoModel", digit=5, batch_size=9)
     sampled = s.sampler(demo[0], demo[1], demo[2], demo[4])
-    settings = {"samples": 5, "start_percent": 0.9, "end_percent": 0.98, "levels": 4, "quantity": "denoised", "seed": 0, "cfg": 1.0}
+    settings = {"samples": 5, "start_percent": 0.6, "end_percent": 0.75, "levels": 4, "quantity": "denoised", "seed": 0, "cfg": 1.0}
     scored = s.node("UQ_UncertaintyEstimator", model=demo[0], positive=demo[1], latent=sampled, **settings)
     images = s.node("VAEDecode", samples=scored, vae=demo[3])
     heat = s.heatmap(scored[1], images)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from guidance_settings import Guided
 from markdown import interval, number, table
-from verdicts import CONTRARY, LEANING, PROVEN, REFUTED, SETTINGS, UNTESTED, sign
+from verdicts import CONTRARY, LEANING, PROVEN, REFUTED, SETTINGS, UNTESTED, is_guidance, sign
+
+from uncertainty_nodes.core.options import GuidanceMode
 
 Results = dict[str, Any]
 Verdict = tuple[str, str]  # ours, and whether the claim holds
@@ -79,15 +80,20 @@ def ranked(mine: float, mine_in: list[float], other: float, other_in: list[float
     return CONTRARY if mine_in[1] < other_in[0] else REFUTED
 
 
-def guided(results: dict[str, Results]) -> Verdict:
-    """The best guided setting that was run on most images."""
-    settings = {n: r for n, r in results["guidance"]["settings"].items() if isinstance(SETTINGS.get(n), Guided)}
-    most = max((r["images"] for r in settings.values()), default=None)
-    if most is None:
-        raise KeyError("no guided setting")
-    name, row = max(((n, r) for n, r in settings.items() if r["images"] == most), key=lambda item: item[1]["fid_gain"])
-    ours = f"{number(row['fid'] + row['fid_gain'], 2)} -> {number(row['fid'], 2)} (`{name}`, {row['images']} images)"
-    return ours, sign(row["fid_gain"], row["fid_gain_interval"])
+def guided(modes: tuple[GuidanceMode, ...]) -> Callable[[dict[str, Results]], Verdict]:
+    """The best setting of these modes, of those that were run on most images."""
+
+    def judge(results: dict[str, Results]) -> Verdict:
+        found = results["guidance"]["settings"]
+        settings = {n: r for n, r in found.items() if is_guidance(n) and SETTINGS[n].options.mode in modes}
+        most = max((r["images"] for r in settings.values()), default=None)
+        if most is None:
+            raise KeyError("no guided setting")
+        name, row = max(((n, r) for n, r in settings.items() if r["images"] == most), key=lambda item: item[1]["fid_gain"])
+        ours = f"{number(row['fid'] + row['fid_gain'], 2)} -> {number(row['fid'], 2)} (`{name}`, {row['images']} images)"
+        return ours, sign(row["fid_gain"], row["fid_gain_interval"])
+
+    return judge
 
 
 def papers_guidance(results: dict[str, Results]) -> Verdict:
@@ -166,10 +172,11 @@ CLAIMS = (
     Claim("(ours)", "per pixel, V marks errors better than MC dropout", "-", better_map("denoised", "MC dropout")),
     Claim(
         ALEATORIC,
-        "guidance by U lowers FID (best setting here)",
+        "guidance up the gradient of U lowers FID (best setting here)",
         "CIFAR-10 27.39 -> 26.45; ImageNet-64 24.16 -> 23.21; 128 45.10 -> 44.02; 256 51.45 -> 50.34; 512 60.72 -> 59.81",
-        guided,
+        guided((GuidanceMode.FORWARD, GuidanceMode.AUTOGRAD)),
     ),
+    Claim(ALEATORIC, "the mix of the published pipelines does so too (ours mixes x0)", "-", guided((GuidanceMode.POSTERIOR,))),
     Claim(
         ALEATORIC,
         "the same at the paper's own setting",

@@ -30,14 +30,20 @@ def in_short(results: dict[str, Results]) -> str:
     return " ".join(told)
 
 
+def is_guidance(name: str) -> bool:
+    """Guidance alone, not one joined with a control."""
+    setting = SETTINGS.get(name)
+    return isinstance(setting, Guided) and setting.factor == 1
+
+
 def guidance(found: Results) -> str:
     """Whether guidance improves quality, and whether its controls do as much. Judged on the settings that were run on most images."""
     settings = {name: row for name, row in found["settings"].items() if name != "plain"}
-    guided = {name: row for name, row in settings.items() if isinstance(SETTINGS.get(name), Guided)}
+    guided = {name: row for name, row in settings.items() if is_guidance(name)}
     if not guided:
         return "Guidance was not measured beside its controls."
     most = max(row["images"] for row in guided.values())
-    controls = {name: row for name, row in settings.items() if name not in guided and row["images"] >= most}
+    controls = {n: row for n, row in settings.items() if not isinstance(SETTINGS.get(n), Guided) and row["images"] >= most}
     guided = {name: row for name, row in guided.items() if row["images"] == most}
     name, row = max(guided.items(), key=lambda item: item[1]["fid_gain"])
     figures = f"{number(row['fid_gain'], 2, signed=True)}, 95 % {interval(row['fid_gain_interval'])}"
@@ -59,7 +65,7 @@ def of_default(settings: dict[str, Results]) -> str:
     if name not in settings:
         return "The package's default was not measured."
     own, plain = settings[name], settings["plain"]
-    rivals = {n: r for n, r in settings.items() if isinstance(SETTINGS.get(n), Guided) and r["images"] == own["images"] and n != name}
+    rivals = {n: r for n, r in settings.items() if is_guidance(n) and r["images"] == own["images"] and n != name}
     better = [f"`{n}`" for n, r in rivals.items() if r["fid_gain_interval"][0] > own["fid_gain_interval"][1]]
     text = f"The package's default is `{name}`: FID gain {number(own['fid_gain'], 2, signed=True)}, agreement gain "
     text += f"{number(own['agreement_gain'], 3, signed=True)}, recall {number(plain['recall'], 2)} to {number(own['recall'], 2)}, "

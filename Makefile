@@ -3,7 +3,7 @@
 #   make demo PYTHON=python3.12            which Python makes .venv
 #   make test TORCH=torch==2.9.1           which torch is installed; unless given, the one we test with, else the newest
 #   make demo ARGS="--samples 128"         options for the program itself
-#   make bench FULL=1                      at full size, for most of a day; without it about half an hour on two cores
+#   make bench FULL=1                      at full size, for most of a day; without it about 20 minutes on two cores
 #   make comfy COMFYUI_PATH=~/ComfyUI      start that ComfyUI with this folder as a custom node
 
 PYTHON ?= python3

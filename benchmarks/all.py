@@ -1,6 +1,6 @@
 """Runs every benchmark, then draws the figures and writes the report: python benchmarks/all.py [--full]
 
-About half an hour on two cores, or the better part of a day with --full, at the sizes of the committed results or more. Each stops and
+About 20 minutes on two cores, or the better part of a day with --full, at the sizes of the committed results or more. Each stops and
 resumes by chunks. A benchmark that fails does not stop the others; the report leaves out what is not there. ComfyUI's is left to
 comfyui.py, since it needs one. Results go to benchmarks/results, or to the folder in BENCHMARK_RESULTS.
 """

@@ -48,7 +48,7 @@ def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> 
 def provenance() -> dict[str, Any]:
     """Versions, machine and the exact command."""
     return {
-        "command": " ".join(["python", "-m" if sys.argv[0].startswith("-") else "", *sys.argv]).replace("  ", " "),
+        "command": " ".join(["python", script(), *sys.argv[1:]]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
@@ -56,6 +56,12 @@ def provenance() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
+
+
+def script() -> str:
+    """The running script as one would type it from the root of the repository; nobody's folders are told."""
+    path, root = Path(sys.argv[0]).resolve(), Path(__file__).resolve().parents[1]
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def write(name: str, figures: dict[str, Any]) -> Path:

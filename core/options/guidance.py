@@ -40,7 +40,7 @@ COARSE_STEP_SIZE = 1e-1  # where it computes in bfloat16 or less
 class GuidanceOptions:
     """Uncertainty-guided sampling (De Vita & Belagiannis 2024, Alg. 2).
 
-    The defaults are the guidance that gains most in FID on the demo model, at fewer calls than the gradient (benchmarks/REPORT.md).
+    No other guidance gains clearly more FID on the demo model than the defaults (benchmarks/REPORT.md).
     strength: 0 = off. Units RELATIVE: |correction| / |eps| on the masked pixels, of which FORWARD and AUTOGRAD want about five times
     as much as POSTERIOR; RAW: the paper's lambda.
     percentile: only pixels whose U exceeds this percentile of their own image move; 0 = every pixel.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,12 +70,17 @@ def ranked(drawings: Sequence[Drawing], direction: Direction, quantity: str) -> 
 
 
 def best(listed: Sequence[tuple[int, Drawing]], keep: int, each: bool) -> set[int]:
-    """The numbers of the images to keep: the ``keep`` surest of all, or, of what each is to show, as large a part of the surest."""
-    groups: dict[str | int | None, list[Drawing]] = {}
+    """The numbers of the ``keep`` surest images; with ``each``, the surest of everything shown, then the second of everything, ..
+
+    What has no score is never kept.
+    """
+    before: Counter[str | int] = Counter()
+    turns = []
     for _, drawing in listed:  # surest first
-        groups.setdefault(drawing.shown if each else None, []).append(drawing)
-    kept = [d for group in groups.values() for d in group[: round(keep * len(group) / len(listed))]]
-    return {drawing.image for drawing in kept if drawing.score is not None}
+        turns.append((before[drawing.shown] if each else 0, drawing))
+        before[drawing.shown] += 1
+    turns.sort(key=lambda turn: turn[0])
+    return {drawing.image for _, drawing in turns[:keep] if drawing.score is not None}
 
 
 def sort_pictures(out: Path, listed: Sequence[tuple[int, Drawing]], kept: Container[int]) -> None:

@@ -176,6 +176,9 @@ def test_the_best_of_each_are_kept(tmp_path):
     assert [int(name[:6]) for name in names(tmp_path, "kept")] == sorted(better)
     assert len(of_all) == 10 and of_all != names(tmp_path, "kept")
     assert draw(tmp_path, *arguments) == 0 and names(tmp_path, "kept") == of_all
+    assert draw(tmp_path, *arguments[:-1], 13, "--each") == 0  # as many as asked for, also where they go round unevenly
+    rest = sorted((d + 10 if d in better else d for d in range(10)), key=by_digit.get)
+    assert [int(name[:6]) for name in names(tmp_path, "kept")] == sorted(better + rest[-3:])
 
 
 def test_a_pipeline_draws_its_prompts_in_turn(pipeline, tmp_path):

@@ -21,7 +21,7 @@ from uncertainty_nodes.core.options import (
     InformationOptions,
     StepWindow,
 )
-from uncertainty_nodes.hosts.demo import NO_CLASS, attach, sample, starting_noise
+from uncertainty_nodes.hosts.demo import attach, conditions, sample, starting_noise
 from uncertainty_nodes.hosts.diffusers import score
 from uncertainty_nodes.hosts.diffusers_information import information
 
@@ -111,10 +111,9 @@ class BestOf:
         return torch.stack(images)[best, torch.arange(len(noise))], nfe
 
     def judged(self, model: Model, images: Tensor, labels: Tensor) -> Any:
-        cond = {"class_labels": labels}
+        cond, none = conditions(labels)
         if isinstance(self.by, AleatoricOptions):
             return score(model.network, model.scheduler, images, cond, self.by, count=1)
-        none = {"class_labels": torch.full_like(labels, NO_CLASS)}
         return information(model.network, model.scheduler, images, cond, none, self.by).result
 
 

@@ -27,12 +27,12 @@ from uncertainty_nodes.core.options import (
 )
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.core.schedule import levels
-from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, sample
+from uncertainty_nodes.hosts.demo import conditions, sample
 from uncertainty_nodes.hosts.diffusers import denoiser, score
 from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
 from uncertainty_nodes.hosts.diffusers_ensemble import decu
 from uncertainty_nodes.hosts.diffusers_generative import generative
-from uncertainty_nodes.hosts.diffusers_information import each_class, information
+from uncertainty_nodes.hosts.diffusers_information import information
 from uncertainty_nodes.hosts.diffusers_members import TableMembers
 from uncertainty_nodes.hosts.diffusers_space import Space
 
@@ -43,8 +43,7 @@ LEVELS = 4  # of a finished image, as many as sampling has steps in the default 
 
 
 def prompt_information(lab: Lab, chunk: Chunk) -> Uncertainty:
-    _, none = each_class(CLASSES, NO_CLASS, chunk.images)
-    return information(lab.network, lab.scheduler, chunk.images, {"class_labels": chunk.labels}, none).result
+    return information(lab.network, lab.scheduler, chunk.images, *conditions(chunk.labels)).result
 
 
 def finished(window: StepWindow) -> Callable[[Lab, Chunk], Uncertainty]:

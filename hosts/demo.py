@@ -36,6 +36,11 @@ def starting_noise(count: int, seed: int, first: int = 0) -> Tensor:
     return torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
 
 
+def conditions(labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The network's inputs for classes (B,), and for none, as prompt information compares them."""
+    return {"class_labels": labels}, {"class_labels": torch.full_like(labels, NO_CLASS)}
+
+
 @torch.no_grad()
 def sample(
     network: UNet2DModel,

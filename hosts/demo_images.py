@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .demo import NO_CLASS, SHAPE, load_demo
+from .demo import SHAPE, conditions, load_demo
 from .diffusers_information import Cond
 
 SIZE = (SHAPE[2], SHAPE[1])  # Pillow's order
@@ -35,5 +35,4 @@ class DemoModel:
         """Raises ValueError where a class is missing."""
         if any(label is None for label in labels):
             raise ValueError("The demo model needs the class of every image, 0 to 9.")
-        given = torch.tensor(labels, device=latents.device)
-        return {"class_labels": given}, {"class_labels": torch.full_like(given, NO_CLASS)}
+        return conditions(torch.tensor(labels, device=latents.device))

@@ -16,7 +16,7 @@ from ..core.generative import Encoder
 from ..core.laplace import Laplace
 from ..core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
 from ..core.result import Uncertainty
-from .demo import NO_CLASS, load_demo, sample, starting_noise
+from .demo import conditions, load_demo, sample, starting_noise
 from .diffusers import attach
 from .diffusers_bayesdiff import bayesdiff
 from .diffusers_dropout import mc_dropout
@@ -64,8 +64,7 @@ class DemoDrawer:
         return latents.add(1).div(2).clamp(0, 1), latents
 
     def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
-        labels = self.asked(places)
-        return {"class_labels": labels}, {"class_labels": torch.full_like(labels, NO_CLASS)}
+        return conditions(self.asked(places))
 
     def asked(self, places: Sequence[int]) -> Tensor:
         return torch.tensor([self.labels[place % len(self.labels)] for place in places], device=next(self.target.parameters()).device)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import tiny_text
+from tiny_images import write_blank
 from uncertainty_nodes.cli import main, parser, score
 from uncertainty_nodes.cli.pictures import read
 from uncertainty_nodes.cli.scores import Row, ranked
@@ -66,10 +67,7 @@ def few(tmp_path):
 
 @pytest.fixture
 def one(tmp_path):
-    folder = tmp_path / "one"
-    folder.mkdir()
-    Image.new("L", (32, 32)).save(folder / "a.png")
-    return folder
+    return write_blank(tmp_path / "one")
 
 
 def test_wrongly_filed_digits_are_ranked_last(digits):

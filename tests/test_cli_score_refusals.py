@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from PIL import Image
 
 import tiny_text
+from tiny_images import write_blank
 from uncertainty_nodes.cli import main, score
 
 
@@ -17,10 +17,7 @@ def run(*arguments):
 
 @pytest.fixture
 def one(tmp_path):
-    folder = tmp_path / "one"
-    folder.mkdir()
-    Image.new("L", (32, 32)).save(folder / "a.png")
-    return folder
+    return write_blank(tmp_path / "one")
 
 
 @pytest.mark.parametrize(

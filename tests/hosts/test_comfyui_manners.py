@@ -32,7 +32,7 @@ def estimated(s: Scene) -> Node:
     return estimator(s, s.graph.node("UQTest_RandomLatent", **LATENT, salt=0), levels=4)
 
 
-USES = {"record": recorded, "forward": guided("forward"), "autograd": guided("autograd"), "estimate": estimated}
+USES = {"record": recorded, "estimate": estimated} | {mode: guided(mode) for mode in ("posterior", "forward", "autograd")}
 
 
 def disturbed(node: str, use: str, **options: Any) -> Scene:

@@ -17,6 +17,13 @@ def image_tower(side: int) -> CLIPVisionModelWithProjection:
     return seeded(lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, image_size=side, projection_dim=6)))
 
 
+def write_blank(folder: Path) -> Path:
+    """A folder of one black picture, a.png, as large as a digit."""
+    folder.mkdir()
+    Image.new("L", (32, 32)).save(folder / "a.png")
+    return folder
+
+
 def write_pictures(folder: Path, count: int, side: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):

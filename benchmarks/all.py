@@ -26,8 +26,8 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "speed": ("--pairs 3", ""),
     "scaling": ("--repeats 2", ""),
     "laplace_speed": ("", ""),
-    "figures": ("", ""),
-    "report": ("", ""),
+    "draw_figures": ("", ""),
+    "write_report": ("", ""),
 }
 
 

@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import clock, kept, write
 from direction import CHUNK, gather, with_interval
+from shared.common import clock, kept, write
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.core.aleatoric import pool
-from uncertainty_nodes.core.demo_network import LAPLACE
-from uncertainty_nodes.core.extractor import load_extractor
-from uncertainty_nodes.core.generative import semantic_entropy
-from uncertainty_nodes.core.laplace import Laplace
+from uncertainty_nodes.core.demo.extractor import load_extractor
+from uncertainty_nodes.core.demo.network import LAPLACE
+from uncertainty_nodes.core.last_layer.generative import semantic_entropy
+from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import BayesDiffOptions, DrawOptions, DropoutOptions, GenerativeOptions, Pooling, StepWindow
-from uncertainty_nodes.hosts.demo import load_demo, sample, starting_noise
-from uncertainty_nodes.hosts.diffusers_bayesdiff import bayesdiff
-from uncertainty_nodes.hosts.diffusers_dropout import mc_dropout
-from uncertainty_nodes.hosts.diffusers_generative import generative
+from uncertainty_nodes.core.pixelwise.aleatoric import pool
+from uncertainty_nodes.hosts.diffusers.demo import load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.diffusers.dropout import mc_dropout
+from uncertainty_nodes.hosts.diffusers.last_layer.bayesdiff import bayesdiff
+from uncertainty_nodes.hosts.diffusers.last_layer.generative import generative
 
 STEPS, BATCH = 50, 50
 VARIANCES = (1e-5, 1e-3, 1e-1)  # sigma^2 of the semantic likelihood; the paper's: 1e-3

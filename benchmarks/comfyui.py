@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import write
+from shared.common import write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "hosts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support" / "comfyui"))
 
 from comfy_graph import Graph  # noqa: E402
 from comfy_server import Server, why_not  # noqa: E402

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import write
+from shared.common import write
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.core.aleatoric import Recorder, Spread
-from uncertainty_nodes.core.extractor import load_extractor
+from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.files import load_tensors, save_tensors
-from uncertainty_nodes.core.metrics import auroc, bootstrap_interval
+from uncertainty_nodes.core.metrics.scores import auroc, bootstrap_interval
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, StepWindow
-from uncertainty_nodes.hosts.demo import CLASSES, attach, load_demo, sample, starting_noise
+from uncertainty_nodes.core.pixelwise.aleatoric import Recorder, Spread
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, load_demo, sample, starting_noise
 
 CHUNK = 60
 STEPS = 50

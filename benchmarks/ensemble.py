@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import clock, kept, write
 from direction import with_interval
+from shared.common import clock, kept, write
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.core.demo_network import FOLDER
-from uncertainty_nodes.core.ensemble_file import Ensemble
-from uncertainty_nodes.core.metrics import spearman
+from uncertainty_nodes.core.demo.network import FOLDER
+from uncertainty_nodes.core.ensemble.file import Ensemble
+from uncertainty_nodes.core.ensemble.paide import Gaussian, per_image
+from uncertainty_nodes.core.metrics.scores import spearman
 from uncertainty_nodes.core.options import EnsembleOptions, Moment, PaideOptions
-from uncertainty_nodes.core.paide import Gaussian, per_image
-from uncertainty_nodes.hosts.demo import CLASSES, load_demo, sample, starting_noise
-from uncertainty_nodes.hosts.diffusers_ensemble import decu
-from uncertainty_nodes.hosts.diffusers_members import TableMembers
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
+from uncertainty_nodes.hosts.diffusers.ensemble.members import TableMembers
 
 BRANCHES = (0.5, 0.75, 0.9, 0.0)
 BANDWIDTHS = {"published, 1": 1.0, "per dimension": 0.0, "a tenth of that": 102.4, "ten times that": 10240.0}

@@ -13,17 +13,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import pipeline
 import torch
-from common import MEASURED, kept, write
-from costs import costs
-from judging import KEPT, Judged, best_of_other_seeds, judge_filter
-from methods import CONTROLS, EXACT, METHODS, RECORDED, asked
-from pool import SEEDS, Chunk, Lab, scored
+from shared import pipeline
+from shared.common import MEASURED, kept, write
+from shared.costs import costs
+from shared.judging import KEPT, Judged, best_of_other_seeds, judge_filter
+from shared.methods import CONTROLS, EXACT, METHODS, RECORDED, asked
+from shared.pool import SEEDS, Chunk, Lab, scored
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.core.extractor import ARCHITECTURE
+from uncertainty_nodes.core.demo.extractor import ARCHITECTURE
 from uncertainty_nodes.core.files import load_tensors
 from uncertainty_nodes.core.options import EnsembleOptions
 

@@ -9,13 +9,13 @@ import argparse
 from typing import Any
 
 import torch
-from common import write
+from shared.common import write
 from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidanceUnits
-from uncertainty_nodes.hosts.demo import CLASSES, load_demo, starting_noise
-from uncertainty_nodes.hosts.diffusers import attach
+from uncertainty_nodes.hosts.diffusers.attach import attach
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, starting_noise
 
 
 def correction(network: Any, scheduler: Any, x: Tensor, t: Tensor, labels: Tensor, mode: GuidanceMode, draws: DrawOptions) -> Tensor:

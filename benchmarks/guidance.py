@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import kept, write
-from guidance_settings import MAIN, PAIR, SCREEN, STEPS, Guided, Model, Setting
+from shared.common import kept, write
+from shared.guidance_settings import MAIN, PAIR, SCREEN, STEPS, Guided, Model, Setting
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.core.extractor import DigitClassifier, Reference, load_extractor, load_reference
-from uncertainty_nodes.core.features import FeatureStatistics, frechet_distance, precision_recall
-from uncertainty_nodes.core.metrics import bootstrap_interval
-from uncertainty_nodes.hosts.demo import CLASSES, load_demo, starting_noise
+from uncertainty_nodes.core.demo.extractor import DigitClassifier, Reference, load_extractor, load_reference
+from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance, precision_recall
+from uncertainty_nodes.core.metrics.scores import bootstrap_interval
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, starting_noise
 
 CHUNK = 50
 SEED = 1

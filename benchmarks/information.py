@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import kept, write
 from direction import CHUNK, gather, with_interval
+from shared.common import kept, write
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.core.extractor import load_extractor, load_reference
+from uncertainty_nodes.core.demo.extractor import load_extractor, load_reference
 from uncertainty_nodes.core.options import DIRECTION_OF, Direction, DrawOptions, InformationOptions, Quantity, StepWindow
-from uncertainty_nodes.core.ranks import rank_average
-from uncertainty_nodes.hosts.demo import CLASSES, NO_CLASS, load_demo
-from uncertainty_nodes.hosts.diffusers_information import classify, each_class, information
+from uncertainty_nodes.core.selection.ranks import rank_average
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS, load_demo
+from uncertainty_nodes.hosts.diffusers.information import classify, each_class, information
 
 FIRST_STEP, STEP = 0.36, 0.04  # of the steps that direction.py measured, in percent
 PERCENTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -11,15 +11,15 @@ import statistics
 from typing import Any
 
 import torch
-from common import clock, write
+from shared.common import clock, write
 from speed import PeakMemory
 from torch import Tensor
 
+from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.denoiser import Process, add_noise
-from uncertainty_nodes.core.extractor import load_reference
 from uncertainty_nodes.core.options import Covariance, LaplaceOptions
-from uncertainty_nodes.hosts.demo import load_demo
-from uncertainty_nodes.hosts.diffusers_laplace import fit, training
+from uncertainty_nodes.hosts.diffusers.demo import load_demo
+from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit, training
 
 
 def batches(count: int, size: int) -> list[tuple[Tensor, dict[str, Tensor]]]:

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import kept, write
-from methods import asked
-from pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
-from pool import Chunk, Lab
+from shared.common import kept, write
+from shared.methods import asked
+from shared.pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
+from shared.pool import Chunk, Lab
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.core.extractor import load_reference
-from uncertainty_nodes.core.metrics import bootstrap_interval, sparsification
+from uncertainty_nodes.core.demo.extractor import load_reference
+from uncertainty_nodes.core.metrics.scores import bootstrap_interval, sparsification
 from uncertainty_nodes.core.options import Quantity
 
 SEED = 21

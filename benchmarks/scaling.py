@@ -15,17 +15,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import methods
 import numpy as np
-import pool
 import torch
-from common import clock, write
+from shared import methods, pool
+from shared.common import clock, write
 from torch import Tensor
 
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, EnsembleOptions, GuidanceMode, GuidanceOptions, StepWindow
-from uncertainty_nodes.hosts.demo import CLASSES, attach, load_demo, sample
-from uncertainty_nodes.hosts.diffusers_ensemble import decu
-from uncertainty_nodes.hosts.diffusers_members import TableMembers
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, load_demo, sample
+from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
+from uncertainty_nodes.hosts.diffusers.ensemble.members import TableMembers
 
 STEPS = 10
 ALWAYS = StepWindow(0.0, 1.0)

@@ -15,12 +15,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from common import write
+from shared.common import write
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions, StepWindow
-from uncertainty_nodes.hosts.demo import attach, load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.diffusers.demo import attach, load_demo, sample, starting_noise
 
 STEPS = 50
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..core.laplace import Laplace
+from ..core.last_layer.laplace import Laplace
 from ..core.options import BayesDiffOptions, DrawOptions, DropoutOptions, GenerativeOptions, StepWindow
-from ..hosts.comfyui_bayesdiff import SAMPLERS, check_sampler, count_calls, sample_bayesdiff
-from ..hosts.comfyui_estimate import dropout, estimate_latent, picture
-from ..hosts.comfyui_generative import sample_generative
-from ..hosts.comfyui_ksampler import KSample
+from ..hosts.comfyui.estimate import dropout, estimate_latent, picture
+from ..hosts.comfyui.ksampler import KSample
+from ..hosts.comfyui.last_layer.bayesdiff import SAMPLERS, check_sampler, count_calls, sample_bayesdiff
+from ..hosts.comfyui.last_layer.generative import sample_generative
 from .estimate import LEVELS, level_inputs, mix_inputs, unscorable
 from .sampling import ksampler_inputs
 from .sockets import LaplaceFit, Uncertainty, checked, schema, seed_input

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..core.calibration import Calibration as History
 from ..core.result import Uncertainty as Result
-from ..hosts.comfyui_batch import join_scores
-from ..hosts.comfyui_files import find, names, stamp, target
+from ..core.selection.calibration import Calibration as History
+from ..hosts.comfyui.batch import join_scores
+from ..hosts.comfyui.files import find, names, stamp, target
 from .sockets import Calibration, Uncertainty, checked, schema
 
 KIND = "calibration"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..core.combine import combine
 from ..core.result import Uncertainty as Result
+from ..core.selection.combine import combine
 from .sockets import Uncertainty, schema
 
 

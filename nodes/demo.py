@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..hosts.comfyui_demo import load_demo
+from ..hosts.comfyui.demo import load_demo
 from .sockets import schema
 
 

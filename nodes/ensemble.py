@@ -8,11 +8,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.options import Distance, EnsembleOptions, Moment, PaideOptions, choose
-from ..hosts.comfyui_ensemble import sample_ensemble
-from ..hosts.comfyui_ksampler import KSample
-from ..hosts.comfyui_member_files import PLACE, members_of, parse
-from ..hosts.comfyui_members import Ensemble as Members
-from ..hosts.comfyui_members import Member
+from ..hosts.comfyui.ensemble.from_files import PLACE, members_of, parse
+from ..hosts.comfyui.ensemble.members import Ensemble as Members
+from ..hosts.comfyui.ensemble.members import Member
+from ..hosts.comfyui.ensemble.sample import sample_ensemble
+from ..hosts.comfyui.ksampler import KSample
 from .sampling import ksampler_inputs
 from .sockets import Ensemble, Uncertainty, checked, percent_input, schema
 

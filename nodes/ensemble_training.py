@@ -8,10 +8,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.options import Bootstrap, BootstrapOptions, EnsembleTrainingOptions, choose
-from ..hosts import comfyui_trained as trained
-from ..hosts.comfyui_ensemble_training import Plan, train_ensemble
-from ..hosts.comfyui_files import stamp, target
-from ..hosts.comfyui_members import Ensemble as Members
+from ..hosts.comfyui.ensemble import saved as trained
+from ..hosts.comfyui.ensemble.members import Ensemble as Members
+from ..hosts.comfyui.ensemble.train import Plan, train_ensemble
+from ..hosts.comfyui.files import stamp, target
 from .sockets import Ensemble, checked, schema, seed_input
 
 KINDS = ("embedding", "lora")

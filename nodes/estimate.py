@@ -7,9 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.options import AleatoricOptions, DrawOptions, Quantity, StepWindow, choose
-from ..hosts.comfyui_estimate import estimate_latent, picture
-from ..hosts.comfyui_record import Record as RunRecord
-from ..hosts.comfyui_run import attach
+from ..hosts.comfyui.estimate import estimate_latent, picture
+from ..hosts.comfyui.patch import attach
+from ..hosts.comfyui.record import Record as RunRecord
 from .sockets import Record, Uncertainty, checked, percent_input, schema, seed_input
 
 DEFAULT = AleatoricOptions()

@@ -7,13 +7,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.calibration import Calibration as History
-from ..core.filtering import decide
 from ..core.options import FilterRule, check_range
 from ..core.result import Uncertainty as Result
-from ..core.summary import summarize_scores
-from ..hosts.comfyui_batch import join_scores, list_scores, part_latents, part_tensors
-from ..hosts.comfyui_ui import SKIPPED, missing, note_in_pictures, show
+from ..core.selection.calibration import Calibration as History
+from ..core.selection.filtering import decide
+from ..core.view.summary import summarize_scores
+from ..hosts.comfyui.batch import join_scores, list_scores, part_latents, part_tensors
+from ..hosts.comfyui.report import SKIPPED, missing, note_in_pictures, show
 from .sockets import Calibration, Uncertainty, checked, schema
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
+from ..core.guidance.step_thresholds import StepThresholds
 from ..core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits, Quantity, StepWindow, choose
-from ..core.step_thresholds import StepThresholds
-from ..hosts.comfyui_ksampler import KSample
-from ..hosts.comfyui_record import Record as RunRecord
-from ..hosts.comfyui_sample import attach_guidance, make_guider, sample_guided
+from ..hosts.comfyui.guidance import attach_guidance, make_guider, sample_guided
+from ..hosts.comfyui.ksampler import KSample
+from ..hosts.comfyui.record import Record as RunRecord
 from .sampling import ksampler_inputs
 from .sockets import Calibration, Record, Uncertainty, checked, percent_input, schema
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.information import Information
 from ..core.options import DrawOptions, InformationOptions, StepWindow
-from ..core.phrases import leave_one_out, weakest
-from ..hosts.comfyui_estimate import picture
-from ..hosts.comfyui_information import phrase_checklist, prompt_information
+from ..core.pixelwise.information import Information
+from ..core.pixelwise.phrases import leave_one_out, weakest
+from ..hosts.comfyui.estimate import picture
+from ..hosts.comfyui.information import phrase_checklist, prompt_information
 from .sockets import Uncertainty, checked, percent_input, schema, seed_input
 
 DEFAULT = InformationOptions()

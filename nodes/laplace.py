@@ -9,11 +9,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.demo_network import LAPLACE
-from ..core.laplace import Laplace
+from ..core.demo.network import LAPLACE
+from ..core.last_layer.laplace import Laplace
 from ..core.options import Covariance, LaplaceOptions, choose
-from ..hosts.comfyui_files import find, names, stamp, target
-from ..hosts.comfyui_laplace import fit_laplace
+from ..hosts.comfyui.files import find, names, stamp, target
+from ..hosts.comfyui.last_layer.laplace import fit_laplace
 from .sockets import LaplaceFit, checked, schema, seed_input
 
 KIND = "laplace"

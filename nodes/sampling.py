@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
-from ..hosts.comfyui_ksampler import sampler_names
+from ..hosts.comfyui.ksampler import sampler_names
 from .sockets import seed_input
 
 

@@ -11,10 +11,10 @@ from comfy_api.latest import io
 from ..core.options import MAX_SEED
 
 Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
-Record = io.Custom("UQ_RECORD")  # hosts.comfyui_run.Record: what the latest run of a patched model left
-Ensemble = io.Custom("UQ_ENSEMBLE")  # hosts.comfyui_members.Ensemble
-LaplaceFit = io.Custom("UQ_LAPLACE")  # core.laplace.Laplace
-Calibration = io.Custom("UQ_CALIBRATION")  # core.calibration.Calibration, or core.step_thresholds.StepThresholds
+Record = io.Custom("UQ_RECORD")  # hosts.comfyui.patch.Record: what the latest run of a patched model left
+Ensemble = io.Custom("UQ_ENSEMBLE")  # hosts.comfyui.ensemble.members.Ensemble
+LaplaceFit = io.Custom("UQ_LAPLACE")  # core.last_layer.laplace.Laplace
+Calibration = io.Custom("UQ_CALIBRATION")  # core.selection.calibration.Calibration, or core.guidance.step_thresholds.StepThresholds
 
 
 def known(kind: Callable[..., Any], **fields: Any) -> dict[str, Any]:

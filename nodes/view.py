@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..core.heatmap import heatmap, worst_mask
 from ..core.options import Colormap, Direction, HeatmapOptions
 from ..core.result import Uncertainty as Result
-from ..core.summary import summarize
-from ..hosts.comfyui_ui import show, write_report
+from ..core.view.heatmap import heatmap, worst_mask
+from ..core.view.summary import summarize
+from ..hosts.comfyui.report import show, write_report
 from .sockets import Uncertainty, schema
 
 

@@ -41,6 +41,6 @@ def same_start() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def demo() -> tuple[Any, Any]:
     """The bundled network and its DDIM scheduler, for tests that leave both as they were."""
-    from uncertainty_nodes.hosts.demo import load_demo
+    from uncertainty_nodes.hosts.diffusers.demo import load_demo
 
     return load_demo()

@@ -1,0 +1,82 @@
+"""What every benchmark shares: provenance beside the figures, and results that are written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
+
+RESULTS = Path(
+    os.environ.get("BENCHMARK_RESULTS", Path(__file__).resolve().parents[1] / "results")
+)  # another folder keeps the committed figures
+MEASURED = "benchmark measurement"
+
+
+class MissingResults(FileNotFoundError):
+    """A benchmark that has not been run."""
+
+
+def read(name: str) -> dict[str, Any]:
+    """benchmarks/results/NAME.json. Raises MissingResults where there is none."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        raise MissingResults(f"there is no {path.name}; run python benchmarks/{name}.py first.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Measured, or read back when it was measured with the same options: what lets a benchmark stop and go on."""
+    wanted = {"options": repr(options)}
+    if path.exists():
+        tensors, metadata = load_tensors(path, MEASURED)
+        if metadata == wanted:
+            return tensors
+    tensors = make()
+    save_tensors(path, tensors, MEASURED, 1, wanted)
+    return tensors
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, machine and the exact command."""
+    return {
+        "command": " ".join(["python", script(), *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def script() -> str:
+    """The running script as one would type it from the root of the repository; nobody's folders are told."""
+    path, root = Path(sys.argv[0]).resolve(), Path(__file__).resolve().parents[2]
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def write(name: str, figures: dict[str, Any]) -> Path:
+    """benchmarks/results/NAME.json, with provenance."""
+    path = RESULTS / f"{name}.json"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"provenance": provenance(), **figures}, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def clock() -> float:
+    """Seconds of work: of this process's processor time, since other programs may run; of the wall on an accelerator, once it is done."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()

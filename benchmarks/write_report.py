@@ -1,0 +1,89 @@
+"""Writes benchmarks/REPORT.md from benchmarks/results/*.json alone: python benchmarks/write_report.py
+
+Nothing is measured here. A benchmark that was not run is named as such in its section. --check: say whether the report is up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from report import claims, text, verdicts
+from shared import common
+from shared.common import MissingResults, read
+
+from uncertainty_nodes.core.files import replacing
+
+Results = dict[str, Any]
+BENCHMARKS = (
+    "filtering",
+    "pixels",
+    "guidance",
+    "direction",
+    "information",
+    "bayesian",
+    "ensemble",
+    "gradient",
+    "speed",
+    "scaling",
+    "comfyui",
+)
+SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
+    ("Filtering", ("filtering",), text.filtering),
+    ("Pixels", ("pixels",), text.pixels),
+    ("Guidance", ("guidance",), text.guidance),
+    ("Early signal", ("direction", "information"), text.early_signal),
+    ("Laplace, generative uncertainty, BayesDiff", ("bayesian",), text.bayesian),
+    ("Ensembles: is what was seldom seen known to be so?", ("ensemble",), text.ensemble),
+    ("Forward against exact gradient", ("gradient",), text.gradient),
+    ("Speed", ("scaling",), text.scaling),
+    ("Memory, and speed beside the ratio of calls", ("speed",), text.speed),
+    ("Speed inside ComfyUI", ("comfyui",), text.comfyui),
+)
+
+
+def report() -> str:
+    """The whole of REPORT.md."""
+    results = {name: found for name in BENCHMARKS if (found := found_or_none(name)) is not None}
+    parts = ["# Benchmark report", text.PREFACE, f"**In short.** {verdicts.in_short(results)}"]
+    for title, needed, write in SECTIONS:
+        parts += [f"## {title}", section(results, needed, write)]
+    parts += ["## Against the papers", text.CLAIMS_PREFACE, claims.table_of_claims(results)]
+    parts += ["## How it was made", text.made(results), text.LIMITS]
+    return "\n\n".join(parts) + "\n"
+
+
+def found_or_none(name: str) -> Results | None:
+    try:
+        return read(name)
+    except MissingResults:
+        return None
+
+
+def section(results: dict[str, Results], needed: tuple[str, ...], write: Callable[..., str]) -> str:
+    missing = [name for name in needed if name not in results]
+    if missing:
+        commands = " and ".join(f"`python benchmarks/{name}.py`" for name in missing)
+        return f"Not measured: run {commands}."
+    return write(*(results[name] for name in needed))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when REPORT.md is not what the results say")
+    parser.add_argument("--out", type=Path, default=common.RESULTS.parent / "REPORT.md")
+    a = parser.parse_args()
+    written = report()
+    if a.check:
+        if not a.out.exists() or a.out.read_text(encoding="utf-8") != written:
+            raise SystemExit(f"{a.out} is not what the results say; run python benchmarks/write_report.py.")
+        return
+    with replacing(a.out) as temporary:
+        temporary.write_text(written, encoding="utf-8")
+    print(f"Wrote {a.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The bundled digit model and its feature extractor."""

@@ -1,0 +1,1 @@
+"""Ensembles: training, sampling from a shared start, and how far the members part (DECU)."""

@@ -1,0 +1,128 @@
+"""An ensemble on disk: what each member has of its own, which model it belongs to, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..files import load_tensors, replacing, save_tensors
+from ..last_layer.find import Identity
+from ..options import EnsembleKind, check_choice
+
+KIND = "ensemble"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """What one member has of its own.
+
+    tensors: by the names that an ordinary file of that kind has.
+        Class-embedding tables: (classes, D) by the parameter, such as ``class_embedding.weight``.
+        Textual inversion: one (tokens, D) for each text encoder, such as ``clip_l`` and ``clip_g``.
+        A LoRA: as its file has them, ``lora_unet_....lora_down.weight`` (kohya) or ``transformer....lora_A.weight`` (diffusers).
+        Prompts: for each ``base.0`` (tokens, D), as the text encoder has it, and ``own.0``, as the member reads it, and so on.
+    losses: one a training step.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    losses: tuple[float, ...] = ()
+
+    def equals(self, other: Member) -> bool:
+        """Whether both would change the model alike, whatever their names."""
+        same = self.tensors.keys() == other.tensors.keys()
+        return same and all(torch.equal(tensor, other.tensors[name]) for name, tensor in self.tensors.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """K members of one model. identity: of the network that they were trained on; None where that isn't known.
+
+    Raises ValueError, in a sentence, for no member, names that repeat, members of different shapes, or NaN in them.
+    """
+
+    kind: EnsembleKind
+    members: tuple[Member, ...]
+    identity: Identity | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, EnsembleKind)
+        if not self.members:
+            raise ValueError("The ensemble is empty: give at least one member, two to compare them.")
+        first = shapes(self.members[0])
+        for k, member in enumerate(self.members):
+            if member.name in self.names[:k]:
+                raise ValueError(f"Two members have the name {member.name!r}: give each one of its own.")
+            # LoRAs of different ranks do not meet in one tensor
+            if shapes(member) != first and self.kind is not EnsembleKind.LORA:
+                found = f"{self.members[0].name!r} has {first}, {member.name!r} has {shapes(member)}"
+                raise ValueError(f"All members must have tensors of one shape: {found}.")
+            if not member.tensors or not all(bool(t.isfinite().all()) for t in member.tensors.values()):
+                raise ValueError(f"Member {member.name!r} is empty, or holds NaN or infinite values: leave it out, or train it again.")
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def names(self) -> list[str]:
+        return [member.name for member in self.members]
+
+    @property
+    def distinct(self) -> list[str]:
+        """For each member the name of the first that equals it, so that equal ones run once (see ``core.ensemble.estimate``)."""
+        return [next(other.name for other in self.members if other.equals(member)) for member in self.members]
+
+    def check(self, network: nn.Module) -> None:
+        """Raises ValueError, in a sentence, when the members belong to another network, as far as that is known."""
+        if self.identity is not None:
+            self.identity.check(network, "ensemble")
+
+    def save(self, path: str | Path) -> None:
+        """Write as one safetensors file; raises OSError when the file cannot be written."""
+        tensors = {f"{k}.{name}": tensor for k, member in enumerate(self.members) for name, tensor in member.tensors.items()}
+        metadata = {
+            "kind": self.kind.value,
+            "members": [{"name": member.name, "losses": list(member.losses)} for member in self.members],
+            "identity": self.identity and asdict(self.identity),
+            "provenance": self.provenance,
+        }
+        save_tensors(path, tensors, KIND, VERSION, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Ensemble:
+        """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
+        tensors, m = load_tensors(path, KIND, VERSION)
+        parts: list[dict[str, Tensor]] = [{} for _ in m.get("members", ())]
+        try:
+            for key, tensor in tensors.items():
+                k, name = key.split(".", 1)
+                parts[int(k)][name] = tensor
+            members = tuple(Member(h["name"], part, tuple(h["losses"])) for h, part in zip(m["members"], parts, strict=True))
+            identity = m["identity"] and Identity(**m["identity"])
+            return cls(EnsembleKind(m["kind"]), members, identity, dict(m["provenance"]))
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+
+    def export(self, folder: str | Path, stem: str) -> list[Path]:
+        """Each member as an ordinary embedding or LoRA file, ``STEM_1.safetensors`` and so on, that stock loaders read.
+
+        Raises ValueError for class-embedding tables and prompts, which no stock loader knows, OSError when a file cannot be written.
+        """
+        if self.kind in (EnsembleKind.CLASS_EMBEDDING, EnsembleKind.CONDITIONING):
+            raise ValueError(f"Members of kind {self.kind.value!r} have no file format of their own: keep the ensemble's file instead.")
+        paths = [Path(folder) / f"{stem}_{k}.safetensors" for k in range(1, len(self) + 1)]
+        for path, member in zip(paths, self.members, strict=True):
+            with replacing(path) as temporary:
+                save_file({name: t.detach().cpu().clone().contiguous() for name, t in member.tensors.items()}, temporary, {"format": "pt"})
+        return paths
+
+
+def shapes(member: Member) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in member.tensors.items()}

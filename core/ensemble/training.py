@@ -1,0 +1,198 @@
+"""Training the members of an ensemble: each its own few parameters, on its own bootstrap, one after another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..denoiser import add_noise
+from ..draws import step_generator
+from ..files import load_tensors, save_tensors
+from ..last_layer.fit import Training
+from ..options import EnsembleTrainingOptions
+
+KIND = "ensemble training checkpoint"
+VERSION = 1
+SAVE_EVERY = 25  # steps
+
+Enter = Callable[[int], AbstractContextManager[Mapping[str, Tensor]]]
+"""enter(k): a block inside which the model uses member k's parameters; yields them, name -> float32 leaf, as they begin.
+
+They must begin the same each time for the same k. On leaving, however that happens, the model is as it was.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """One member so far: its parameters, Adam's moments of them, and the loss of each step done."""
+
+    parameters: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+    losses: tuple[float, ...]
+
+
+Progress = Callable[[int, int, float], None]
+"""progress(member, step, loss), after each step, counted from 1; may raise to stop, and the training can be gone on with."""
+
+
+def train(
+    training: Training,
+    clean: Tensor,
+    bootstraps: Sequence[Tensor],
+    enter: Enter,
+    learning_rate: float,
+    options: EnsembleTrainingOptions | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Trained]:
+    """Train one member for each bootstrap on E |predict(alpha x0 + sigma n, sigma, rows) - target|^2, the model's own loss.
+
+    clean: (N, C, ...) training samples. bootstraps: the rows (n,) of ``clean`` that a member sees.
+    training.predict: (x (B, C, ...), sigma (B,), rows (B,)) -> the network's output; rows: which samples these are, to find their
+        conditions by. Only the entered parameters are given gradients, so nothing else can move.
+    learning_rate: taken where the options leave it open.
+    checkpoint: written every 25 steps and at each member's end; found there, it is gone on from, with the same result as
+        an unbroken run. Deterministic from the seed.
+    Raises ValueError for a checkpoint of another training, samples that are not finite, and a loss that is not finite.
+    """
+    options = options or EnsembleTrainingOptions()
+    check_data(clean, bootstraps)
+    trainer = Trainer(training, clean, enter, replace(options, learning_rate=options.learning_rate or learning_rate), progress)
+    facts = trainer.facts(bootstraps)
+    done = load_checkpoint(checkpoint, facts) if checkpoint is not None and checkpoint.exists() else []
+    for k, rows in enumerate(bootstraps):
+
+        def keep(now: Trained, before: Sequence[Trained] = tuple(done[:k])) -> None:
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, [*before, now], facts)
+
+        begun = done[k] if k < len(done) else None
+        if begun is None or len(begun.losses) < options.steps:
+            done[k:] = [trainer.member(k, rows, begun, keep)]
+    return done
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """What the members' trainings share."""
+
+    training: Training
+    clean: Tensor
+    enter: Enter
+    options: EnsembleTrainingOptions
+    progress: Progress | None
+
+    def member(self, k: int, rows: Tensor, begun: Trained | None, keep: Callable[[Trained], None]) -> Trained:
+        """The steps that are left of member k. Raises ValueError when its parameters are others than it began with."""
+        steps = self.options.steps
+        with self.enter(k) as parameters, torch.enable_grad():
+            adam = torch.optim.Adam(parameters.values(), lr=self.options.learning_rate)
+            losses = list(restore(begun, parameters, adam)) if begun is not None else []
+            try:
+                while len(losses) < steps:
+                    losses.append(self.step(k, len(losses), rows, list(parameters.values()), adam))
+                    if len(losses) % SAVE_EVERY == 0 or len(losses) == steps:
+                        keep(state_of(parameters, adam, losses))
+                    if self.progress is not None:
+                        self.progress(k, len(losses), losses[-1])
+            finally:
+                adam.zero_grad(set_to_none=True)
+            return state_of(parameters, adam, losses)
+
+    def step(self, k: int, step: int, rows: Tensor, leaves: Sequence[Tensor], adam: torch.optim.Adam) -> float:
+        """One step of Adam, the learning rate on a cosine from all to 0; returns the loss before it."""
+        loss = self.loss(k, step, rows)
+        if not bool(loss.isfinite()):
+            raise ValueError(f"The loss of member {k + 1} at step {step + 1} is not finite: train with a smaller learning rate.")
+        for leaf, gradient in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
+            leaf.grad = gradient
+        adam.param_groups[0]["lr"] = self.options.learning_rate * (1 + math.cos(math.pi * step / self.options.steps)) / 2
+        adam.step()
+        return float(loss.detach())
+
+    def loss(self, k: int, step: int, rows: Tensor) -> Tensor:
+        """Mean squared error of one step's batch. Its noise levels are spread evenly over those of training, to vary less."""
+        training, batch = self.training, self.options.batch
+        g = step_generator(self.options.seed, ((k + 1) << 48) + step)
+        pick = rows.cpu()[torch.randint(len(rows), (batch,), generator=g)]
+        place = (torch.arange(batch) + torch.rand(batch, generator=g)) / batch * len(training.levels)
+        sigma = training.levels.cpu()[place.long().clamp_max(len(training.levels) - 1)].float().to(self.clean.device)
+        x0 = self.clean[pick.to(self.clean.device)].float()
+        noise = torch.randn(x0.shape, generator=g).to(x0)
+        output = training.predict(add_noise(x0, noise, sigma, training.process), sigma, pick)
+        return (output[:, : x0.shape[1]].float() - training.target(x0, noise, sigma)).square().mean()
+
+    def facts(self, bootstraps: Sequence[Tensor]) -> dict[str, object]:
+        """What a training that is gone on with must have in common with the one that was begun."""
+        data = {"samples": [list(self.clean.shape), float(self.clean.double().sum())]}
+        return asdict(self.options) | data | {"bootstraps": [[len(rows), int(rows.sum())] for rows in bootstraps]}
+
+
+def beginning(seed: int, k: int) -> torch.Generator:
+    """For the parameters that member k begins with."""
+    return step_generator(seed, (k + 1) << 56)
+
+
+def state_of(parameters: Mapping[str, Tensor], adam: torch.optim.Adam, losses: Sequence[float]) -> Trained:
+    values = {name: leaf.detach().cpu().clone() for name, leaf in parameters.items()}
+    moments = {f"{name}|{key}": v.detach().cpu().clone() for name, leaf in parameters.items() for key, v in adam.state[leaf].items()}
+    return Trained(values, moments, tuple(losses))
+
+
+def restore(begun: Trained, parameters: Mapping[str, Tensor], adam: torch.optim.Adam) -> tuple[float, ...]:
+    """Put an earlier state into the parameters and the optimiser; returns its losses."""
+    found = {name: tuple(t.shape) for name, t in begun.parameters.items()}
+    if found != {name: tuple(t.shape) for name, t in parameters.items()}:
+        raise ValueError("The training that was begun has parameters of other names or shapes: delete its checkpoint to begin anew.")
+    with torch.no_grad():
+        for name, leaf in parameters.items():
+            leaf.copy_(begun.parameters[name])
+    for key, value in begun.moments.items():
+        name, moment = key.rsplit("|", 1)
+        leaf = parameters[name]
+        adam.state[leaf][moment] = value.clone() if moment == "step" else value.to(leaf, copy=True)
+    return begun.losses
+
+
+def check_data(clean: Tensor, bootstraps: Sequence[Tensor]) -> None:
+    """Raises ValueError, in a sentence, for samples or bootstraps that can't be trained on."""
+    if clean.ndim < 3 or len(clean) == 0:
+        raise ValueError(f"Training samples must have the shape (samples, channels, ...), got {tuple(clean.shape)}.")
+    for i, finite in enumerate(clean.flatten(1).isfinite().all(dim=1).tolist()):
+        if not finite:
+            raise ValueError(f"Training sample {i} holds NaN or infinite values: leave it out.")
+    if not bootstraps:
+        raise ValueError("The ensemble is empty: train at least one member, two to compare them.")
+    for k, rows in enumerate(bootstraps):
+        if len(rows) == 0 or int(rows.min()) < 0 or int(rows.max()) >= len(clean):
+            raise ValueError(f"The bootstrap of member {k + 1} must name at least one of the {len(clean)} samples, and no other.")
+
+
+def save_checkpoint(path: Path, members: Sequence[Trained], facts: Mapping[str, object]) -> None:
+    tensors = {}
+    for k, member in enumerate(members):
+        tensors |= {f"{k}|parameters|{name}": t for name, t in member.parameters.items()}
+        tensors |= {f"{k}|moments|{name}": t for name, t in member.moments.items()}
+    save_tensors(path, tensors, KIND, VERSION, {"facts": facts, "losses": [list(member.losses) for member in members]})
+
+
+def load_checkpoint(path: Path, facts: Mapping[str, object]) -> list[Trained]:
+    """The members so far. Raises ValueError for a checkpoint that is damaged, or of a training with other options or data."""
+    tensors, m = load_tensors(path, KIND, VERSION)
+    for name, value in facts.items():
+        if m.get("facts", {}).get(name) != value:
+            before = m.get("facts", {}).get(name)
+            raise ValueError(
+                f"{str(path)!r} is of a training with {name} {before}, asked for is {value}: go on as it began, or delete it to begin anew."
+            )
+    parts: list[dict[str, dict[str, Tensor]]] = [{"parameters": {}, "moments": {}} for _ in m["losses"]]
+    for key, tensor in tensors.items():
+        k, part, name = key.split("|", 2)
+        parts[int(k)][part][name] = tensor
+    return [Trained(p["parameters"], p["moments"], tuple(losses)) for p, losses in zip(parts, m["losses"], strict=True)]

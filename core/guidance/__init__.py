@@ -1,0 +1,1 @@
+"""Steering a sampler by its uncertainty."""

@@ -1,0 +1,1 @@
+"""The Bayesian last layer: Laplace posterior, generative uncertainty, BayesDiff."""

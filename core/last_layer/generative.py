@@ -1,0 +1,150 @@
+"""Generative uncertainty: how much an image changes in meaning when the last layer's weights are drawn anew (Jazbec et al. 2025)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..options import Direction, GenerativeOptions
+from ..pixelwise.aleatoric import clock
+from ..result import Uncertainty
+from .laplace import Laplace, Posterior
+from .layer_algebra import Layer
+
+QUANTITY = "generative"
+Encoder = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """M + 1 samplings of B images, and their uncertainty.
+
+    images: (M + 1, B, ...), the first by the trained weights.  features: (M + 1, B, D).
+    """
+
+    result: Uncertainty
+    images: Tensor
+    features: Tensor
+
+
+def semantic_entropy(features: Tensor, variance: float) -> Tensor:
+    """Entropy of the posterior predictive of an image's features, in nats, (B,) float64 on the CPU; high = the members differ in meaning.
+
+    1/2 sum_d log(Var_m[c_d] + sigma^2) + D/2 (1 + log 2 pi), Var with divisor M + 1. Least where all members agree: Var = 0.
+    features: (M + 1, B, D).  variance: sigma^2. Source: Jazbec et al. 2025, and their published code.
+    """
+    spread = features.cpu().double().var(dim=0, correction=0)
+    return 0.5 * (spread + variance).log().sum(dim=1) + spread.shape[1] / 2 * (1 + math.log(2 * math.pi))
+
+
+def estimate_generative(
+    sample: Callable[[], Tensor],
+    encode: Encoder,
+    network: nn.Module,
+    laplace: Laplace,
+    options: GenerativeOptions | None = None,
+    plain: Tensor | None = None,
+) -> Generated:
+    """M samplings with drawn last layers beside the one with the trained weights, all from one noise and condition.
+
+    sample: () -> images (B, ...), a whole sampling from that noise by ``network``, the same whenever it is called.
+    encode: images (B, ...) -> features (B, D).
+    plain: the images of the trained weights, where the host has them from as many steps; sampled once more, and counted, when left out.
+    Score: the semantic entropy. Maps: per-pixel variance of the M + 1 images, divisor M + 1. NFE: counted at the last layer.
+    The model's weights are back bit for bit on every exit. Raises ValueError for a Laplace fit of another model, for images or
+    features of a shape that does not fit, or that are NaN or infinite.
+    """
+    options = options or GenerativeOptions()
+    posterior = laplace.posterior(network)
+    start = clock(posterior.layer.weight)
+    with counted(posterior.layer) as rows:
+        images = torch.stack(list(members(sample, posterior, options, plain)))
+    return score_members(images, encode, laplace, options, sum(rows) / images.shape[1], clock(images) - start)
+
+
+def score_members(images: Tensor, encode: Encoder, laplace: Laplace, options: GenerativeOptions, nfe: float, seconds: float) -> Generated:
+    """What ``estimate_generative`` returns, of images (M + 1, B, ...) that the host has sampled itself; seconds: those of sampling.
+
+    Raises ValueError for images or features of a shape that does not fit, or that are NaN or infinite.
+    """
+    start = clock(images)
+    for number, member in enumerate(images):
+        checked(member, images[0] if number else None)
+    features = torch.stack([encoded(encode, member) for member in images])
+    scores = semantic_entropy(features, options.semantic_variance).float()
+    result = Uncertainty(
+        maps=images.float().var(dim=0, correction=0),
+        scores=scores.to(images.device),
+        curve=scores.new_zeros(0, len(scores)),
+        sigmas=torch.zeros(0),
+        direction=Direction.HIGH_IS_BAD,
+        quantity=QUANTITY,
+        nfe=nfe,
+        seconds=seconds + clock(images) - start,
+        provenance=describe(options, laplace, features.shape[2]),
+    )
+    return Generated(result, images, features)
+
+
+def members(sample: Callable[[], Tensor], posterior: Posterior, options: GenerativeOptions, plain: Tensor | None) -> Iterator[Tensor]:
+    """The images (B, ...) of the trained weights, then those of each draw; what is no image ends it at once."""
+    yield (first := checked(sample() if plain is None else plain))
+    for member in range(options.members):
+        with posterior.sampled(options.seed, member):
+            drawn = checked(sample(), first)
+        yield drawn  # outside, so that nobody is handed the drawn weights
+
+
+@contextmanager
+def counted(layer: Layer) -> Iterator[list[int]]:
+    """The rows that reach the layer, call by call: what was run, conditional and unconditional passes alike."""
+    rows: list[int] = []
+    handle = layer.register_forward_hook(lambda _, args, output: rows.append(len(output)))
+    try:
+        yield rows
+    finally:
+        handle.remove()
+
+
+def checked(images: Tensor, first: Tensor | None = None) -> Tensor:
+    """Raises ValueError, in a sentence, for images that no spread can be taken of."""
+    if images.ndim < 2 or len(images) == 0:
+        raise ValueError(f"A sampling must give images of shape (batch, ...), got {tuple(images.shape)}.")
+    if first is not None and images.shape != first.shape:
+        raise ValueError(f"Every sampling must give images of one shape, got {tuple(first.shape)} and {tuple(images.shape)}.")
+    if not bool(images.isfinite().all()):
+        whose = "the trained weights" if first is None else "drawn weights"
+        raise ValueError(f"A sampling with {whose} gave NaN or infinite values; raise prior_precision, or fit on more images.")
+    return images
+
+
+def encoded(encode: Encoder, images: Tensor) -> Tensor:
+    """Features (B, D). Raises ValueError, in a sentence, for an encoder that gives anything else."""
+    features = encode(images)
+    if features.ndim != 2 or len(features) != len(images) or features.shape[1] == 0:
+        shapes = f"({len(images)}, D), got {tuple(features.shape)}"
+        raise ValueError(f"The encoder must give one feature vector an image, shape {shapes}; use its pooled output.")
+    if not bool(features.isfinite().all()):
+        raise ValueError("The encoder gave NaN or infinite features; check the range of the images that it wants, or run it in float32.")
+    return features
+
+
+def describe(options: GenerativeOptions, laplace: Laplace, dimensions: int) -> dict[str, str]:
+    return {
+        "method": "generative uncertainty",
+        "members": str(options.members),
+        "member_steps": str(options.member_steps or "same"),
+        "semantic_variance": f"{options.semantic_variance:g}",
+        "features": str(dimensions),
+        "seed": str(options.seed),
+        "layer": laplace.identity.name,
+        "covariance": laplace.options.covariance.value,
+        "prior_precision": f"{laplace.options.prior_precision:g}",
+        "noise_variance": f"{laplace.options.noise_variance:g}",
+        "training_samples": str(laplace.seen),
+    }

@@ -1,0 +1,1 @@
+"""Figures about methods: AUROC, Frechet distance, sparsification."""

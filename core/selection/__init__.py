@@ -1,0 +1,1 @@
+"""Which images to keep: filters, calibration, ranks, combined scores."""

@@ -1,0 +1,120 @@
+"""Maps of uncertainty as pictures and masks, in the IMAGE layout of ComfyUI: (N, H, W, 3) float32 in [0, 1].
+
+All functions take maps that are high where things are bad (``Uncertainty.bad_maps``), so bright always means unsure.
+A pixel that is not finite counts as the worst finite pixel of its own image; an image without a finite pixel is constant.
+A constant map is all low: nothing stands out, so it has the darkest colour and an empty mask.
+Videos (B, C, T, H, W) come out as N = B * T frames; one video counts as one image where percentiles are taken.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..options import HeatmapOptions, HeatmapScale, check_range
+from .colormaps import colorize
+
+ROUNDING = 1e-5  # relative to the largest value; smaller differences are float32 rounding (3e-6 when 1000 pixels shrink to 37)
+
+
+def heatmap(bad_maps: Tensor, options: HeatmapOptions, images: Tensor | None = None) -> Tensor:
+    """The map in colours, alone in its own size, or laid over the images it belongs to in theirs.
+
+    bad_maps: (B, C, H, W) or (B, C, T, H, W). images: (N, H', W', 3), N = B, or B times the frames of each video.
+    Returns (N, H', W', 3) float32. Opacity 0 gives exactly the images. Raises ValueError when shapes do not fit.
+    """
+    heat = normalise(reduce_channels(bad_maps), options)
+    if images is None:
+        return colorize(_frames(heat), options.colormap)
+    frames = _check_images(images, heat)
+    heat = _frames(resize(heat, images.shape[1], images.shape[2], frames))
+    return overlay(images, colorize(heat, options.colormap).to(images.device), options.opacity)
+
+
+def worst_mask(bad_maps: Tensor, percentile: float, height: int, width: int, frames: int | None = None) -> Tensor:
+    """1 where the map, resized, exceeds the ``percentile`` of its own image, else 0; percentile 0 takes every pixel.
+
+    bad_maps: (B, C, H, W) or (B, C, T, H, W); returns (N, height, width) float32. Pixels that equal the percentile stay
+    out, so at most (100 - percentile) % are in, up to rounding. Raises ValueError when shape or percentile do not fit.
+    """
+    check_range("mask_percentile", percentile, 0.0, 100.0)
+    maps = resize(reduce_channels(bad_maps), height, width, frames)
+    if percentile == 0:
+        return torch.ones_like(_frames(maps))
+    flat = maps.flatten(1)
+    limit = torch.tensor([_percentiles(image, percentile)[0] for image in flat], device=maps.device)
+    slack = ROUNDING * flat.abs().amax(dim=1)
+    worse = flat > (limit + slack)[:, None]
+    return _frames(worse.float().view_as(maps))
+
+
+def reduce_channels(maps: Tensor) -> Tensor:
+    """Mean over channels, float32 and finite: (B, C, H, W) -> (B, H, W), (B, C, T, H, W) -> (B, T, H, W)."""
+    if maps.ndim not in (4, 5) or maps.numel() == 0:
+        raise ValueError(f"A map must have shape (B, C, H, W), or (B, C, T, H, W) for video, and not be empty, got {tuple(maps.shape)}.")
+    mean = maps.detach().float().mean(dim=1)
+    finite = mean.isfinite()
+    worst = torch.where(finite, mean, -torch.inf).flatten(1).amax(dim=1).nan_to_num(neginf=0.0)
+    return torch.where(finite, mean, worst.view(-1, *[1] * (mean.ndim - 1)))
+
+
+def normalise(maps: Tensor, options: HeatmapOptions) -> Tensor:
+    """(x - low) / (high - low) clamped to [0, 1], with low and high as ``options.scale`` says. Shape kept, (B, [T], H, W).
+
+    Where low and high agree to rounding, what lies above them is 1 and the rest 0.
+    """
+    if options.scale is HeatmapScale.FIXED:
+        ends = maps.new_tensor([[options.low, options.high]])
+    else:
+        groups = maps.flatten(1) if options.scale is HeatmapScale.IMAGE else maps.reshape(1, -1)
+        ends = torch.tensor([_percentiles(group, options.low, options.high) for group in groups], device=maps.device)
+    low, high = (end.view(-1, *[1] * (maps.ndim - 1)) for end in ends.unbind(dim=1))
+    slack = ROUNDING * torch.maximum(low.abs(), high.abs())
+    spread = high - low
+    return torch.where(spread > slack, ((maps - low) / spread).clamp(0, 1), (maps > high + slack).float())
+
+
+def resize(maps: Tensor, height: int, width: int, frames: int | None = None) -> Tensor:
+    """Bilinear, antialiased when shrinking: (B, [T], H, W) -> (B, [frames], height, width). The same size is the identity.
+
+    Frames of a video are interpolated linearly from first to last, as a latent frame stands for several frames.
+    """
+    if maps.ndim == 4 and frames is not None and frames != maps.shape[1]:
+        batch, _, *size = maps.shape
+        in_time = maps.flatten(2).transpose(1, 2)  # (B, H W, T)
+        in_time = F.interpolate(in_time, size=frames, mode="linear", align_corners=True)
+        maps = in_time.transpose(1, 2).reshape(batch, frames, *size)
+    if maps.shape[-2:] == (height, width):
+        return maps
+    planes = maps if maps.ndim == 4 else maps[:, None]
+    return F.interpolate(planes, size=(height, width), mode="bilinear", antialias=True).view(*maps.shape[:-2], height, width)
+
+
+def overlay(images: Tensor, colours: Tensor, opacity: float) -> Tensor:
+    """(1 - opacity) * images + opacity * colours, all (N, H, W, 3), float32; exactly the images at 0, the colours at 1."""
+    if images.shape != colours.shape:
+        raise ValueError(f"Images and colours must have one shape, got {tuple(images.shape)} and {tuple(colours.shape)}.")
+    return torch.lerp(images.float(), colours.float(), opacity)
+
+
+def _frames(maps: Tensor) -> Tensor:
+    """(B, [T], H, W) -> (N, H, W)."""
+    return maps.flatten(0, 1) if maps.ndim == 4 else maps
+
+
+def _percentiles(values: Tensor, *percents: float) -> list[float]:
+    """numpy's, linear between neighbours: torch.quantile refuses more than 16 million values."""
+    return np.percentile(values.cpu().numpy(), percents).tolist()
+
+
+def _check_images(images: Tensor, heat: Tensor) -> int | None:
+    """Frames per video, None for images."""
+    if images.ndim != 4 or images.shape[-1] != 3 or images.numel() == 0:
+        raise ValueError(f"Images must have shape (N, H, W, 3), got {tuple(images.shape)}.")
+    video = heat.ndim == 4
+    if len(images) % len(heat) or (not video and len(images) != len(heat)):
+        kind = "videos" if video else "images"
+        raise ValueError(f"The map describes {len(heat)} {kind}, but {len(images)} images came with it; give those that it was made from.")
+    return len(images) // len(heat) if video else None

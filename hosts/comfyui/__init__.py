@@ -1,0 +1,1 @@
+"""ComfyUI. Imports nothing by itself."""

@@ -1,0 +1,111 @@
+"""A report as one picture, for people who see no widget: App Mode, the history, other programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+Summary = dict[str, Any]  # core.view.summary.summarize
+
+SIZE = (720, 340)
+BACK, GRID, INK, SOFT = "#202124", "#44474d", "#e8eaed", "#a8adb5"
+KEPT, DROPPED = "#56b4e9", "#e69f00"  # told apart by all kinds of colour vision (Okabe and Ito 2008)
+SHOWN_CURVES = 64
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A rectangle of the picture, and the data range that it shows. log: the vertical axis."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    low: float
+    high: float
+    log: bool = False
+
+    def x(self, fraction: float) -> float:
+        return self.left + fraction * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
+        return self.bottom - (value - low) / ((high - low) or 1.0) * (self.bottom - self.top)
+
+
+def draw_report(summary: Summary, title: str) -> Image.Image:
+    """Score per step of each image, and how the scores are spread, with the line of the filter."""
+    image = Image.new("RGB", SIZE, BACK)
+    pen = ImageDraw.Draw(image)
+    pen.fontmode = "L"
+    text(pen, (16, 12), title, INK, 15)
+    has_curve = len(summary.get("sigmas", ())) > 1
+    if has_curve:
+        draw_curves(pen, summary, (64, 70, 350, 280))
+    draw_histogram(pen, summary, (420 if has_curve else 64, 70, 700, 280))
+    draw_legend(pen, summary)
+    return image
+
+
+def draw_curves(pen: ImageDraw.ImageDraw, summary: Summary, box: tuple[int, int, int, int]) -> None:
+    values = [v for image in summary["curve"] for v in image if v is not None]
+    if not values:
+        return
+    log = min(values) > 0 and max(values) > 20 * min(values)
+    panel = Panel(*box, min(values) if log else min(0.0, *values), max(values), log)
+    frame(pen, panel, "score at each measured step", f"noise {summary['sigmas'][0]:.3g}", f"{summary['sigmas'][-1]:.3g}")
+    for label, value in ((f"{panel.high:.3g}", panel.high), (f"{panel.low:.3g}", panel.low)):
+        text(pen, (panel.left - 6, panel.y(value)), label, SOFT, 11, anchor="rm")
+    steps = len(summary["sigmas"]) - 1
+    for image, curve in list(enumerate(summary["curve"]))[:SHOWN_CURVES]:
+        points = [(panel.x(i / steps), panel.y(v)) for i, v in enumerate(curve) if v is not None]
+        pen.line(points, colour(summary, image), 2)
+
+
+def draw_histogram(pen: ImageDraw.ImageDraw, summary: Summary, box: tuple[int, int, int, int]) -> None:
+    edges, kept, dropped = (summary["histogram"][name] for name in ("edges", "kept", "dropped"))
+    if not edges:
+        text(pen, box[:2], "no score is a finite number", SOFT, 13)
+        return
+    highest = max(k + d for k, d in zip(kept, dropped, strict=True))
+    panel = Panel(*box, 0, highest)
+    bad = "high = unsure" if summary["direction"] == "high_is_bad" else "low = unsure"
+    frame(pen, panel, f"images by score ({bad})", f"{edges[0]:.3g}", f"{edges[-1]:.3g}")
+    text(pen, (panel.left - 6, panel.top), str(highest), SOFT, 11, anchor="rm")
+    for i, (k, d) in enumerate(zip(kept, dropped, strict=True)):
+        sides = panel.x(i / len(kept)) + 1, panel.x((i + 1) / len(kept)) - 1
+        for low, high, fill in ((0, k, KEPT), (k, k + d, DROPPED)):
+            if high > low:
+                pen.rectangle((sides[0], panel.y(high), sides[1], panel.y(low)), fill)
+    if summary["line"] is not None and edges[0] <= summary["line"] <= edges[-1]:
+        at = panel.x((summary["line"] - edges[0]) / (edges[-1] - edges[0]))
+        pen.line([(at, panel.top - 6), (at, panel.bottom)], INK, 2)
+        text(pen, (at, panel.top - 8), f"{summary['line']:.3g}", INK, 11, anchor="mb")
+
+
+def draw_legend(pen: ImageDraw.ImageDraw, summary: Summary) -> None:
+    accepted, count = summary["accepted"], len(summary["scores"])
+    if accepted is None:
+        return
+    for x, fill, words in ((64, KEPT, f"accepted: {len(accepted)}"), (220, DROPPED, f"rejected: {count - len(accepted)}")):
+        pen.rectangle((x, 318, x + 10, 328), fill)
+        text(pen, (x + 16, 323), words, INK, 12, anchor="lm")
+
+
+def frame(pen: ImageDraw.ImageDraw, panel: Panel, title: str, left: str, right: str) -> None:
+    pen.line([(panel.left, panel.top), (panel.left, panel.bottom), (panel.right, panel.bottom)], GRID, 1)
+    text(pen, (panel.left, panel.top - 22), title, SOFT, 12, anchor="lb")
+    text(pen, (panel.left, panel.bottom + 6), left, SOFT, 11)
+    text(pen, (panel.right, panel.bottom + 6), right, SOFT, 11, anchor="ra")
+
+
+def colour(summary: Summary, image: int) -> str:
+    return KEPT if summary["accepted"] is None or image in summary["accepted"] else DROPPED
+
+
+def text(pen: ImageDraw.ImageDraw, at: Sequence[float], words: str, fill: str, size: int, anchor: str = "la") -> None:
+    pen.text(tuple(at), words, fill, ImageFont.load_default(size), anchor)

@@ -1,0 +1,1 @@
+"""ComfyUI: ensembles."""

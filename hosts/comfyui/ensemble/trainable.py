@@ -1,0 +1,159 @@
+"""ComfyUI host: what is trained of each member: the texts that the network reads, or LoRAs by ComfyUI's own weight adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import comfy.weight_adapter
+import torch
+from torch import Tensor, nn
+
+from ....core.ensemble.training import beginning
+from ..model import Cond, Conditioned
+
+Part = dict[str, Any]
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Trainable(Protocol):
+    """``enter`` of ``core.ensemble.training``, and how the prompts read inside of it."""
+
+    def enter(self, k: int) -> AbstractContextManager[Mapping[str, Tensor]]: ...
+
+    def read(self, prompt: int) -> Part: ...
+
+
+@dataclass
+class Texts:
+    """Each member has its own copy of the prompts' texts. prompts: as a run has processed them, of one part each.
+
+    Raises ValueError for a model that doesn't read its prompts as they are.
+    """
+
+    prompts: Sequence[Part]
+    places: list[str] = field(default_factory=list)  # for each prompt, where among model_conds its text is
+    now: Tensor | None = None  # all texts in a row, (1, tokens, D): a step may read some of them only
+
+    def __post_init__(self) -> None:
+        self.places = [text_place(prompt) for prompt in self.prompts]
+
+    @property
+    def texts(self) -> list[Tensor]:
+        """(1, tokens, D) each."""
+        return [prompt["model_conds"][place].cond for prompt, place in zip(self.prompts, self.places, strict=True)]
+
+    @contextmanager
+    def enter(self, k: int) -> Iterator[Mapping[str, Tensor]]:
+        self.now = torch.cat([text.detach().float() for text in self.texts], dim=1).requires_grad_()
+        try:
+            yield {"own": self.now}
+        finally:
+            self.now = None
+
+    def read(self, prompt: int) -> Part:
+        part, place = self.prompts[prompt], self.places[prompt]
+        own = part["model_conds"][place]._copy_with(self.parted(self.now)[prompt])
+        return {**part, "model_conds": {**part["model_conds"], place: own}}
+
+    def parted(self, own: Tensor) -> tuple[Tensor, ...]:
+        """All texts in a row -> (1, tokens, D) each."""
+        return own.split([text.shape[1] for text in self.texts], dim=1)
+
+
+def text_place(prompt: Part) -> str:
+    text = prompt["cross_attn"]
+    for name, value in prompt["model_conds"].items():
+        found = getattr(value, "cond", None)
+        if isinstance(found, Tensor) and found.shape == text.shape and torch.equal(found.to(text), text):
+            return name
+    raise ValueError("kind 'embedding' can't be trained on this model, which makes something else of its prompts: use kind 'lora'.")
+
+
+@dataclass
+class Loras:
+    """Each member has an adapter on every linear and convolution layer that takes part. rank: of the adapters; alpha is the same."""
+
+    prompts: Sequence[Part]
+    network: nn.Module
+    rank: int
+    seed: int
+    device: torch.device
+    layers: dict[str, nn.Module] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        named = self.network.named_modules()
+        self.layers = {name: m for name, m in named if isinstance(m, LAYERS) and hasattr(m, "weight_function") and m.weight is not None}
+
+    @contextmanager
+    def enter(self, k: int) -> Iterator[Mapping[str, Tensor]]:
+        adapters = self.fresh(k)
+        with ExitStack() as undo:
+            for name, adapter in adapters.items():
+                put_on(self.layers[name], adapter, undo)
+            yield {f"{name}.{end}": getattr(adapter, end).weight for name, adapter in adapters.items() for end in ("lora_up", "lora_down")}
+
+    def fresh(self, k: int) -> dict[str, nn.Module]:
+        """Adapters that change nothing yet, the same each time for the same member."""
+        make = comfy.weight_adapter.LoRAAdapter.create_train
+        with torch.random.fork_rng([]):
+            torch.manual_seed(beginning(self.seed, k).initial_seed())
+            made = {}
+            for name, layer in self.layers.items():
+                made[name] = make(Shaped(layer.weight.shape), rank=self.rank, alpha=float(self.rank)).to(self.device)
+        return made
+
+    def read(self, prompt: int) -> Part:
+        return self.prompts[prompt]
+
+    def keep_used(self, loss: Callable[[], Tensor]) -> None:
+        """Leave out layers that the network has but doesn't use. Raises ValueError when none is left."""
+        with self.enter(0) as parameters, torch.enable_grad():
+            found = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
+        used = {name.rsplit(".", 1)[0] for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+        self.layers = {name: layer for name, layer in self.layers.items() if name in used}
+        if not self.layers:
+            raise ValueError("kind 'lora' can't be trained on this model: ComfyUI puts no adapter on any of its layers; use 'embedding'.")
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """What ``create_train`` asks of a weight, which may be offloaded or quantised."""
+
+    shape: torch.Size
+    device: str = "cpu"
+
+
+def put_on(layer: nn.Module, adapter: nn.Module, undo: ExitStack) -> None:
+    """The layer's own list of what changes its weight may be shared by all layers, so it gets another one for the time."""
+    if "weight_function" in vars(layer):
+        undo.callback(vars(layer).__setitem__, "weight_function", layer.weight_function)
+    else:
+        undo.callback(vars(layer).pop, "weight_function")
+    vars(layer)["weight_function"] = [*layer.weight_function, adapter]
+
+
+def by_prompt(trainable: Trainable, conditioned: Conditioned, prompt_of: Tensor) -> Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]]:
+    """rows (n,) of the data -> a denoiser of those samples, each under its own prompt; samples of one prompt share a call."""
+
+    def of_rows(rows: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        prompts = prompt_of[rows]
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            places, parts = [], []
+            for prompt in prompts.unique().tolist():
+                place = (prompts == prompt).nonzero()[:, 0].to(x.device)
+                places.append(place)
+                parts.append(replace(conditioned, cond=[trainable.read(prompt)])(x[place], sigma[place]))
+            return torch.cat(parts)[torch.cat(places).argsort()]
+
+        return denoise
+
+    return of_rows
+
+
+def conds_of(conds: Mapping[str, Cond], count: int) -> list[Part]:
+    """The single parts of a run's prompts, which are named by their number."""
+    return [conds[f"prompt {i + 1}"][0] for i in range(count)]

@@ -1,0 +1,133 @@
+"""ComfyUI host: score finished latents, through the same doors as a sampler, so that every conditioning and hook works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...core.denoiser import Process
+from ...core.options import AleatoricOptions, DropoutOptions, HeatmapOptions
+from ...core.pixelwise import mc_dropout
+from ...core.pixelwise.aleatoric import estimate
+from ...core.result import Uncertainty
+from ...core.schedule import levels
+from ...core.view.heatmap import heatmap
+from .model import SEVERAL_PARTS, Cond, Conditioned, count_active, percent_to_sigma, process_of
+
+Conditioning = list[list[Any]]
+Options = AleatoricOptions | DropoutOptions
+Measure = Callable[[Conditioned, Tensor, Sequence[float], Process, Any], Uncertainty]
+PIXELS = 8
+
+
+class Estimator(comfy.samplers.Sampler):
+    """In a sampler's place: measures the latent that it is given and hands it back."""
+
+    def __init__(self, options: Options, levels: Sequence[float], measure: Measure) -> None:
+        self.options, self.levels, self.measure = options, levels, measure
+        self.result: Uncertainty | None = None
+
+    def sample(
+        self,
+        guider: comfy.samplers.CFGGuider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """The signature of ``comfy.samplers.Sampler``."""
+        latent, model = latent_image.float(), guider.inner_model
+        cond, uncond = guider.conds["positive"], guider.conds.get("negative")
+        check_active(cond, self.levels)
+        draws = self.options.draws
+        bar = comfy.utils.ProgressBar(len(self.levels) * draws.samples)
+        batch = latent.shape[0]
+        conditioned = Conditioned(model, cond, extra_args["model_options"], uncond, guider.cfg, lambda rows: bar.update(rows // batch))
+        self.result = self.measure(conditioned, latent, self.levels, process_of(model.model_sampling), self.options)
+        return latent_image
+
+
+def aleatoric(
+    conditioned: Conditioned, latent: Tensor, levels: Sequence[float], process: Process, options: AleatoricOptions
+) -> Uncertainty:
+    """Re-noised draws, as many to a call as memory allows."""
+    fitting = replace(options.draws, micro_batch=conditioned.draws_at_once(latent, options.draws.samples))
+    return estimate(conditioned, latent, levels, process, replace(options, draws=fitting), conditioned.passes(levels[0]))
+
+
+def dropout(conditioned: Conditioned, latent: Tensor, levels: Sequence[float], process: Process, options: DropoutOptions) -> Uncertainty:
+    """Passes with units dropped. Raises ValueError for a network that has no dropout."""
+    network = conditioned.model.diffusion_model
+    return mc_dropout.estimate(network, conditioned, latent, levels, process, options, conditioned.passes(levels[0]))
+
+
+def check_active(cond: Cond, levels: Sequence[float], name: str = "positive") -> None:
+    """Raises ValueError where a conditioning with time ranges says nothing: ComfyUI would predict zeros, silently."""
+    for level in levels:
+        if count_active(cond, level) == 0:
+            raise ValueError(
+                f"No part of {name} acts at noise level {level:.4g}: its time ranges leave it out. "
+                "Choose start_percent and end_percent inside them."
+            )
+
+
+def estimate_latent(
+    model: ModelPatcher,
+    positive: Conditioning,
+    latent: dict[str, Any],
+    options: Options,
+    count: int,
+    negative: Conditioning | None = None,
+    cfg: float = 1.0,
+    measure: Measure = aleatoric,
+) -> Uncertainty:
+    """The uncertainty of finished latents at ``count`` levels of options.window. cfg 1: of the conditional prediction alone.
+
+    Raises ValueError for an empty latent, one of several parts, cfg without negative, and what ``measure`` refuses.
+    """
+    samples = latent["samples"]
+    check_latent(model, samples)
+    if cfg != 1.0 and negative is None:
+        raise ValueError(f"cfg is {cfg:g}, which needs a negative conditioning; connect negative or set cfg to 1.")
+    sampling = model.get_model_object("model_sampling")
+    process_of(sampling)
+    sigmas = [min(sigma, float(sampling.sigma_max)) for sigma in levels(options.window, count, percent_to_sigma(sampling))]
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": positive} if cfg == 1.0 else {"positive": positive, "negative": negative})
+    guider.set_cfg(cfg)
+    estimator = Estimator(options, sigmas, measure)
+    mask = latent.get("noise_mask")
+    guider.sample(torch.zeros_like(samples), samples, estimator, torch.tensor([*sigmas, 0.0]), mask, seed=options.draws.seed)
+    provenance = estimator.result.provenance | {"host": "comfyui", "model": type(model.model).__name__}
+    return replace(estimator.result, provenance=provenance).cpu()
+
+
+def check_latent(model: ModelPatcher, samples: Tensor) -> None:
+    """Raises ValueError for an empty latent, one of several parts, and one of another kind of model."""
+    if getattr(samples, "is_nested", False):
+        raise ValueError(SEVERAL_PARTS)
+    if not bool(torch.count_nonzero(samples)):
+        raise ValueError("latent is empty: connect the output of a sampler or of VAE Encode.")
+    wanted = model.get_model_object("latent_format").latent_channels
+    if samples.shape[1] != wanted:
+        raise ValueError(f"latent has {samples.shape[1]} channels, but the model wants {wanted}; give a latent made for this model.")
+
+
+def picture(result: Uncertainty) -> Tensor:
+    """An IMAGE of the map, bright = unsure, eight pixels to a latent pixel as in most models' images."""
+    maps = result.bad_maps
+    if maps.ndim == 3:  # sound
+        maps = maps[:, :, None]
+    frames = maps.shape[0] * (maps.shape[2] if maps.ndim == 5 else 1)
+    canvas = torch.zeros(frames, PIXELS * maps.shape[-2], PIXELS * maps.shape[-1], 3)
+    return heatmap(maps, HeatmapOptions(opacity=1.0), canvas)

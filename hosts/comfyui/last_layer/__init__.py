@@ -1,0 +1,1 @@
+"""ComfyUI: the Bayesian last layer."""

@@ -1,0 +1,165 @@
+"""ComfyUI host: fit a last-layer Laplace posterior, and take hold of it inside a sampling run, where the weights are in place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....core.last_layer.find import get_layer
+from ....core.last_layer.fit import add_batch, begun
+from ....core.last_layer.laplace import Laplace, Posterior
+from ....core.last_layer.layer_algebra import Layer
+from ....core.options import LaplaceOptions, check_whole
+from ..estimate import Conditioning, check_latent
+from ..gradient import normal
+from ..model import Cond, Conditioned, process_of
+from .network_output import training
+
+log = logging.getLogger(__name__)
+Latent = dict[str, Any]
+REGIONAL = ("area", "mask")
+
+
+class Fitter(comfy.samplers.Sampler):
+    """In a sampler's place: adds the latents that it is given to a fit, and hands them back."""
+
+    def __init__(self, options: LaplaceOptions, layer: str, on_samples: Any) -> None:
+        self.options, self.layer, self.on_samples = options, layer, on_samples
+        self.fitted: Laplace | None = None
+
+    def sample(
+        self,
+        guider: comfy.samplers.CFGGuider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """The signature of ``comfy.samplers.Sampler``."""
+        clean, model = latent_image.float(), guider.inner_model
+        denoise = plain(guider, guider.conds["positive"], extra_args, "positive")
+        loss = training(model.model_sampling, lambda _: denoise)
+        if self.fitted is None:
+            self.fitted = begun(model.diffusion_model, loss, clean, None, self.options, self.layer)
+        layer = held(guider, self.fitted.identity.name)
+        with only_last(self.fitted.identity.name):
+            self.fitted = add_batch(self.fitted, layer, loss, clean, None)
+        self.on_samples(len(clean) * self.options.draws)
+        return latent_image
+
+
+def fit_laplace(
+    model: ModelPatcher,
+    latents: Sequence[Latent],
+    positives: Sequence[Conditioning],
+    options: LaplaceOptions,
+    layer: str = "",
+    batch_size: int = 8,
+) -> Laplace:
+    """Fit to latents as if they were one stream; with one conditioning for all, or one for each LATENT of the list.
+
+    Cost: options.draws network passes a sample, without a backward pass through the network.
+    Raises ValueError for fewer than two samples, latents of another model, conditionings in parts, and
+    what ``core.last_layer.fit`` refuses.
+    """
+    check_whole("batch_size", batch_size, 1)
+    for latent in latents:
+        check_latent(model, latent["samples"])
+    count = sum(len(latent["samples"]) for latent in latents)
+    if count < 2:
+        raise ValueError(f"latents must hold at least 2 training samples for a Laplace fit, got {count}; encode more images.")
+    if len(positives) not in (1, len(latents)):
+        raise ValueError(f"positive must be one conditioning, or one for each of the {len(latents)} latents, got {len(positives)}.")
+    process_of(model.get_model_object("model_sampling"))
+    log.info("Fitting a Laplace posterior: %d samples x %d draws = %d model calls.", count, options.draws, count * options.draws)
+    bar = comfy.utils.ProgressBar(count * options.draws)
+    fitter = Fitter(options, layer, bar.update)
+    for clean, positive in batches(latents, positives, batch_size):
+        run_in_place(model, {"positive": positive}, clean, fitter, options.seed)
+    return fitter.fitted
+
+
+def batches(latents: Sequence[Latent], positives: Sequence[Conditioning], size: int) -> Iterator[tuple[Tensor, Conditioning]]:
+    """Parts of the latents, each with its rows of the conditioning. A run is given no more at once: it reserves memory for all."""
+    for i, latent in enumerate(latents):
+        samples, positive = latent["samples"], positives[i if len(positives) > 1 else 0]
+        for first in range(0, len(samples), size):
+            part = samples[first : first + size]
+            yield part, [rows_of(cond, range(first, first + len(part))) for cond in positive]
+
+
+def rows_of(cond: list[Any], rows: range) -> list[Any]:
+    """Of one part of a CONDITIONING that holds several rows, those that ComfyUI would repeat to these rows of a batch."""
+    text, more = cond
+    count = len(text) if torch.is_tensor(text) else 1
+    if count == 1:
+        return cond
+    index = [row % count for row in rows]
+    return [text[index], {k: v[index] if torch.is_tensor(v) and v.ndim and len(v) == count else v for k, v in more.items()}]
+
+
+def run_in_place(model: ModelPatcher, conds: dict[str, Conditioning], samples: Tensor, sampler: comfy.samplers.Sampler, seed: int) -> None:
+    """A sampling run in which ``sampler`` sees the latents as they are."""
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds(conds)
+    sigmas = torch.tensor([float(model.get_model_object("model_sampling").sigma_max), 0.0])
+    guider.sample(torch.zeros_like(samples), samples, sampler, sigmas, seed=seed)
+
+
+def plain(guider: comfy.samplers.CFGGuider, cond: Cond, extra_args: dict[str, Any], name: str) -> Conditioned:
+    """A denoiser in which autograd can start. Raises ValueError for a conditioning in parts."""
+    check_whole_image(cond, name)
+    return Conditioned(guider.inner_model, normal(cond), extra_args["model_options"])
+
+
+def check_whole_image(cond: Cond, name: str) -> None:
+    """Raises ValueError unless the conditioning is one network pass, over the whole image at every noise level."""
+    partial = [key for key in (*REGIONAL, "timestep_start", "timestep_end") if any(part.get(key) is not None for part in cond)]
+    if len(cond) != 1 or partial:
+        seen = f"{len(cond)} parts" if len(cond) != 1 else " and ".join(partial)
+        raise ValueError(f"{name} must be one prompt for the whole image and all steps here, got one with {seen}; connect a plain prompt.")
+
+
+@contextmanager
+def only_last(name: str) -> Iterator[None]:
+    """Weights behind the layer stop the gradient, with a message of torch's that is about something else."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Inference tensors" not in str(error):
+            raise
+        raise ValueError(f"layer {name!r} is not the last of this model: others with weights follow; leave layer empty.") from error
+
+
+def posterior_of(laplace: Laplace, guider: comfy.samplers.CFGGuider) -> Posterior:
+    """The posterior on the model of a run. Raises ValueError for another model than the one fitted, or a layer that cannot be lent."""
+    if not isinstance(laplace, Laplace):
+        raise ValueError(f"laplace must be a Laplace fit, not {type(laplace).__name__}; connect Fit or Load Last-Layer Laplace.")
+    posterior = laplace.posterior(guider.inner_model.diffusion_model)
+    held(guider, laplace.identity.name)
+    return posterior
+
+
+def held(guider: comfy.samplers.CFGGuider, name: str) -> Layer:
+    """The layer, when its weights stay where they are during the run. Raises ValueError for quantised ones, and under LoRA hooks on it."""
+    layer = get_layer(guider.inner_model.diffusion_model, name)
+    if type(layer.weight.data) is not Tensor:
+        raise ValueError(
+            f"The weights of layer {name!r} are of the kind {type(layer.weight.data).__name__}, which cannot be varied; "
+            "load the model in float16, bfloat16 or float8."
+        )
+    keys = [f"diffusion_model.{name}.{part}" for part in ("weight", "bias")]
+    if any(key in patches for patches in guider.model_patcher.hook_patches.values() for key in keys):
+        raise ValueError(f"A LoRA hook of the conditioning changes layer {name!r} during sampling; load the LoRA into the model instead.")
+    return layer

@@ -1,0 +1,195 @@
+"""ComfyUI host: what a patched model measures and moves while any sampler runs it.
+
+The state of a run lives in that run's model_options, which ComfyUI clones for each sampling. Nodes and hooks keep none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ...core.guidance.step import MIN_ALPHA, Guided, guide_step, half_safe
+from ...core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions
+from ...core.pixelwise.aleatoric import Recorder, clock
+from ...core.result import Uncertainty
+from ...core.schedule import SigmaWindow, StepGate
+from .gradient import check_gradient, differentiable
+from .model import SEVERAL_PARTS, Conditioned, percent_to_sigma, process_of
+from .record import Record
+
+log = logging.getLogger(__name__)
+OnDraws = Callable[[int], None]  # told how many draws have just been evaluated
+NO_AUTOGRAD = "mode 'autograd' does not work with this {model} ({reason}). Going on in mode 'forward', which needs no gradient."
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of a running sampler, as ComfyUI tells it after its CFG mix."""
+
+    x: Tensor
+    denoised: Tensor
+    own: Tensor
+    sigma: Tensor
+    level: float
+    index: int
+    conditioned: Conditioned
+
+    @classmethod
+    def of(cls, args: dict[str, Any], index: int, on_rows: Callable[[int], None]) -> Step:
+        """Raises ValueError for guiders that keep their conditioning to themselves."""
+        if args.get("cond") is None:
+            raise ValueError(
+                "The guider of this sampler does not tell its conditioning, without which nothing can be measured; use another."
+            )
+        conditioned = Conditioned(args["model"], args["cond"], args["model_options"], on_rows=on_rows)
+        sigma = args["sigma"].float().expand(args["input"].shape[0])
+        return cls(args["input"], args["denoised"], args["cond_denoised"], sigma, float(sigma.max()), index, conditioned)
+
+    def fitting(self, draws: DrawOptions) -> DrawOptions:
+        """As many draws to a call as memory allows."""
+        return replace(draws, micro_batch=self.conditioned.draws_at_once(self.x, draws.samples))
+
+    @property
+    def compute_type(self) -> torch.dtype:
+        """What the network computes in, whatever its weights are kept in."""
+        return self.conditioned.model.manual_cast_dtype or self.conditioned.model.get_dtype()
+
+
+class Run:
+    """State of one sampling run."""
+
+    def __init__(self, sampling: Any, record: AleatoricOptions, guide: GuidanceOptions | None, on_draws: OnDraws | None = None) -> None:
+        resolve = percent_to_sigma(sampling)
+        self.process = process_of(sampling)
+        self.recorder = Recorder(record, self.process)
+        self.record_gate = StepGate(SigmaWindow.resolve(record.window, resolve))
+        self.guide = guide if guide is not None and guide.strength != 0 else None
+        self.guide_gate = StepGate(SigmaWindow.resolve(guide.window, resolve)) if guide is not None else None
+        self.on_draws = on_draws
+        self.evaluations = 0
+        self.level = -1.0
+        self.batch = self.passes = 1
+        self.nfe = 0.0
+        self.gradient_checked = False
+
+    def observe(self, args: dict[str, Any]) -> Tensor:
+        """The prediction to go on with: ``args["denoised"]`` itself unless guidance moves it."""
+        step = Step.of(args, self.evaluations, self._count)
+        self.batch, self.passes = step.x.shape[0], step.conditioned.passes(step.level)
+        self.evaluations += 1
+        guided = None
+        if self.guide is not None and self.guide_gate.opens(step.level):
+            start = clock(step.x)
+            guided = self._guide(step)
+            self.recorder.seconds += clock(step.x) - start
+        # Heun and its kin come twice to a level: that is no new step
+        is_new = abs(step.level - self.level) > 1e-5 * step.level
+        self.level = step.level
+        if is_new and self.record_gate.opens(step.level):
+            self._record(step, guided)
+        return step.denoised if guided is None else guided.x0
+
+    def reach(self, sigmas: Tensor) -> None:
+        """Measure at least once: where no step lies in the window, as in runs of few steps, at the step nearest to it."""
+        window = self.record_gate.window
+        levels = [float(sigma) for sigma in sigmas if sigma > 0]
+        if levels and not any(window.is_active(level) for level in levels):
+            nearest = min(levels, key=lambda level: max(level - window.sigma_start, window.sigma_end - level))
+            self.record_gate = StepGate(SigmaWindow(nearest, nearest))
+
+    def outcome(self, name: str) -> Uncertainty | str:
+        """The result, or the sentence that says why there is none."""
+        self.recorder.nfe = self.nfe
+        provenance = {"host": "comfyui", "model": name}
+        if self.guide is not None:
+            provenance["guidance"] = f"{self.guide.mode.value}, strength {self.guide.strength:g} {self.guide.units.value}"
+        try:
+            return self.recorder.result(provenance).cpu()
+        except ValueError as error:
+            return str(error)
+
+    def _record(self, step: Step, guided: Guided | None) -> None:
+        if guided is not None and guided.spread is not None:
+            self.recorder.add(guided.spread, step.level, 0.0, 0.0)  # the draws of the guidance cost nothing further
+            return
+        options = self.recorder.options
+        self.recorder.options = replace(options, draws=step.fitting(options.draws))
+        self.recorder.measure(step.conditioned, step.x, step.own, step.sigma, step.index)
+
+    def _guide(self, step: Step) -> Guided:
+        options = half_safe(replace(self.guide, draws=step.fitting(self.guide.draws)), step.compute_type)
+        given = (step.x, step.denoised, step.sigma, self.process, options, step.index, step.own)
+        is_pure_noise = float(self.process.alpha(step.sigma).max()) < MIN_ALPHA
+        if options.mode is not GuidanceMode.AUTOGRAD or is_pure_noise:
+            return guide_step(step.conditioned, *given)
+        try:
+            if not self.gradient_checked:
+                check_gradient(step.conditioned, step.own, step.sigma, self.process, options)
+                self.gradient_checked = True
+            with differentiable(step.conditioned) as conditioned:
+                return guide_step(conditioned, *given)
+        except RuntimeError as error:  # out of memory among them
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            log.warning("Uncertainty guidance: %s", NO_AUTOGRAD.format(model=type(step.conditioned.model).__name__, reason=reason))
+        self.guide = replace(self.guide, mode=GuidanceMode.FORWARD)
+        return self._guide(step)
+
+    def _count(self, rows: int) -> None:
+        self.nfe += rows / self.batch * self.passes
+        if self.on_draws is not None:
+            self.on_draws(rows // self.batch)
+
+
+def attach(
+    model: ModelPatcher, record: Record, options: AleatoricOptions, guide: GuidanceOptions | None = None, on_draws: OnDraws | None = None
+) -> ModelPatcher:
+    """A clone of ``model`` that measures, and guides, in every run of any sampler; each run's result goes to ``record``.
+
+    The draws of guidance are seeded by the run's own seed, and what it measures by the way is recorded.
+    Raises ValueError for a model whose process is not understood, or, in a run, a latent of several parts.
+    """
+    process_of(model.get_model_object("model_sampling"))  # refuse before anything is sampled
+    key = f"uncertainty_{id(record)}"
+
+    def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if len(kwargs.get("latent_shapes") or ()) > 1:
+            raise ValueError(SEVERAL_PARTS)
+        guider = executor.class_obj
+        run = Run(guider.model_patcher.get_model_object("model_sampling"), *seeded(options, guide, args, kwargs), on_draws)
+        if guide is not None:
+            run.reach(args[3])
+        guider.model_options[key] = run
+        try:
+            samples = executor(*args, **kwargs)
+        finally:
+            guider.model_options.pop(key, None)
+        if run.evaluations:  # none: an Uncertainty Estimator, not a sampler
+            record.keep(samples, run.outcome(type(guider.model_patcher.model).__name__))
+        return samples
+
+    def post_cfg(args: dict[str, Any]) -> Tensor:
+        run = args["model_options"].get(key)
+        return args["denoised"] if run is None else run.observe(args)
+
+    patched = model.clone()
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, outer_sample)
+    patched.set_model_sampler_post_cfg_function(post_cfg)
+    return patched
+
+
+def seeded(
+    options: AleatoricOptions, guide: GuidanceOptions | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[AleatoricOptions, GuidanceOptions | None]:
+    """Under guidance both take the seed of the sampling itself; a recorder alone has one of its own."""
+    if guide is None:
+        return options, None
+    seed = args[7] if len(args) > 7 else kwargs.get("seed")
+    draws = replace(guide.draws, seed=int(seed or 0))
+    return replace(options, draws=draws), replace(guide, draws=draws)

@@ -1,0 +1,65 @@
+"""What the nodes show and leave behind in ComfyUI: charts, reports in the output folder, notes in the metadata of pictures."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ...core.files import replacing
+from ...core.view.summary import table
+from .chart import draw_report
+
+Summary = dict[str, Any]  # core.view.summary
+
+FOLDER = "uncertainty"
+NOTE = "uncertainty"  # key in the metadata of a PNG
+
+SKIPPED = ExecutionBlocker(None)  # what is wired to it doesn't run, and no error is shown
+
+
+def missing(message: str) -> ExecutionBlocker:
+    """What is wired to it doesn't run, and the message is shown as an error."""
+    return ExecutionBlocker(message)
+
+
+def show(summary: Summary, title: str, lines: Iterable[str], chart: bool) -> dict[str, list[Any]]:
+    """The ``ui`` of a node: numbers for our widget, lines for whoever reads the history, and a chart where it is the node's purpose.
+
+    Lists with the same keys each time, as ComfyUI wants it. A picture counts as a result of the run wherever results are listed.
+    """
+    shown = {"uq_report": [{**summary, "title": title}], "text": list(lines)}
+    return {"images": [temporary_png(summary, title)], **shown} if chart else shown
+
+
+def temporary_png(summary: Summary, title: str) -> dict[str, str]:
+    name = f"uncertainty_{uuid.uuid4().hex[:12]}.png"
+    with replacing(Path(folder_paths.get_temp_directory()) / name) as path:
+        draw_report(summary, title).save(path, "PNG")
+    return {"filename": name, "subfolder": "", "type": "temp"}
+
+
+def write_report(summary: Summary) -> tuple[Path, Path]:
+    """JSON and CSV in the output folder, numbered as the stock Save nodes number; raises OSError when they cannot be written."""
+    folder, name, counter, *_ = folder_paths.get_save_image_path(f"{FOLDER}/report", folder_paths.get_output_directory())
+    texts = {".json": json.dumps(summary, indent=1, allow_nan=False), ".csv": table(summary)}
+    paths = tuple(Path(folder) / f"{name}_{counter:05}_{suffix}" for suffix in texts)
+    for path, content in zip(paths, texts.values(), strict=True):
+        with replacing(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return paths
+
+
+def note_in_pictures(extra_pnginfo: dict[str, Any] | None, summary: Summary) -> None:
+    """Adds scores and decision to what the stock Save Image writes into each PNG after this node has run.
+
+    ComfyUI hands one and the same dict to all nodes of a prompt; it has none when a prompt comes without ``extra_pnginfo``.
+    """
+    if isinstance(extra_pnginfo, dict):
+        note = {key: summary[key] for key in ("quantity", "direction", "scores", "accepted", "line")}
+        extra_pnginfo[NOTE] = [*extra_pnginfo.get(NOTE, []), note]

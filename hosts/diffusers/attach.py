@@ -1,0 +1,145 @@
+"""diffusers host: watch and guide any pipeline through a forward hook on its denoising network.
+
+with attach(pipe, record=AleatoricOptions()) as run:
+    images = pipe("a cat", num_inference_steps=30).images
+uncertainty = run.result()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor, nn
+
+from ...core.denoiser import Denoiser, output_shift
+from ...core.guidance.step import guide_step, half_safe
+from ...core.options import AleatoricOptions, Center, GuidanceOptions, Quantity
+from ...core.pixelwise.aleatoric import Recorder, estimate
+from ...core.result import Uncertainty
+from ...core.schedule import SigmaWindow, StepGate, levels
+from .call import Call, original
+from .space import Space
+from .watch import Watch, check_repeatable, watching
+
+ZERO_TO_ONE = ("Flux", "Chroma", "QwenImage", "LongCatImage", "OvisImage", "AuraFlow")  # networks that are given t / 1000
+
+
+@dataclass
+class Run(Watch):
+    """State and outcome of one sampling.
+
+    guidance_nfe: evaluations per image that guidance added.
+    """
+
+    record: AleatoricOptions | None = None
+    guide: GuidanceOptions | None = None
+    recorder: Recorder | None = None
+    guidance_nfe: float = 0.0
+    correction: Tensor | None = field(default=None, repr=False)
+    gates: dict[str, StepGate] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.record is not None:
+            self.recorder = Recorder(self.record, self.space.process)
+
+    def result(self, quantity: Quantity | None = None) -> Uncertainty:
+        """What was recorded, in either quantity. Raises ValueError when nothing was asked for or no step fell into the window."""
+        if self.recorder is None:
+            raise ValueError("Nothing was recorded: pass record=AleatoricOptions(...) to attach().")
+        return self.recorder.result({"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}, quantity)
+
+    @torch.no_grad()
+    def observe(self, call: Call, output: Tensor, sigma: float) -> None:
+        """Measure and guide one step on the conditional rows; leaves the correction of eps, if any."""
+        part = self.conditional(call.x)
+        call = call.rows(part)
+        x, level = call.x.float(), torch.full(call.x.shape[:1], sigma, device=call.x.device)
+        x0 = call.x0(output[part], x, level)
+        recording, guiding = self._opens("record", self.record, sigma), self._opens("guide", self.guide, sigma)
+        self.correction = None
+        if guiding and self.guide.strength != 0:
+            guided = guide_step(call.denoise, x, x0, level, self.space.process, half_safe(self.guide, call.x.dtype), self.step)
+            self.guidance_nfe += guided.nfe
+            if guided.spread is not None:  # else nothing can be moved at this level
+                self.correction = guided.correction
+                if recording and self.record.center is Center.MEAN and self.record.draws == self.guide.draws:
+                    self.recorder.add(guided.spread, sigma, 0.0, 0.0)  # the guidance's own draws cost nothing further
+                    recording = False
+        if recording:
+            self.recorder.measure(call.denoise, x, x0, level, self.step)
+
+    def _opens(self, name: str, options: AleatoricOptions | GuidanceOptions | None, sigma: float) -> bool:
+        if options is None:
+            return False
+        if name not in self.gates:  # made at the first step: only then the scheduler knows its timesteps
+            self.gates[name] = StepGate(SigmaWindow.resolve(options.window, self.space.percent_to_sigma))
+        return self.gates[name].opens(sigma)
+
+    def moved(self, output: Any, sigma: float) -> Any:
+        """The network's output with eps moved by the correction; under CFG in both halves, so that their mix moves by just as much."""
+        if self.correction is None:
+            return None
+        moved = output[0].clone()
+        correction = self.correction.repeat(moved.shape[0] // self.correction.shape[0], *[1] * (self.correction.ndim - 1))
+        level = torch.full((moved.shape[0],), sigma, device=moved.device)
+        shift = output_shift(correction, level, self.space.process, self.space.prediction)
+        moved[:, : shift.shape[1]] += shift.to(moved.dtype)
+        return (moved, *output[1:]) if isinstance(output, tuple) else type(output)(sample=moved)
+
+
+def attach(
+    pipe: DiffusionPipeline | nn.Module,
+    scheduler: SchedulerMixin | None = None,
+    record: AleatoricOptions | None = None,
+    guide: GuidanceOptions | None = None,
+    classifier_free: bool | None = None,
+) -> AbstractContextManager[Run]:
+    """Watch and guide one sampling of a pipeline, or of a bare network with its scheduler; everything is undone on leaving.
+
+    classifier_free: whether each call holds an unconditional half, then a conditional one; found out for pipelines when
+    left out, taken as False for a bare network.
+    Raises ValueError for a pipeline without a denoising network, and for a network or scheduler that is not understood.
+    """
+    return watching(pipe, scheduler, classifier_free, lambda _, space: Run(space, record=record, guide=guide))
+
+
+@torch.no_grad()
+def score(
+    network: nn.Module,
+    scheduler: SchedulerMixin,
+    latents: Tensor,
+    cond: dict[str, Any],
+    options: AleatoricOptions | None = None,
+    count: int = 4,
+) -> Uncertainty:
+    """Score finished latents at ``count`` noise levels of the window. cond: the network's other inputs, with latents' batch.
+
+    Raises what ``core.pixelwise.aleatoric.estimate`` raises, and ValueError for a network or scheduler that is not understood.
+    """
+    check_repeatable(network)
+    options, space = options or AleatoricOptions(), Space.of(scheduler)
+    sigmas = levels(options.window, count, space.percent_to_sigma)
+    return estimate(denoiser(network, scheduler, cond, len(latents)), latents, sigmas, space.process, options)
+
+
+def denoiser(network: nn.Module, scheduler: SchedulerMixin, cond: dict[str, Any], batch: int) -> Denoiser:
+    """The contract of ``core.denoiser`` on a diffusers network, at any noise level. cond: its other inputs, of that batch."""
+    space = Space.of(scheduler)
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        return call_at(network, space, (batch, *x.shape[1:]), sigma[:batch], cond).denoise(x, sigma)
+
+    return denoise
+
+
+def call_at(network: nn.Module, space: Space, shape: Sequence[int], sigma: Tensor, cond: dict[str, Any]) -> Call:
+    """A call of the network at any noise levels sigma (B,), for samples of ``shape`` (B, C, ...) yet to be given."""
+    scale = 1 / space.train_steps if type(original(network)).__name__.startswith(ZERO_TO_ONE) else 1.0
+    timestep = torch.tensor([scale * space.timestep(s) for s in sigma.tolist()], device=sigma.device)
+    like = torch.empty(tuple(shape), dtype=next(network.parameters()).dtype, device="meta")
+    return Call(network, space, like, timestep, cond)

@@ -1,0 +1,86 @@
+"""The bundled demo model on diffusers: a small class-conditional network that draws digits, and a loop that samples it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, SchedulerMixin, UNet2DModel
+from torch import Tensor
+
+from ...core.demo.network import read_config, read_weights
+from ...core.options import MAX_SEED, check_whole
+from .attach import Run, attach
+
+CLASSES = 10
+NO_CLASS = 10  # the label that stands for "no condition"
+SHAPE = (1, 32, 32)
+
+
+def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> tuple[UNet2DModel, DDIMScheduler]:
+    """The bundled network, in eval mode, and a DDIM scheduler of its process. Latents are images in [-1, 1], (B, 1, 32, 32)."""
+    config = read_config()
+    network = UNet2DModel(**config["network"])
+    network.load_state_dict(read_weights())
+    network = network.to(device) if dtype == torch.float32 else network.to(device).to(dtype)
+    return network.eval().requires_grad_(False), DDIMScheduler(**config["process"], clip_sample=config["clip_sample"])
+
+
+def starting_noise(count: int, seed: int, first: int = 0) -> Tensor:
+    """One (1, 32, 32) noise per image, each from its own seed: image ``first + i`` starts the same in every batch. (count, 1, 32, 32)"""
+    check_whole("seed", seed, 0, MAX_SEED)
+    generators = [torch.Generator("cpu").manual_seed(((seed << 20) + first + i) & MAX_SEED) for i in range(count)]
+    return torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
+
+
+def conditions(labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The network's inputs for classes (B,), and for none, as prompt information compares them."""
+    return {"class_labels": labels}, {"class_labels": torch.full_like(labels, NO_CLASS)}
+
+
+@torch.no_grad()
+def sample(
+    network: UNet2DModel,
+    scheduler: SchedulerMixin,
+    noise: Tensor,
+    labels: Tensor,
+    steps: int = 50,
+    guidance_scale: float = 1.0,
+    generator: torch.Generator | None = None,
+    watch: AbstractContextManager[Run] | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> Tensor:
+    """Draw one image per starting noise (B, 1, 32, 32) and class label (B,): (B, 1, 32, 32) in about [-1, 1].
+
+    guidance_scale: 1 is the conditional model; above, classifier-free guidance with the label NO_CLASS.
+    watch: an ``attach(...)`` block to sample inside of. progress: called with each finished step's number.
+    Raises ValueError for an empty batch, mismatched labels, or steps < 1.
+    """
+    if len(noise) == 0 or labels.shape != noise.shape[:1]:
+        raise ValueError(f"Give one label per starting noise, at least one: got {len(noise)} noises and labels {tuple(labels.shape)}.")
+    check_whole("steps", steps, 1, scheduler.config.num_train_timesteps)
+    scheduler.set_timesteps(steps, device=noise.device)
+    step_inputs = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    x = noise.to(network.dtype) * scheduler.init_noise_sigma
+    with watch if watch is not None else nullcontext():
+        for i, t in enumerate(scheduler.timesteps):
+            output = predict(network, scheduler.scale_model_input(x, t), t, labels, guidance_scale)
+            x = scheduler.step(output, t, x, **step_inputs).prev_sample
+            if progress is not None:
+                progress(i + 1)
+    return x.float()
+
+
+def predict(network: UNet2DModel, x: Tensor, t: Tensor, labels: Tensor, guidance_scale: float) -> Tensor:
+    """The network's output, under classifier-free guidance when guidance_scale differs from 1."""
+    if guidance_scale == 1:
+        return network(x, t, class_labels=labels).sample
+    both = torch.cat([torch.full_like(labels, NO_CLASS), labels])
+    none, cond = network(torch.cat([x, x]), t, class_labels=both).sample.chunk(2)
+    return none + guidance_scale * (cond - none)
+
+
+__all__ = ["CLASSES", "NO_CLASS", "attach", "load_demo", "sample", "starting_noise"]

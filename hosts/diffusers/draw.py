@@ -1,0 +1,145 @@
+"""diffusers host: images drawn batch by batch from seeds of their own, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DModel
+from torch import Tensor, nn
+
+from ...core.demo.extractor import load_extractor
+from ...core.last_layer.generative import Encoder
+from ...core.last_layer.laplace import Laplace
+from ...core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
+from ...core.result import Uncertainty
+from .attach import attach
+from .demo import conditions, load_demo, sample, starting_noise
+from .dropout import mc_dropout
+from .images import load_pipeline, prompted
+from .information import Cond, information
+from .last_layer.bayesdiff import bayesdiff
+from .last_layer.generative import generative, pipeline_draw
+from .watch import network_of
+
+
+class Drawer(Protocol):
+    """A model, and what each image is to show.
+
+    target, scheduler: what the estimators watch.  guidance: of a bare network, whose pipeline can't be asked; else None.
+    """
+
+    target: DiffusionPipeline | nn.Module
+    scheduler: SchedulerMixin | None
+    guidance: float | None
+
+    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        """The images of these numbers (B, 1 or 3, H, W) in [0, 1], and their latents; none depends on which others are drawn beside it."""
+
+    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        """The network's other inputs for these images: what they are to show, and what stands for nothing asked."""
+
+
+@dataclass(frozen=True)
+class DemoDrawer:
+    """labels: of image 0, 1, 2, .., in turn."""
+
+    target: UNet2DModel
+    scheduler: SchedulerMixin
+    labels: Sequence[int]
+    seed: int
+    guidance: float = 1.0
+
+    @classmethod
+    def load(cls, labels: Sequence[int], seed: int, guidance: float | None, device: str) -> DemoDrawer:
+        return cls(*load_demo(device), labels, seed, 1.0 if guidance is None else guidance)
+
+    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        labels = self.asked(places)
+        noise = torch.cat([starting_noise(1, self.seed, place) for place in places]).to(labels.device)
+        latents = sample(self.target, self.scheduler, noise, labels, steps, self.guidance)
+        return latents.add(1).div(2).clamp(0, 1), latents
+
+    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        return conditions(self.asked(places))
+
+    def asked(self, places: Sequence[int]) -> Tensor:
+        return torch.tensor([self.labels[place % len(self.labels)] for place in places], device=next(self.target.parameters()).device)
+
+
+@dataclass(frozen=True)
+class PipelineDrawer:
+    """prompts: of image 0, 1, 2, .., in turn.  settings: what else the pipeline's call is given."""
+
+    target: DiffusionPipeline
+    prompts: Sequence[str]
+    seed: int
+    settings: dict[str, Any]
+    scheduler: None = None
+    guidance: None = None
+
+    @classmethod
+    def load(cls, path: str | Path, prompts: Sequence[str], seed: int, settings: dict[str, Any], device: str) -> PipelineDrawer:
+        """Raises what ``load_pipeline`` raises."""
+        pipe = load_pipeline(path, device)
+        pipe.set_progress_bar_config(disable=True)
+        return cls(pipe, prompts, seed, settings)
+
+    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        latest: dict[str, Tensor] = {}
+
+        def look(pipe: DiffusionPipeline, step: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            latest["latents"] = tensors["latents"]
+            return {}
+
+        inputs = {"prompt": self.asked(places), "callback_on_step_end": look}
+        inputs |= {name: [value] * len(places) if name == "negative_prompt" else value for name, value in self.settings.items()}
+        seeds = [((self.seed << 20) + place) & MAX_SEED for place in places]
+        images = pipeline_draw(self.target, inputs, seeds)(steps).float()
+        return images, latest["latents"]
+
+    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        """Without the negative prompt: it says how to draw, not what."""
+        return prompted(self.target, self.asked(places)).conditions(latents, [])
+
+    def asked(self, places: Sequence[int]) -> list[str]:
+        return [self.prompts[place % len(self.prompts)] for place in places]
+
+
+@dataclass(frozen=True)
+class ScoredBy:
+    """What images are scored by: the method's options; laplace and encode where it needs them."""
+
+    options: InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions
+    laplace: Laplace | None = None
+    encode: Encoder | None = None
+
+
+def draw_scored(drawer: Drawer, places: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:
+    """The images as ``drawer.draw`` gives them, and their uncertainty. Raises what the estimators raise."""
+    if isinstance(by.options, InformationOptions):
+        images, latents = drawer.draw(places, steps)
+        network = network_of(drawer.target)
+        scheduler = drawer.scheduler or drawer.target.scheduler
+        return images, information(network, scheduler, latents, *drawer.conditions(places, latents), by.options).result
+    if isinstance(by.options, GenerativeOptions):
+        images, found = generative(lambda n: drawer.draw(places, n)[0], steps, drawer.target, by.laplace, by.encode, by.options)
+        return images, found.result
+    doubled = None if drawer.guidance is None else drawer.guidance != 1
+    if isinstance(by.options, BayesDiffOptions):
+        watch = bayesdiff(drawer.target, by.laplace, drawer.scheduler, by.options, drawer.guidance)
+    elif isinstance(by.options, DropoutOptions):
+        watch = mc_dropout(drawer.target, drawer.scheduler, by.options, doubled)
+    else:
+        watch = attach(drawer.target, drawer.scheduler, record=by.options, classifier_free=doubled)
+    with watch as run:
+        images, _ = drawer.draw(places, steps)
+    return images, run.result()
+
+
+def bundled_encoder(images: Tensor) -> Tensor:
+    """The features of the bundled classifier, of grey images (B, 1, 32, 32) in [0, 1]: (B, 64)."""
+    return load_extractor().features(images.cpu() * 2 - 1)

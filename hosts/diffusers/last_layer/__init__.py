@@ -1,0 +1,1 @@
+"""diffusers: the Bayesian last layer."""

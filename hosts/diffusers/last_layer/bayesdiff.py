@@ -1,0 +1,188 @@
+"""diffusers host: BayesDiff along one sampling of a deterministic scheduler.
+
+with bayesdiff(pipe, laplace) as run:
+    images = pipe("a cat", num_inference_steps=30).images
+uncertainty = run.result()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor, nn
+
+from ....core.denoiser import x0_from_output
+from ....core.last_layer.bayesdiff import Propagation
+from ....core.last_layer.laplace import Laplace, Posterior
+from ....core.last_layer.layer_tap import tapped
+from ....core.options import BayesDiffOptions
+from ....core.result import Uncertainty
+from ..call import Call
+from ..space import Space
+from ..watch import Watch, network_of, watching
+from .solver import WAY_OUT, check_linear, linear_step
+
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of a step, over its largest value
+
+
+@dataclass
+class BayesDiffRun(Watch):
+    """State and outcome of one sampling.
+
+    scale: () -> how strongly classifier-free guidance mixes the two halves of a call, y = none + scale (cond - none).
+    layer_input, layer_output: of the last layer, in the sampler's own pass.  expected: the sample that the next call must hold.
+    """
+
+    posterior: Posterior | None = None
+    options: BayesDiffOptions = field(default_factory=BayesDiffOptions)
+    provenance: dict[str, str] = field(default_factory=dict)
+    scale: Callable[[], float | None] = lambda: None
+    own_passes: float = 0.0
+    layer_input: Tensor | None = field(default=None, repr=False)
+    layer_output: Tensor | None = field(default=None, repr=False)
+    expected: Tensor | None = field(default=None, repr=False)
+    x0_before: Tensor | None = field(default=None, repr=False)
+    propagation: Propagation = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_linear(self.space.scheduler)
+        self.propagation = Propagation(self.options, self.space.process, self.space.prediction)
+
+    def layer_hook(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> None:
+        self.layer_input, self.layer_output = args[0] if args else kwargs["input"], output
+
+    @torch.no_grad()
+    def observe(self, call: Call, output: Tensor, sigma: float) -> None:
+        """Carry the variance over the step that the scheduler is about to take."""
+        part = self.conditional(call.x)
+        mixing = Mixing(part, len(call.x), self._scale(part, call.x))
+        x, space = call.x[part], self.space
+        self._check(x)
+        place = space.place(call.timestep.flatten()[0])
+        linear = linear_step(space, self.step if place is None else place, self.step == 0)
+        y = mixing.of(output[:, : x.shape[1]].float())
+        level = torch.full(x.shape[:1], sigma, device=x.device)
+        features, straight = mixing.of(self.layer_input), self._is_output(output)
+        self.layer_input = self.layer_output = None
+
+        def denoise(rows: Tensor, levels: Tensor) -> Tensor:
+            return mixing.x0(call, rows, levels)
+
+        def output_variance() -> Tensor:
+            variance = self.posterior.gaussian.output_variance(self.posterior.layer, features)
+            variance = variance if straight else self._carried(call.rows(part), variance)
+            return variance[:, : x.shape[1]]
+
+        self.propagation.advance(denoise, x, level, linear, output_variance, mixing.passes)
+        self._foresee(x.float(), y, linear, level)
+
+    def _scale(self, part: slice, x: Tensor) -> float:
+        if part.stop - part.start == len(x):
+            return 1.0
+        if (scale := self.scale()) is None:
+            raise ValueError("BayesDiff must know how strongly the sampling is guided: pass guidance_scale.")
+        return float(scale)
+
+    def _is_output(self, output: Tensor) -> bool:
+        """Whether the network gives out what its last layer does, as UNets do."""
+        if self.layer_output is None:
+            raise ValueError("The last layer did not act in the sampler's pass of the network; fit Laplace on another layer.")
+        return self.layer_output.shape == output.shape and torch.equal(self.layer_output, output)
+
+    def _carried(self, call: Call, variance: Tensor) -> Tensor:
+        """Through what a transformer does after its last layer (unpatchify), which takes a pass of its own to be known."""
+        self.own_passes += 1
+        with tapped(self.posterior.layer, lambda: call.output(call.x)) as tap:
+            return tap.carry(variance)
+
+    def _foresee(self, x: Tensor, y: Tensor, linear: Any, level: Tensor) -> None:
+        x0 = x0_from_output(y, x, level, self.space.process, self.space.prediction)
+        self.expected = linear.a * x + linear.b * y
+        if linear.c:
+            self.expected = self.expected + linear.c * self.x0_before
+        self.x0_before = x0
+
+    def _check(self, x: Tensor) -> None:
+        """Raises ValueError when the sampler did something else than its scheduler's linear step."""
+        if self.expected is None:
+            return
+        off = (x.float() - self.expected).abs().max()
+        if not off <= TOLERANCE.get(x.dtype, 1e-1) * self.expected.abs().max().clamp_min(1):
+            step = f"Step {self.step} of {type(self.space.scheduler).__name__}"
+            raise ValueError(f"{step} was not the linear step that BayesDiff follows (off by {float(off):.3g}); {WAY_OUT}.")
+
+    def result(self) -> Uncertainty:
+        """Var[x] of the finished samples; high = bad. Raises ValueError when no step was taken."""
+        said = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
+        found = self.propagation.result(self.provenance | said)
+        return replace(found, nfe=found.nfe + self.own_passes)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """What classifier-free guidance makes of the halves of a call, none + scale (cond - none); all rows as they are without it."""
+
+    part: slice
+    rows: int
+    scale: float
+
+    @property
+    def passes(self) -> int:
+        return self.rows // (self.part.stop - self.part.start)
+
+    def of(self, values: Tensor) -> Tensor:
+        """(rows, ...) -> (B, ...)"""
+        if self.passes == 1:
+            return values
+        cond, half = values[self.part], self.rows // 2
+        none = values[half:] if self.part.start == 0 else values[:half]
+        return none + self.scale * (cond - none)
+
+    def x0(self, call: Call, x: Tensor, sigma: Tensor) -> Tensor:
+        """The clean prediction at drawn samples (M * B, C, ...), draw by draw where both halves have to be asked."""
+        if self.passes == 1:
+            return call.denoise(x, sigma)
+        batch = self.rows // 2
+        pairs = zip(x.split(batch), sigma.split(batch), strict=True)
+        return torch.cat([self.of(call.denoise(torch.cat([part, part]), torch.cat([s, s]))) for part, s in pairs])
+
+
+@contextmanager
+def bayesdiff(
+    pipe: DiffusionPipeline | nn.Module,
+    laplace: Laplace,
+    scheduler: SchedulerMixin | None = None,
+    options: BayesDiffOptions | None = None,
+    guidance_scale: float | None = None,
+) -> Iterator[BayesDiffRun]:
+    """Watch one sampling of a pipeline, or of a bare network with its scheduler; the sampling stays as it is, bit for bit.
+
+    scheduler: DDIM, DPM-Solver++ 2M or Euler, of a flow too.  guidance_scale: of a bare network whose calls hold an unconditional half,
+    then a conditional one; pipelines say it themselves.
+    NFE: options.draws.samples on each uncertain step but the first, twice that under guidance in one call; where the last layer's
+    output is not the network's (transformers), one more on each.
+    Raises ValueError for another scheduler, one that adds noise or clips, a Laplace fit of another model, and what ``attach`` raises.
+    """
+    network = network_of(pipe)
+    posterior = laplace.posterior(network)
+    said = {"layer": laplace.identity.name, "training_samples": str(laplace.seen)}
+    said |= {name: f"{getattr(laplace.options, name):g}" for name in ("prior_precision", "noise_variance")}
+
+    def scale() -> float | None:  # a pipeline knows it only once it is called
+        return getattr(pipe, "_guidance_scale", None) if guidance_scale is None else guidance_scale
+
+    def make(_: nn.Module, space: Space) -> BayesDiffRun:
+        return BayesDiffRun(space, posterior=posterior, options=options or BayesDiffOptions(), provenance=said, scale=scale)
+
+    doubled = guidance_scale != 1 if isinstance(pipe, nn.Module) and guidance_scale is not None else None
+    with watching(pipe, scheduler, doubled, make) as run:
+        handle = posterior.layer.register_forward_hook(run.layer_hook, with_kwargs=True)
+        try:
+            yield run
+        finally:
+            handle.remove()

@@ -1,0 +1,57 @@
+"""diffusers host: generative uncertainty of a pipeline's call, or of any sampling function.
+
+draw = pipeline_draw(pipe, {"prompt": "a cat"}, seeds=[0, 1])
+images, found = generative(draw, 30, pipe, laplace, clip_encoder("clip-vit-base-patch32"))
+found.result.scores
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor, nn
+
+from ....core.last_layer.generative import Encoder, Generated, checked, estimate_generative
+from ....core.last_layer.laplace import Laplace
+from ....core.options import GenerativeOptions
+from ..watch import check_repeatable, network_of
+
+Draw = Callable[[int], Tensor]
+
+
+@torch.no_grad()
+def generative(
+    draw: Draw, steps: int, pipe: DiffusionPipeline | nn.Module, laplace: Laplace, encode: Encoder, options: GenerativeOptions | None = None
+) -> tuple[Tensor, Generated]:
+    """The images (B, ...) of the trained weights in ``steps`` steps, and their uncertainty.
+
+    draw: steps -> images (B, ...), from the same noise and condition whenever it is called, by the network of ``pipe``.
+    NFE beyond plain sampling: members x steps; where options.member_steps differs from steps, (members + 1) x member_steps.
+    Raises what ``core.last_layer.generative.estimate_generative`` raises, and ValueError for a network that is not understood.
+    """
+    options, network = options or GenerativeOptions(), network_of(pipe)
+    check_repeatable(network)
+    images = checked(draw(steps))
+    member_steps = options.member_steps or steps
+    plain = images if member_steps == steps else None
+    found = estimate_generative(lambda: draw(member_steps), encode, network, laplace, options, plain)
+    said = {"host": "diffusers", "steps": str(steps)}
+    return images, replace(found, result=replace(found.result, provenance=found.result.provenance | said))
+
+
+def pipeline_draw(pipe: DiffusionPipeline, inputs: Mapping[str, Any], seeds: Sequence[int]) -> Draw:
+    """A pipeline's call as such a function: images (B, 3, H, W) in [0, 1], or what ``inputs["output_type"]`` asks for.
+
+    inputs: what the call is given beside steps and generators.  seeds: one for each image, so that no image depends on its neighbours.
+    """
+
+    def draw(steps: int) -> Tensor:
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        call = {"output_type": "pt", **inputs, "num_inference_steps": steps, "generator": generators}
+        return torch.as_tensor(pipe(**call)[0])
+
+    return draw

@@ -1,0 +1,50 @@
+"""diffusers host: the last-layer Laplace posterior of any denoising network, fitted by the network's own training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from diffusers import SchedulerMixin
+from torch import Tensor, nn
+
+from ....core.last_layer import fit as laplace_fit
+from ....core.last_layer.fit import Training
+from ....core.last_layer.laplace import Laplace
+from ....core.options import LaplaceOptions
+from ..attach import call_at
+from ..information import Cond
+from ..space import Space
+from ..watch import check_repeatable
+
+
+def training(network: nn.Module, scheduler: SchedulerMixin) -> Training:
+    """How a diffusers network was trained, as its scheduler tells: prediction type, process, and every level of its noise schedule.
+
+    cond of the fit: the network's other inputs by name, with the batch of the samples, such as {"class_labels": ...}.
+    Flow models: levels evenly over the shifted line, whatever density they were trained with.
+    Raises ValueError for a network or scheduler that is not understood.
+    """
+    check_repeatable(network)
+    space = Space.of(scheduler)
+
+    def predict(x: Tensor, sigma: Tensor, cond: Cond) -> Tensor:
+        return call_at(network, space, x.shape, sigma, cond).output(x)
+
+    return Training(predict, space.process, space.prediction, space.training_levels())
+
+
+def fit(
+    network: nn.Module,
+    scheduler: SchedulerMixin,
+    data: Iterable[tuple[Tensor, Cond]],
+    options: LaplaceOptions | None = None,
+    layer: str = "",
+    resume: Laplace | None = None,
+    progress: Callable[[Laplace], Any] | None = None,
+) -> Laplace:
+    """``core.last_layer.fit.fit`` by the network's own training loss. data: batches of clean latents (B, C, ...) and their conditions.
+
+    Raises what that and ``training`` raise.
+    """
+    return laplace_fit.fit(network, training(network, scheduler), data, options, layer, resume, progress)

@@ -1,0 +1,134 @@
+"""diffusers host: one sampling watched step by step, through a forward hook on the denoising network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor, nn
+
+from .call import Call, input_name
+from .space import Space
+
+CONDITIONAL_FIRST = {"DiTPipeline"}  # everywhere else the unconditional half comes first
+
+
+@dataclass
+class Watch:
+    """State of one sampling, one pipeline call each; ``observe`` is called once per step, with the network's own call and output.
+
+    classifier_free: whether a call holds an unconditional half; None: where both halves hold the same sample.
+    network_rows: passes of the plain sampling, counted.
+    """
+
+    space: Space
+    classifier_free: bool | None = False
+    conditional_first: bool = False
+    step: int = -1
+    noisiness: float = math.inf
+    network_rows: int = 0
+    timesteps: Tensor | None = field(default=None, repr=False)
+
+    def observe(self, call: Call, output: Tensor, sigma: float) -> None:
+        """One step of the sampler. Extra passes go through ``call``, which does not meet the hook."""
+        raise NotImplementedError
+
+    def hook(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """Forward hook: None, so that the output stays as it is, unless a subclass moves it."""
+        call = Call.bind(network, self.space, args, kwargs, output[0])
+        sigma = self.space.sigma_at(call.timestep)
+        self.network_rows += call.x.shape[0]
+        if self.is_new_step(self.space.noisiness(sigma)):
+            self.observe(call, output[0], sigma)
+        return self.moved(output, sigma)
+
+    def moved(self, output: Any, sigma: float) -> Any:
+        """What the sampler is to see instead of the output; None: the output."""
+        return None
+
+    def is_new_step(self, noisiness: float) -> bool:
+        """A second call at the same level (Flux with true CFG, second-order solvers) is none: same correction, no new measurement."""
+        timesteps = self.space.scheduler.timesteps
+        first, self.timesteps = self.timesteps is None, self.timesteps if self.timesteps is not None else timesteps
+        # schedulers make new timesteps for every run
+        if timesteps is not self.timesteps or noisiness > self.noisiness * (1 + 1e-3):
+            raise RuntimeError("The noise level rose: this run has ended. Open a new attach() block for each pipeline call.")
+        if not first and noisiness >= self.noisiness * (1 - 1e-5):
+            return False
+        self.step, self.noisiness = self.step + 1, noisiness
+        return True
+
+    def conditional(self, x: Tensor) -> slice:
+        """The rows of a call to measure: all, or one half under classifier-free guidance in one call."""
+        rows, half = len(x), len(x) // 2
+        doubled = self.classifier_free
+        if doubled is None:
+            doubled = rows % 2 == 0 and torch.equal(x[:half], x[half:])
+            if not doubled and rows % 3 == 0 and torch.equal(x[: rows // 3].repeat(3, *[1] * (x.ndim - 1)), x):
+                raise ValueError("Guidance with three passes in one call is not supported; use plain classifier-free guidance.")
+        if doubled and rows % 2:
+            raise ValueError(f"classifier_free needs an even number of rows in each call, got {rows}; leave it out.")
+        if not doubled:
+            return slice(0, rows)
+        return slice(0, half) if self.conditional_first else slice(half, rows)
+
+
+W = TypeVar("W", bound=Watch)
+
+
+@contextmanager
+def watching(
+    pipe: DiffusionPipeline | nn.Module,
+    scheduler: SchedulerMixin | None,
+    classifier_free: bool | None,
+    make: Callable[[nn.Module, Space], W],
+) -> Iterator[W]:
+    """Hangs a Watch on one sampling of a pipeline, or of a bare network with its scheduler; everything is undone on leaving.
+
+    classifier_free: whether each call holds an unconditional half, then a conditional one; found out for pipelines when
+    left out, taken as False for a bare network.
+    Raises ValueError for a pipeline without a denoising network, and for a network or scheduler that is not understood.
+    """
+    bare, network = isinstance(pipe, nn.Module), network_of(pipe)
+    if bare and scheduler is None:
+        raise ValueError("A network alone does not know its noise levels: pass its scheduler too.")
+    check_repeatable(network)
+    watch = make(network, Space.of(scheduler if scheduler is not None else pipe.scheduler))
+    watch.conditional_first = type(pipe).__name__ in CONDITIONAL_FIRST
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        watch.classifier_free = classifier_free
+        if classifier_free is None and (bare or getattr(pipe, "do_classifier_free_guidance", None) is False):
+            watch.classifier_free = False  # the property is True too where the two passes are calls of their own
+        return watch.hook(module, args, kwargs, output)
+
+    if getattr(network, "_compiled_call_impl", None) is not None:  # .compile() would trace the hook too
+        hook = torch.compiler.disable(hook)
+    handle = network.register_forward_hook(hook, with_kwargs=True)
+    try:
+        yield watch
+    finally:
+        handle.remove()
+
+
+def network_of(pipe: DiffusionPipeline | nn.Module) -> nn.Module:
+    """The denoising network of a pipeline, or the network itself. Raises ValueError for a pipeline without one."""
+    parts = [pipe] if isinstance(pipe, nn.Module) else [getattr(pipe, name, None) for name in ("unet", "transformer")]
+    network = next((part for part in parts if isinstance(part, nn.Module)), None)
+    if network is None:
+        raise ValueError(f"{type(pipe).__name__} has neither a unet nor a transformer to watch.")
+    return network
+
+
+def check_repeatable(network: nn.Module) -> None:
+    """Raises ValueError, with the way out, for a network that can't be asked again with the sampling left untouched."""
+    input_name(network)
+    if any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in network.modules()):
+        raise ValueError(f"{type(network).__name__} is in train mode, where dropout makes every pass another one; call .eval() first.")
+    if getattr(network, "is_cache_enabled", False):
+        raise ValueError(f"{type(network).__name__} reuses its last pass, and further passes would change it; call .disable_cache() first.")

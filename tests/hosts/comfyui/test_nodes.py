@@ -1,0 +1,189 @@
+"""Nodes as ComfyUI sees them: ids are for ever, every input and output is explained, in English and Chinese, on a help page too."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy_server import Server
+from uncertainty_nodes.core.options import (
+    Bootstrap,
+    Colormap,
+    Covariance,
+    Distance,
+    FilterRule,
+    GuidanceMode,
+    GuidancePreset,
+    GuidanceUnits,
+    Moment,
+    Quantity,
+)
+from write_locale import english
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS, LOCALES = ROOT / "web" / "docs", ROOT / "locales"
+# Widgets are stored by position in people's workflows: append to these lists, never reorder, rename or remove.
+GUIDANCE = ["strength", "percentile", "samples", "start_percent", "end_percent", "mode", "units", "preset", "calibration"]
+SAMPLING = ["model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise"]
+BRANCH = ["branch_percent", "distance", "bandwidth", "moment"]
+LEVELS = ["samples", "start_percent", "end_percent", "levels", "seed"]
+INPUTS = {
+    "UQ_UncertaintyEstimator": ["model", "positive", "latent", "samples", "start_percent", "end_percent", "levels", "quantity", "seed"]
+    + ["negative", "cfg"],
+    "UQ_RecordUncertainty": ["model", "samples", "start_percent", "end_percent", "every", "quantity", "seed"],
+    "UQ_ReadUncertainty": ["latent", "record"],
+    "UQ_UncertaintyGuidedSampler": SAMPLING + GUIDANCE,
+    "UQ_UncertaintyGuidance": ["model", *GUIDANCE],
+    "UQ_UncertaintyGuider": ["model", "positive", "negative", "cfg", *GUIDANCE],
+    "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"],
+    "UQ_Calibrate": ["uncertainty", "name"],
+    "UQ_LoadCalibration": ["name"],
+    "UQ_CombineUncertainty": [f"uncertainty_{i}" for i in range(1, 5)] + [f"weight_{i}" for i in range(1, 5)],
+    "UQ_Heatmap": ["uncertainty", "opacity", "colormap", "percentile", "images"],
+    "UQ_Report": ["uncertainty", "accepted_indexes"],
+    "UQ_PromptInformation": ["model", "positive", "negative", "latent", *LEVELS],
+    "UQ_PhraseChecklist": ["model", "latent", "conditionings", "labels", *LEVELS],
+    "UQ_PromptPhrases": ["phrases"],
+    "UQ_EnsembleLoRAEmbedding": ["model", "members", "strength", "prompt", "clip", *(f"conditioning_{i}" for i in range(1, 6))],
+    "UQ_EnsembleUncertainty": ["ensemble", *(name for name in SAMPLING if name not in ("model", "positive")), *BRANCH, "positive"],
+    "UQ_TrainEnsemble": ["model", "latents", "positive", "members", "kind", "rank", "steps", "learning_rate", "seed"]
+    + ["bootstrap", "bootstrap_size", "batch_size"],
+    "UQ_SaveEnsemble": ["ensemble", "name", "export_loras"],
+    "UQ_LoadEnsemble": ["model", "name"],
+    "UQ_FitLaplace": ["model", "latents", "positive", "draws", "prior_precision", "seed", "covariance", "layer", "batch_size"]
+    + ["noise_variance"],
+    "UQ_SaveLaplace": ["laplace", "name"],
+    "UQ_LoadLaplace": ["name", "prior_precision", "noise_variance"],
+    "UQ_GenerativeUncertainty": [*SAMPLING, "laplace", "vae", "members", "member_steps", "clip_vision"],
+    "UQ_BayesDiff": [*SAMPLING, "laplace", "skip", "draws"],
+    "UQ_DropoutUncertainty": ["model", "positive", "latent", *LEVELS, "negative", "cfg"],
+    "UQ_LoadDemoModel": ["digit", "batch_size"],
+}
+OUTPUTS = {
+    "UQ_UncertaintyEstimator": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
+    "UQ_RecordUncertainty": ["MODEL", "UQ_RECORD"],
+    "UQ_ReadUncertainty": ["LATENT", "UNCERTAINTY"],
+    "UQ_UncertaintyGuidedSampler": ["LATENT", "UNCERTAINTY"],
+    "UQ_UncertaintyGuidance": ["MODEL", "UQ_RECORD"],
+    "UQ_UncertaintyGuider": ["GUIDER", "UQ_RECORD"],
+    "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN"],
+    "UQ_Calibrate": ["UQ_CALIBRATION"],
+    "UQ_LoadCalibration": ["UQ_CALIBRATION"],
+    "UQ_CombineUncertainty": ["UNCERTAINTY"],
+    "UQ_Heatmap": ["IMAGE", "MASK"],
+    "UQ_Report": [],
+    "UQ_PromptInformation": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
+    "UQ_PhraseChecklist": ["FLOAT", "IMAGE", "STRING", "UNCERTAINTY"],
+    "UQ_PromptPhrases": ["STRING", "STRING", "STRING"],
+    "UQ_EnsembleLoRAEmbedding": ["UQ_ENSEMBLE"],
+    "UQ_EnsembleUncertainty": ["LATENT", "UNCERTAINTY", "LATENT", "UNCERTAINTY"],
+    "UQ_TrainEnsemble": ["UQ_ENSEMBLE", "LOSS_MAP"],
+    "UQ_SaveEnsemble": ["UQ_ENSEMBLE"],
+    "UQ_LoadEnsemble": ["UQ_ENSEMBLE"],
+    "UQ_FitLaplace": ["UQ_LAPLACE"],
+    "UQ_SaveLaplace": ["UQ_LAPLACE"],
+    "UQ_LoadLaplace": ["UQ_LAPLACE"],
+    "UQ_GenerativeUncertainty": ["LATENT", "IMAGE", "UNCERTAINTY"],
+    "UQ_BayesDiff": ["LATENT", "UNCERTAINTY"],
+    "UQ_DropoutUncertainty": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
+    "UQ_LoadDemoModel": ["MODEL", "CONDITIONING", "CONDITIONING", "VAE", "LATENT", "LATENT"],
+}
+CHOICES = {
+    "quantity": Quantity,
+    "mode": GuidanceMode,
+    "units": GuidanceUnits,
+    "preset": GuidancePreset,
+    "rule": FilterRule,
+    "colormap": Colormap,
+    "distance": Distance,
+    "moment": Moment,
+    "bootstrap": Bootstrap,
+    "covariance": Covariance,
+}
+
+
+@pytest.fixture(scope="module")
+def nodes(comfy: Server) -> dict[str, dict[str, Any]]:
+    return {name: info for name, info in comfy.object_info().items() if info["python_module"] == "custom_nodes.uncertainty-nodes"}
+
+
+def declared(info: dict[str, Any]) -> dict[str, list[Any]]:
+    return {name: spec for part in ("required", "optional") for name, spec in info["input"].get(part, {}).items()}
+
+
+def test_ids_inputs_and_outputs_are_for_ever(nodes: dict[str, Any]) -> None:
+    assert set(INPUTS) == set(OUTPUTS) <= nodes.keys()
+    assert {name: list(declared(nodes[name])) for name in INPUTS} == INPUTS
+    assert {name: nodes[name]["output"] for name in OUTPUTS} == OUTPUTS
+
+
+def test_every_node_is_found_and_explained(nodes: dict[str, Any]) -> None:
+    for name, info in nodes.items():
+        assert name.startswith("UQ_") and info["category"].split("/")[0] == "uncertainty"
+        assert info["display_name"] and info["description"].strip()
+        assert all(spec[1].get("tooltip") for spec in declared(info).values()), name
+        assert all(info["output_tooltips"]) and len(info["output_tooltips"]) == len(info["output"]), name
+    assert len({info["display_name"] for info in nodes.values()}) == len(nodes)
+
+
+def test_choices_and_their_defaults_come_from_the_options(nodes: dict[str, Any]) -> None:
+    found = 0
+    for info in nodes.values():
+        for name, spec in declared(info).items():
+            if name in CHOICES:
+                assert spec[1]["options"] == [choice.value for choice in CHOICES[name]]
+                assert spec[1]["default"] in spec[1]["options"]
+                found += 1
+    assert found >= len(CHOICES)
+
+
+def test_every_node_has_a_help_page_that_tells_its_price(nodes: dict[str, Any]) -> None:
+    for name, info in nodes.items():
+        page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# {info['display_name']}\n")
+        assert "## Price" in page or name == "UQ_LoadDemoModel", name
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda p: p.stem)
+def test_pictures_of_help_pages_are_there_and_small(page: Path) -> None:
+    for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        assert (DOCS / picture).stat().st_size < 100_000
+
+
+def texts(language: str) -> dict[str, Any]:
+    return json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))
+
+
+def paths(tree: dict[str, Any], above: str = "") -> dict[str, str]:
+    flat = {}
+    for name, value in tree.items():
+        flat |= paths(value, f"{above}{name}/") if isinstance(value, dict) else {f"{above}{name}": value}
+    return flat
+
+
+def test_the_english_texts_are_those_of_the_nodes(comfy: Server) -> None:
+    assert texts("en") == english(comfy.object_info()), "run tests/support/comfyui/write_locale.py, then translate"
+
+
+def test_all_is_translated() -> None:
+    originals, chinese = paths(texts("en")), paths(texts("zh"))
+    assert chinese.keys() == originals.keys()
+    names = {"VAE", "CFG", "Latent"}
+    assert [path for path, text in chinese.items() if text not in names and not re.search(r"[\u4e00-\u9fff]", text)] == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_text_has_signs_that_the_front_end_reads_as_commands(language: str) -> None:
+    assert [path for path, text in paths(texts(language)).items() if re.search(r"[{}|@]", text)] == []
+
+
+def test_help_pages_and_texts_are_served(comfy: Server) -> None:
+    page = (DOCS / "UQ_Heatmap.md").read_text(encoding="utf-8")
+    assert comfy.get("/extensions/uncertainty-nodes/docs/UQ_Heatmap.md").decode() == page
+    served = comfy.get("/i18n")
+    for language in ("en", "zh"):
+        assert texts(language).items() <= served[language]["nodeDefs"].items()

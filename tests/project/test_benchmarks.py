@@ -1,0 +1,222 @@
+"""The benchmark at a tiny size, from drawing to report, and the rules by which the report judges."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("diffusers")
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """name -> the benchmark's module, writing to a temporary folder."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name: str) -> ModuleType:
+        module = importlib.import_module(name)
+        monkeypatch.setattr(importlib.import_module("shared.common"), "RESULTS", tmp_path)
+        return module
+
+    before = set(sys.modules)
+    yield load
+    for name in set(sys.modules) - before:  # names as plain as "markdown" must not stay
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+    module.main()
+
+
+def test_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
+    tiny = ("--size", 2, "--steps", 10, "--images", 2, "--work", tmp_path / "work")
+    monkeypatch.setattr(benchmark("shared.judging"), "RESAMPLES", 2)
+    monkeypatch.setattr(benchmark("shared.costs"), "BATCH", 1)
+    run(benchmark("filtering"), monkeypatch, *tiny)
+    run(benchmark("pixels"), monkeypatch, *tiny)
+    run(benchmark("draw_figures"), monkeypatch)
+    run(benchmark("write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
+    found = json.loads((tmp_path / "filtering.json").read_text())
+    assert found["images"] == 6 and {"denoised", "noise", "BayesDiff", "prompt information"} <= set(found["methods"])
+    assert all(row["nfe"] >= 0 and row["seconds"] >= -1 and row["images"] == 6 for row in found["methods"].values())
+    rows = json.loads((tmp_path / "pixels.json").read_text())["methods"]
+    assert rows["oracle"]["ause"] == 0 and all(row["ause"] >= 0 for row in rows.values())
+    assert rows["denoised"]["aurg"] == pytest.approx(rows["random"]["aurg"] + rows["random"]["ause"] - rows["denoised"]["ause"], abs=1e-4)
+    assert {"cost.png", "cost.svg", "calibration.svg"} <= {path.name for path in tmp_path.iterdir()}
+    written = (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+    assert "Not measured: run `python benchmarks/guidance.py`." in written and "| denoised |" in written
+
+
+def test_the_bayesian_sweep(benchmark, monkeypatch, tmp_path):
+    import torch
+
+    from uncertainty_nodes.hosts.diffusers.demo import load_demo, sample, starting_noise
+
+    bayesian, labels = benchmark("bayesian"), torch.arange(4)
+    images = sample(*load_demo(), starting_noise(4, 0), labels, 6)
+    monkeypatch.setattr(bayesian, "gather", lambda count, drawn: {"images": images, "labels": labels})
+    monkeypatch.setattr(bayesian, "CHUNK", 4)
+    monkeypatch.setattr(bayesian, "STEPS", 6)
+    monkeypatch.setattr(bayesian, "CHOSEN", bayesian.Setting(steps=2, members=1))
+    monkeypatch.setattr(bayesian, "SWEEP", [bayesian.CHOSEN])
+    monkeypatch.setattr(bayesian.Lab, "bad", property(lambda lab: torch.arange(len(lab.labels)) % 2 == 0))
+    run(bayesian, monkeypatch, "--images", 4, "--sweep", 4, "--confirm", "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "bayesian.json").read_text())
+    assert (found["images"], found["bad"], found["all images"]["images"]) == (4, 2, 4)
+    (generative,) = found["generative"].values()
+    assert generative["nfe"] == 2 * 2 and 0 <= generative["auroc"]["bundled features, semantic variance 0.001"]["auroc"] <= 1
+    assert [row["nfe"] for row in found["bayesdiff"].values()] == [3]  # steps 0 and 5 are uncertain, and only the second costs
+    assert all(row["moved"] < 1e-3 for row in found["bayesdiff"].values())  # from images that were drawn in another memory format
+
+
+def test_the_cost_of_a_fit(benchmark, monkeypatch, tmp_path):
+    run(benchmark("laplace_speed"), monkeypatch, "--samples", 8, "--batch", 4, "--pairs", 1)
+    peaks = json.loads((tmp_path / "laplace_speed.json").read_text())["memory"]["peak_bytes"]
+    assert all(len(set(peak.values())) == 1 for peak in peaks.values())  # as much for four times as many samples
+
+
+def test_a_second_run_measures_nothing(benchmark, monkeypatch, tmp_path):
+    tiny = ("--size", 2, "--steps", 10, "--images", 2, "--work", tmp_path / "work", "--only", "MC dropout")
+    module = benchmark("pixels")
+    run(module, monkeypatch, *tiny)
+    first = (tmp_path / "pixels.json").read_text()
+    monkeypatch.setattr(module, "MAPS", dict.fromkeys(module.MAPS, None))
+    monkeypatch.setattr(module, "recorded", None)
+    run(module, monkeypatch, *tiny)
+    assert (tmp_path / "pixels.json").read_text() == first
+
+
+def test_another_pipeline(benchmark, monkeypatch, tmp_path):
+    import torch
+
+    from tiny_images import image_tower, write_pictures
+    from tiny_pipelines import SIZE
+    from tiny_text import make
+    from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit
+
+    pipe = make("sd", tmp_path / "words")
+    pipe.save_pretrained(tmp_path / "tiny")
+    (tmp_path / "prompts.txt").write_text("a cat\n\na dog\n")
+    latents, text = torch.randn(4, 4, SIZE, SIZE), torch.randn(4, 5, 16)
+    fit(pipe.unet, pipe.scheduler, [(latents, {"encoder_hidden_states": text})]).save(tmp_path / "fit.safetensors")
+    image_tower(2 * SIZE).save_pretrained(tmp_path / "clip")
+    write_pictures(tmp_path / "real", 6, 2 * SIZE)
+    given = ("--model", tmp_path / "tiny", "--prompts", tmp_path / "prompts.txt", "--laplace", tmp_path / "fit.safetensors")
+    given += ("--encoder", tmp_path / "clip", "--reference", tmp_path / "real")
+    run(benchmark("filtering"), monkeypatch, *given, "--images", 3, "--size", 2, "--steps", 12, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "filtering_model.json").read_text())
+    assert found["images"] == 6 and found["prompts"] == ["a cat", "a dog"]
+    recorded = {"denoised", "noise", "denoised, last steps", "noise, last steps"}
+    assert set(found["methods"]) == recorded | {"BayesDiff", "prompt information", "generative uncertainty"}
+    assert all(len(row["badness"]) == 6 and row["nfe"] > 0 for row in found["methods"].values())
+    assert list(found["left_out"]) == ["MC dropout"] and "dropout" in found["left_out"]["MC dropout"]
+    for row in found["methods"].values():  # nobody judges these images, but the Fréchet distance of the kept is known
+        assert row["auroc"] is None and row["gain"] == pytest.approx(row["fid_random"] - row["fid"], abs=2e-3) and row["fid"] > 0
+
+
+def test_the_committed_report_is_what_the_committed_results_say(benchmark, monkeypatch):
+    report = benchmark("write_report")
+    monkeypatch.setattr(importlib.import_module("shared.common"), "RESULTS", BENCHMARKS / "results")
+    assert (BENCHMARKS / "REPORT.md").read_text(encoding="utf-8") == report.report()
+
+
+def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:
+    agreement = {"agreement_gain": gain / 10, "agreement_gain_interval": [low / 10, high / 10], "recall": 0.9 - gain / 10}
+    return {"images": images, "nfe": 100, "fid_gain": gain, "fid_gain_interval": [low, high], **agreement}
+
+
+@pytest.mark.parametrize(
+    ("guided", "added", "said", "and_said"),
+    [
+        (row(1.0, 0.8, 1.2), row(0.8, 0.5, 1.1), "Guidance improves", "goes beyond it"),
+        (row(1.0, 0.8, 1.2), row(-0.5, -0.9, 0.1), "Guidance improves", "adds nothing"),
+        (row(1.0, 0.8, 1.2), row(-0.5, -0.9, -0.1), "Guidance improves", "falls short"),
+        (row(1.0, 0.8, 1.2), row(0.1, -0.2, 0.4), "Guidance improves", "is not shown"),
+        (row(0.1, -0.2, 0.4), row(0.1, -0.1, 0.3), "is not shown to improve", "is not shown"),
+        (row(-0.5, -0.8, -0.2), row(-0.5, -0.8, 0.1), "does not improve sample quality at any setting", "adds nothing"),
+    ],
+)
+def test_what_is_said_of_guidance(benchmark, guided, added, said, and_said):
+    few = row(9, 8, 10, images=300)
+    settings = {"plain": row(0, 0, 0), "forward 0.2": guided, "forward 0.05": few, "eps x 1.02": row(0.3, 0.2, 0.4), "eps x 1.03": few}
+    beyond = {"forward 0.2": {"eps x 1.03": row(5, 4, 6), "eps x 1.02": added}}
+    text = benchmark("report.verdicts").guidance({"settings": settings, "beyond": beyond})
+    assert said in text and and_said in text and "`forward 0.2`" in text  # not the one of few images
+    assert "`eps x 1.02`, gains" in text or "`eps x 1.02` gains" in text  # the control that leaves least
+    assert ("More images do show" in text) == (guided["fid_gain"] > 0.5) == ("recall 0.90 to 0.80" in text)
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"), [(row(3.0, 2.5, 3.5), "`forward 0.2` gain clearly"), (row(1.5, 0.9, 2.1), "none gains clearly")]
+)
+def test_what_is_said_of_the_default(benchmark, rival, said):
+    settings = {"plain": row(0, 0, 0), "posterior 0.02": row(1.0, 0.8, 1.2), "forward 0.2": rival, "forward 0.1": row(9, 8, 10, images=300)}
+    text = benchmark("report.verdicts").of_default(settings)
+    assert "`posterior 0.02`: FID gain +1.00" in text and said in text and "Most agreement: `forward 0.2`" in text
+
+
+def test_guidance_beside_its_controls(benchmark, monkeypatch, tmp_path):
+    module = benchmark("guidance")
+    wanted = ("--only", "eps x 1.02", "forward 0.1", "--images", 4, "--work", tmp_path / "work", "--precision", "float32")
+    run(module, monkeypatch, *wanted)
+    found = json.loads((tmp_path / "guidance.json").read_text())
+    plain, scaled, guided = (found["settings"][name] for name in ("plain", "eps x 1.02", "forward 0.1"))
+    assert (plain["nfe"], scaled["nfe"], guided["nfe"]) == (20, 20, 100)
+    assert plain["fid_gain"] == 0 and plain["fid_gain_interval"] == [0, 0]
+    assert guided["fid_gain"] == pytest.approx(plain["fid"] - guided["fid"], abs=2e-3)
+    added = found["beyond"]["forward 0.1"]["eps x 1.02"]
+    assert added["fid_gain"] == pytest.approx(scaled["fid"] - guided["fid"], abs=2e-3)
+    assert added["agreement_gain"] == pytest.approx(guided["agreement"] - scaled["agreement"], abs=2e-4)
+    assert added["fid_gain_interval"][0] <= added["fid_gain"] <= added["fid_gain_interval"][1]
+    run(benchmark("write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
+    assert "| forward 0.1 (100) |" in (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+
+
+def test_verdicts(benchmark):
+    verdicts, claims = benchmark("report.verdicts"), benchmark("report.claims")
+    assert [verdicts.sign(g, i) for g, i in [(1, [0.5, 2]), (1, [-1, 2]), (-1, [-2, 1]), (-1, [-2, -0.5])]] == [
+        verdicts.PROVEN,
+        verdicts.LEANING,
+        verdicts.REFUTED,
+        verdicts.CONTRARY,
+    ]
+    assert claims.ranked(2, [1.5, 2.5], 1, [0.5, 1.4]) == verdicts.PROVEN
+    assert claims.ranked(2, [1.2, 2.5], 1, [0.5, 1.4]) == verdicts.LEANING
+    assert claims.ranked(1, [0.5, 1.4], 2, [1.5, 2.5]) == verdicts.CONTRARY
+
+
+def test_the_best_are_picked_on_other_seeds(benchmark):
+    import torch
+
+    seed = torch.tensor([1] * 40 + [2] * 40)
+    bad = torch.arange(80) % 4 == 0
+    lucky = torch.where(seed == 1, bad.double(), torch.arange(80) % 7)  # sees all on seed 1, nothing on seed 2
+    steady = bad.double() + torch.linspace(0, 1.2, 80)
+    judging = benchmark("shared.judging")
+    pool = judging.Judged(torch.zeros(80, 2), bad, seed, torch.zeros(80), None)
+    joined, picked = judging.best_of_other_seeds(pool, {"lucky": lucky.double(), "steady": steady}, 1)
+    assert picked == {1: ["steady"], 2: ["lucky"]}
+    assert joined.min() == 0 and joined.max() == 1
+
+
+def test_what_an_ensemble_has_seen_little_of(benchmark, monkeypatch, tmp_path):
+    module = benchmark("ensemble")
+    monkeypatch.setattr(module, "BRANCHES", (0.5,))
+    run(module, monkeypatch, "--images", 1, "--steps", 3, "--repeats", 1, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "ensemble.json").read_text())
+    row, shared = found["branches"]["0.5"], found["cost"]["shared_steps_at_branch_0.5"]
+    assert shared + row["steps_after"] == 3
+    assert found["cost"]["NFE_at_branch_0.5"] == row["NFE"] == shared + found["members"] * row["steps_after"]
+    assert all(-1 <= row[moment]["information"]["spearman_of_class_means"] <= 1 for moment in ("first", "last", "mean"))
+    assert found["bandwidths"]["published, 1"]["at_log_K"] >= found["bandwidths"]["per dimension"]["at_log_K"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .options import StepWindow, check_whole
+from .options import StepWindow, limits
 
 PercentToSigma = Callable[[float], float]
 
@@ -36,9 +36,9 @@ class SigmaWindow:
 def levels(window: StepWindow, count: int, percent_to_sigma: PercentToSigma) -> list[float]:
     """``count`` noise levels, evenly spaced in percent over the window, from noisy to clean; for scoring a finished sample.
 
-    Raises ValueError unless count is a whole number of at least 1.
+    Raises ValueError unless count is a whole number within its limits.
     """
-    check_whole("levels", count, 1)
+    limits.LEVELS.check("levels", count)
     step = (window.end - window.start) / max(count - 1, 1)
     percents = [window.start + i * step for i in range(count)] if count > 1 else [(window.start + window.end) / 2]
     return [percent_to_sigma(p) for p in percents]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..draws import step_generator
-from ..options import Bootstrap, BootstrapOptions, check_whole
+from ..options import Bootstrap, BootstrapOptions, check_whole, limits
 
 
 def binned(labels: Tensor, counts: Mapping[int, int], seed: int = 0) -> Tensor:
@@ -39,7 +39,7 @@ def bootstraps(count: int, members: int, options: BootstrapOptions | None = None
     """
     options = options or BootstrapOptions()
     check_whole("samples", count, 1)
-    check_whole("members", members, 1, 1024)
+    limits.MEMBERS.check("members", members)
     size = options.size or (count // members if options.kind is Bootstrap.DISJOINT else count)
     wanted = size * members if options.kind is Bootstrap.DISJOINT else size
     if size < 1 or wanted > count:

@@ -16,7 +16,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from ..options import MIN_WEIGHT, Distance, PaideOptions, check_range
+from ..options import Distance, PaideOptions, limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
     if len(weights) != count:
         raise ValueError(f"weights must hold one number for each of {count} members, got {len(weights)}.")
     for weight in weights:
-        check_range("Each weight", weight, MIN_WEIGHT)
+        limits.MEMBER_WEIGHT.check("Each weight", weight)
     return [weight / sum(weights) for weight in weights]
 
 

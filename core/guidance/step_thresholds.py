@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..files import load_tensors, save_tensors
-from ..options import check_range
+from ..options import limits
 
 KIND = "step thresholds"
 VERSION = 1
@@ -62,7 +62,7 @@ class StepThresholds:
 
         Raises ValueError when nothing was counted, or percent is outside 0..100.
         """
-        check_range("percent", percent, 0.0, 100.0)
+        limits.PERCENT.check("percent", percent)
         filled = {sigma: counts for sigma, counts in self.counts.items() if counts.any()}
         if not filled:
             raise ValueError("No thresholds were collected yet; add the maps of some samples first.")

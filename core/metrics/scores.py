@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..options import check_range
+from ..options import check_range, limits
 from ..selection.ranks import average_ranks
 from .features import FeatureStatistics, PrecisionRecall, frechet_distance, precision_recall
 from .sparsification import Sparsification, sparsification
@@ -85,7 +85,7 @@ def bootstrap_interval(
     if not samples or len(samples[0]) == 0 or any(len(s) != len(samples[0]) for s in samples):
         raise ValueError(f"A bootstrap needs samples of one length, at least 1, got {[tuple(s.shape) for s in samples]}.")
     check_range("resamples", resamples, 1)
-    check_range("percent", percent, 0.0, 100.0)
+    limits.PERCENT.check("percent", percent)
     generator = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(resamples):

@@ -1,10 +1,11 @@
 """Every option of the pack: frozen, validated when made; the only source of defaults, ranges and combo values."""
 
+from . import limits
 from .bayesian import BayesDiffOptions, Covariance, DropoutOptions, GenerativeOptions, LaplaceOptions
-from .checks import MAX_SEED, check_choice, check_range, check_whole, choose
+from .bounds import Bounds, bounded, bounds, check_fields
+from .checks import check_choice, check_range, check_whole, choose
 from .ensemble import (
     LEARNING_RATES,
-    MIN_WEIGHT,
     Bootstrap,
     BootstrapOptions,
     Distance,
@@ -15,6 +16,7 @@ from .ensemble import (
     PaideOptions,
 )
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
+from .limits import MAX_SEED
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity, SamplingScore
 from .viewing import Colormap, FilterRule, HeatmapOptions, HeatmapScale
@@ -22,6 +24,7 @@ from .viewing import Colormap, FilterRule, HeatmapOptions, HeatmapScale
 __all__ = [
     "AleatoricOptions",
     "BayesDiffOptions",
+    "Bounds",
     "COARSE_STEP_SIZE",
     "Bootstrap",
     "BootstrapOptions",
@@ -50,15 +53,18 @@ __all__ = [
     "LaplaceOptions",
     "LEARNING_RATES",
     "MAX_SEED",
-    "MIN_WEIGHT",
     "Moment",
     "PaideOptions",
     "Pooling",
     "Quantity",
     "SamplingScore",
     "StepWindow",
+    "bounded",
+    "bounds",
     "check_choice",
+    "check_fields",
     "check_range",
     "check_whole",
     "choose",
+    "limits",
 ]

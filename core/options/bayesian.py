@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .checks import MAX_SEED, check_choice, check_range, check_whole
+from .bounds import bounded, check_fields
+from .limits import SEED, STEPS
 from .sampling import DrawOptions, StepWindow
 from .scores import Pooling
 
@@ -32,18 +32,13 @@ class LaplaceOptions:
     """
 
     covariance: Covariance = Covariance.DIAGONAL
-    prior_precision: float = 1.0
-    noise_variance: float = 1.0
-    draws: int = 1
-    seed: int = 0
+    prior_precision: float = bounded(1.0, 1e-12, 1e30, 1e-3, infinite=True)
+    noise_variance: float = bounded(1.0, 1e-12, 1e30, 1e-3)
+    draws: int = bounded(1, 1, 10_000)
+    seed: int = SEED.field()
 
     def __post_init__(self) -> None:
-        check_choice("covariance", self.covariance, Covariance)
-        if self.prior_precision != math.inf:
-            check_range("prior_precision", self.prior_precision, 1e-12)
-        check_range("noise_variance", self.noise_variance, 1e-12)
-        check_whole("draws", self.draws, 1)
-        check_whole("seed", self.seed, 0, MAX_SEED)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -58,16 +53,13 @@ class GenerativeOptions:
     hardly counts below the members' own spread: 1e-5 to 1e-3 alike, 0.1 a little worse.
     """
 
-    members: int = 5
-    semantic_variance: float = 1e-3
-    member_steps: int = 0
-    seed: int = 0
+    members: int = bounded(5, 1, 1024)
+    semantic_variance: float = bounded(1e-3, 1e-12, 1e6)
+    member_steps: int = bounded(0, 0, STEPS.high)
+    seed: int = SEED.field()
 
     def __post_init__(self) -> None:
-        check_whole("members", self.members, 1, 1024)
-        check_range("semantic_variance", self.semantic_variance, 1e-12)
-        check_whole("member_steps", self.member_steps, 0, 10000)
-        check_whole("seed", self.seed, 0, MAX_SEED)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -78,12 +70,11 @@ class BayesDiffOptions:
     """
 
     draws: DrawOptions = field(default_factory=lambda: DrawOptions(samples=10))
-    every: int = 1
+    every: int = bounded(1, 1, 1000)
     pooling: Pooling = Pooling.SUM
 
     def __post_init__(self) -> None:
-        check_whole("every", self.every, 1)
-        check_choice("pooling", self.pooling, Pooling)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -95,4 +86,4 @@ class DropoutOptions:
     pooling: Pooling = Pooling.MEAN
 
     def __post_init__(self) -> None:
-        check_choice("pooling", self.pooling, Pooling)
+        check_fields(self)

@@ -7,14 +7,13 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import TypeVar
 
-MAX_SEED = 0xFFFFFFFFFFFFFFFF
 Choice = TypeVar("Choice", bound=Enum)
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
     """Raises ValueError naming the option, the value seen and the range, unless low <= value <= high and value is finite."""
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or abs(value) == math.inf:
-        bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        bounds = f"at least {_plain(low)}" if high == math.inf else f"between {_plain(low)} and {_plain(high)}"
         raise ValueError(f"{name} must be {bounds}, got {value!r}.")
 
 
@@ -37,3 +36,7 @@ def choose(name: str, text: str, choices: type[Choice]) -> Choice:
         return choices(text)
     except ValueError:
         raise ValueError(f"{name} must be one of {', '.join(c.value for c in choices)}, got {text!r}.") from None
+
+
+def _plain(bound: float) -> str:
+    return str(bound) if isinstance(bound, Integral) else f"{bound:g}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .checks import MAX_SEED, check_choice, check_range, check_whole
-
-MIN_WEIGHT = 1e-12  # of an ensemble's member; one that should not count is left out instead
+from .bounds import bounded, check_fields
+from .checks import check_choice
+from .limits import MEMBER_WEIGHT, SEED
 
 
 class Distance(str, Enum):
@@ -55,11 +55,10 @@ class PaideOptions:
     """
 
     distance: Distance = Distance.W2
-    bandwidth: float = 0.0
+    bandwidth: float = bounded(0.0, 0.0, 1e9, 0.01)
 
     def __post_init__(self) -> None:
-        check_choice("distance", self.distance, Distance)
-        check_range("bandwidth", self.bandwidth, 0.0)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -74,20 +73,17 @@ class EnsembleOptions:
     seed: picks the member that runs the shared part.
     """
 
-    branch: float = 0.75
+    branch: float = bounded(0.75, 0.0, 1.0, 0.01, label="branch_percent")
     paide: PaideOptions = field(default_factory=PaideOptions)
     moment: Moment = Moment.LAST
     weights: tuple[float, ...] = ()
-    micro_batch: int = 0
-    seed: int = 0
+    micro_batch: int = bounded(0, 0, 1024)
+    seed: int = SEED.field()
 
     def __post_init__(self) -> None:
-        check_range("branch_percent", self.branch, 0.0, 1.0)
-        check_choice("moment", self.moment, Moment)
-        check_whole("micro_batch", self.micro_batch, 0)
-        check_whole("seed", self.seed, 0, MAX_SEED)
+        check_fields(self)
         for weight in self.weights:
-            check_range("Each weight", weight, MIN_WEIGHT)
+            MEMBER_WEIGHT.check("Each weight", weight)
 
 
 @dataclass(frozen=True)
@@ -95,13 +91,12 @@ class BootstrapOptions:
     """Each member's data. size: samples a member; 0 = as many as there are, shared out evenly where disjoint."""
 
     kind: Bootstrap = Bootstrap.REPLACEMENT
-    size: int = 0
-    seed: int = 0
+    size: int = bounded(0, 0, 1_000_000_000, label="bootstrap_size")
+    seed: int = SEED.field()
 
     def __post_init__(self) -> None:
         check_choice("bootstrap", self.kind, Bootstrap)
-        check_whole("bootstrap_size", self.size, 0)
-        check_whole("seed", self.seed, 0, MAX_SEED)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -111,13 +106,10 @@ class EnsembleTrainingOptions:
     batch: samples a step, drawn from the member's bootstrap.  learning_rate: 0 = what suits the kind, ``LEARNING_RATES``.
     """
 
-    steps: int = 300
-    batch: int = 8
-    learning_rate: float = 0.0
-    seed: int = 0
+    steps: int = bounded(300, 1, 1_000_000)
+    batch: int = bounded(8, 1, 4096)
+    learning_rate: float = bounded(0.0, 0.0, 10.0, 1e-5)
+    seed: int = SEED.field()
 
     def __post_init__(self) -> None:
-        check_whole("steps", self.steps, 1)
-        check_whole("batch", self.batch, 1)
-        check_range("learning_rate", self.learning_rate, 0.0, 10.0)
-        check_whole("seed", self.seed, 0, MAX_SEED)
+        check_fields(self)

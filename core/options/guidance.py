@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from .checks import check_choice, check_range
+from .bounds import bounded, check_fields
+from .limits import PERCENT
 from .sampling import DrawOptions, StepWindow
 
 
@@ -51,8 +52,8 @@ class GuidanceOptions:
     step_size: h of the directional derivative, as rms per pixel relative to the scale of the sample, sqrt(alpha^2 + sigma^2).
     """
 
-    strength: float = 0.02
-    percentile: float = 0.0
+    strength: float = bounded(0.02, -100.0, 100.0, 0.005)
+    percentile: float = replace(PERCENT, default=0.0).field()
     draws: DrawOptions = field(default_factory=lambda: DrawOptions(samples=2))
     window: StepWindow = field(default_factory=StepWindow)
     mode: GuidanceMode = GuidanceMode.POSTERIOR
@@ -60,15 +61,11 @@ class GuidanceOptions:
     thresholds: tuple[tuple[float, float], ...] = ()
     orthogonal: bool = False
     keep_mean: bool = True
-    step_size: float = 1e-2
+    step_size: float = bounded(1e-2, 1e-6, 1.0)
     checkpoint: bool = False
 
     def __post_init__(self) -> None:
-        check_range("strength", self.strength, -1e6, 1e6)
-        check_range("percentile", self.percentile, 0.0, 100.0)
-        check_range("step_size", self.step_size, 1e-6, 1.0)
-        check_choice("mode", self.mode, GuidanceMode)
-        check_choice("units", self.units, GuidanceUnits)
+        check_fields(self)
         for pair in self.thresholds:
             if len(pair) != 2 or not all(math.isfinite(value) for value in pair):
                 raise ValueError(f"thresholds must be pairs of finite numbers (sigma, threshold), got {pair!r}.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
-from .checks import MAX_SEED, check_choice, check_range, check_whole
+from .bounds import bounded, check_fields
+from .limits import LEVELS, SEED
 from .scores import Center, Pooling, Quantity
 
 
@@ -17,14 +17,12 @@ class StepWindow:
     every: act on every k-th active step only.
     """
 
-    start: float = 0.0
-    end: float = 1.0
-    every: int = 1
+    start: float = bounded(0.0, 0.0, 1.0, 0.01, label="start_percent")
+    end: float = bounded(1.0, 0.0, 1.0, 0.01, label="end_percent")
+    every: int = bounded(1, 1, 1000)
 
     def __post_init__(self) -> None:
-        check_range("start_percent", self.start, 0.0, 1.0)
-        check_range("end_percent", self.end, 0.0, 1.0)
-        check_whole("every", self.every, 1)
+        check_fields(self)
         if self.start > self.end:
             raise ValueError(f"start_percent must not exceed end_percent, got {self.start!r} > {self.end!r}.")
 
@@ -33,15 +31,13 @@ class StepWindow:
 class DrawOptions:
     """M noise draws per step: count, seed, antithetic pairs (z, -z), and how many draws share one network call."""
 
-    samples: int = 5
-    seed: int = 0
+    samples: int = bounded(5, 2, 1024)
+    seed: int = SEED.field()
     antithetic: bool = False
-    micro_batch: int = 1
+    micro_batch: int = bounded(1, 1, 1024)
 
     def __post_init__(self) -> None:
-        check_whole("samples", self.samples, 2, 1024)
-        check_whole("seed", self.seed, 0, MAX_SEED)
-        check_whole("micro_batch", self.micro_batch, 1)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -55,9 +51,7 @@ class AleatoricOptions:
     pooling: Pooling = Pooling.MEAN
 
     def __post_init__(self) -> None:
-        check_choice("quantity", self.quantity, Quantity)
-        check_choice("center", self.center, Center)
-        check_choice("pooling", self.pooling, Pooling)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -71,14 +65,11 @@ class InformationOptions:
 
     draws: DrawOptions = field(default_factory=lambda: DrawOptions(samples=4, antithetic=True))
     window: StepWindow = field(default_factory=lambda: StepWindow(0.40, 0.60))
-    levels: int = 4
-    location: float = -1.0
-    scale: float = 1.5
+    levels: int = LEVELS.field()
+    location: float = bounded(-1.0, -100.0, 100.0)
+    scale: float = bounded(1.5, 0.1, 1e6, infinite=True)
 
     def __post_init__(self) -> None:
-        check_whole("levels", self.levels, 1, 1000)
-        check_range("location", self.location, -100.0, 100.0)
-        if self.scale != math.inf:
-            check_range("scale", self.scale, 0.1)
+        check_fields(self)
         if self.draws.antithetic and self.draws.samples % 2:
             raise ValueError(f"samples must be even for antithetic draws, which come in pairs, got {self.draws.samples!r}.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from .checks import check_choice, check_range
+from .bounds import bounded, check_fields
+from .checks import check_range
+from .limits import PERCENT
 
 
 class FilterRule(str, Enum):
@@ -46,19 +48,16 @@ class HeatmapOptions:
     """
 
     colormap: Colormap = Colormap.INFERNO
-    opacity: float = 0.6
+    opacity: float = bounded(0.6, 0.0, 1.0, 0.05)
     scale: HeatmapScale = HeatmapScale.IMAGE
     low: float = 1.0
     high: float = 99.0
-    mask_percentile: float = 90.0
+    mask_percentile: float = replace(PERCENT, default=90.0).field()
 
     def __post_init__(self) -> None:
-        check_choice("colormap", self.colormap, Colormap)
-        check_choice("scale", self.scale, HeatmapScale)
-        bounds = (-math.inf, math.inf) if self.scale is HeatmapScale.FIXED else (0.0, 100.0)
-        check_range("opacity", self.opacity, 0.0, 1.0)
-        check_range("low", self.low, *bounds)
-        check_range("high", self.high, *bounds)
-        check_range("mask_percentile", self.mask_percentile, 0.0, 100.0)
+        check_fields(self)
+        ends = (-math.inf, math.inf) if self.scale is HeatmapScale.FIXED else (PERCENT.low, PERCENT.high)
+        check_range("low", self.low, *ends)
+        check_range("high", self.high, *ends)
         if self.low >= self.high:
             raise ValueError(f"low must be smaller than high, got {self.low!r} and {self.high!r}.")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..files import load_tensors, save_tensors
-from ..options import Direction, check_range
+from ..options import Direction, limits
 
 KIND = "calibration"
 VERSION = 1
@@ -67,7 +67,7 @@ class Calibration:
         HIGH_IS_BAD: the ``percent`` percentile of the scores; LOW_IS_BAD: the (100 - percent) percentile.
         0 is the best score seen, 100 the worst.
         """
-        check_range("percent", percent, 0.0, 100.0)
+        limits.PERCENT.check("percent", percent)
         low_to_high = percent if self.direction is Direction.HIGH_IS_BAD else 100 - percent
         return float(np.percentile(self.scores.numpy(), low_to_high))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..options import Direction, FilterRule, check_range
+from ..options import Direction, FilterRule, check_range, limits
 from .calibration import Calibration
 from .ranks import rank_average
 
@@ -73,7 +73,7 @@ def decide(
     Raises ValueError, naming input and value, when something does not fit.
     """
     scores = _checked(scores, "scores").to(torch.promote_types(scores.dtype, torch.float32))
-    check_range("extra_weight", extra_weight, 0.0, 1.0)
+    limits.EXTRA_WEIGHT.check("extra_weight", extra_weight)
     joined = extra_scores is not None and extra_weight > 0
     if joined and rule not in (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT):
         raise ValueError(
@@ -110,7 +110,7 @@ def _order(badness: Tensor) -> Tensor:
 
 def _kept_count(rule: FilterRule, value: float, batch: int) -> int:
     if rule is FilterRule.DROP_WORST_PERCENT:
-        check_range("value (percent to drop)", value, 0.0, 100.0)
+        limits.PERCENT.check("value (percent to drop)", value)
         return batch - int(batch * value / 100 + 1e-9)  # 60,000 * 16.666.. / 100 is 10,000, not 9,999
     check_range("value (images to keep)", value, 0)
     if value != int(value):
@@ -135,7 +135,7 @@ def _threshold(
         if not math.isfinite(value):
             raise ValueError(f"value (threshold) must be a finite number, got {value!r}.")
         return float(value), "the threshold"
-    check_range("value (percentile of earlier scores)", value, 0.0, 100.0)
+    limits.PERCENT.check("value (percentile of earlier scores)", value)
     if calibration is None or quantity is None:
         raise ValueError("The rule 'calibrated' needs a calibration and the name of the score; connect one, or use 'drop_worst_percent'.")
     calibration.check(quantity, direction)

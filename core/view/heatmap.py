@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..options import HeatmapOptions, HeatmapScale, check_range
+from ..options import HeatmapOptions, HeatmapScale, bounds
 from .colormaps import colorize
 
 ROUNDING = 1e-5  # relative to the largest value; smaller differences are float32 rounding (3e-6 when 1000 pixels shrink to 37)
@@ -39,7 +39,7 @@ def worst_mask(bad_maps: Tensor, percentile: float, height: int, width: int, fra
     bad_maps: (B, C, H, W) or (B, C, T, H, W); returns (N, height, width) float32. Pixels that equal the percentile stay
     out, so at most (100 - percentile) % are in, up to rounding. Raises ValueError when shape or percentile do not fit.
     """
-    check_range("mask_percentile", percentile, 0.0, 100.0)
+    bounds(HeatmapOptions, "mask_percentile").check("mask_percentile", percentile)
     maps = resize(reduce_channels(bad_maps), height, width, frames)
     if percentile == 0:
         return torch.ones_like(_frames(maps))

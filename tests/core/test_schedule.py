@@ -93,7 +93,9 @@ def test_levels_are_even_in_percent_and_reach_both_ends():
     assert levels(StepWindow(0.2, 0.8), 1, flow) == pytest.approx([0.5])
 
 
-@pytest.mark.parametrize(("count", "sentence"), [(0, "levels must be at least 1, got 0"), (2.5, "levels must be a whole number, got 2.5")])
+@pytest.mark.parametrize(
+    ("count", "sentence"), [(0, "levels must be between 1 and 1000, got 0"), (2.5, "levels must be a whole number, got 2.5")]
+)
 def test_a_bad_count_of_levels_is_refused(count, sentence):
     with pytest.raises(ValueError, match=sentence):
         levels(StepWindow(), count, flow)

@@ -71,9 +71,9 @@ POINTS = torch.zeros(2, 1, 3)
         ),
         (lambda: per_image(Gaussian(POINTS, torch.ones(4))), "variance must have the members' shape (2, 1, 3), got (4,)."),
         (lambda: per_image(Gaussian(POINTS), weights=[1.0]), "weights must hold one number for each of 2 members, got 1."),
-        (lambda: per_image(Gaussian(POINTS), weights=[1.0, 0.0]), "Each weight must be at least 1e-12, got 0.0."),
-        (lambda: per_image(Gaussian(POINTS), weights=[1.0, math.nan]), "Each weight must be at least 1e-12, got nan."),
-        (lambda: PaideOptions(bandwidth=-1.0), "bandwidth must be at least 0, got -1.0."),
+        (lambda: per_image(Gaussian(POINTS), weights=[1.0, 0.0]), "Each weight must be between 1e-12 and 1e+06, got 0.0."),
+        (lambda: per_image(Gaussian(POINTS), weights=[1.0, math.nan]), "Each weight must be between 1e-12 and 1e+06, got nan."),
+        (lambda: PaideOptions(bandwidth=-1.0), "bandwidth must be between 0 and 1e+09, got -1.0."),
         (lambda: PaideOptions("w2"), "distance must be a Distance (w2, kl, bhattacharyya), got 'w2'."),
     ],
 )

@@ -23,8 +23,9 @@ from ...core.pixelwise.aleatoric import Recorder, estimate
 from ...core.result import Uncertainty
 from ...core.schedule import SigmaWindow, StepGate, levels
 from .call import Call, original
+from .repeatable import check_repeatable
 from .space import Space
-from .watch import Watch, check_repeatable, watching
+from .watch import Watch, watching
 
 ZERO_TO_ONE = ("Flux", "Chroma", "QwenImage", "LongCatImage", "OvisImage", "AuraFlow")  # networks that are given t / 1000
 

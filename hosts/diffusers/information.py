@@ -17,8 +17,8 @@ from ...core.pixelwise.information import Information, Posterior
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
 from .attach import denoiser
 from .call import UNBATCHED
+from .repeatable import check_repeatable
 from .space import Space
-from .watch import check_repeatable
 
 Cond = dict[str, Any]  # the network's inputs beside latent and timestep, by name, with the latents' batch
 DISTILLED = "The model is guidance-distilled: it never learned to predict without a condition, so take its information as a rough guide."

@@ -12,7 +12,8 @@ import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
-from .call import Call, input_name
+from .call import Call
+from .repeatable import check_repeatable
 from .space import Space
 
 CONDITIONAL_FIRST = {"DiTPipeline"}  # everywhere else the unconditional half comes first
@@ -23,7 +24,7 @@ class Watch:
     """State of one sampling, one pipeline call each; ``observe`` is called once per step, with the network's own call and output.
 
     classifier_free: whether a call holds an unconditional half; None: where both halves hold the same sample.
-    network_rows: passes of the plain sampling, counted.
+    network_rows: passes of the plain sampling, counted. doubled: number of rows in a call -> whether they were found to be two halves.
     """
 
     space: Space
@@ -33,6 +34,7 @@ class Watch:
     noisiness: float = math.inf
     network_rows: int = 0
     timesteps: Tensor | None = field(default=None, repr=False)
+    doubled: dict[int, bool] = field(default_factory=dict, repr=False)
 
     def observe(self, call: Call, output: Tensor, sigma: float) -> None:
         """One step of the sampler. Extra passes go through ``call``, which does not meet the hook."""
@@ -67,15 +69,28 @@ class Watch:
         """The rows of a call to measure: all, or one half under classifier-free guidance in one call."""
         rows, half = len(x), len(x) // 2
         doubled = self.classifier_free
-        if doubled is None:
-            doubled = rows % 2 == 0 and torch.equal(x[:half], x[half:])
-            if not doubled and rows % 3 == 0 and torch.equal(x[: rows // 3].repeat(3, *[1] * (x.ndim - 1)), x):
-                raise ValueError("Guidance with three passes in one call is not supported; use plain classifier-free guidance.")
+        if doubled is None:  # decided by the noise that a run begins with: an image that fails later is NaN, and looks like every other
+            if rows not in self.doubled:
+                self.doubled[rows] = self._is_doubled(x)
+            doubled = self.doubled[rows]
         if doubled and rows % 2:
             raise ValueError(f"classifier_free needs an even number of rows in each call, got {rows}; leave it out.")
         if not doubled:
             return slice(0, rows)
         return slice(0, half) if self.conditional_first else slice(half, rows)
+
+    def _is_doubled(self, x: Tensor) -> bool:
+        rows, half = len(x), len(x) // 2
+        if rows % 2 == 0 and same(x[:half], x[half:]):
+            return True
+        if rows % 3 == 0 and same(x[: rows // 3].repeat(3, *[1] * (x.ndim - 1)), x):
+            raise ValueError("Guidance with three passes in one call is not supported; use plain classifier-free guidance.")
+        return False
+
+
+def same(x: Tensor, y: Tensor) -> bool:
+    """Whether two samples are copies of each other, NaN being equal to NaN: an image that failed is still the same image."""
+    return bool(((x == y) | (x.isnan() & y.isnan())).all())
 
 
 W = TypeVar("W", bound=Watch)
@@ -123,12 +138,3 @@ def network_of(pipe: DiffusionPipeline | nn.Module) -> nn.Module:
     if network is None:
         raise ValueError(f"{type(pipe).__name__} has neither a unet nor a transformer to watch.")
     return network
-
-
-def check_repeatable(network: nn.Module) -> None:
-    """Raises ValueError, with the way out, for a network that can't be asked again with the sampling left untouched."""
-    input_name(network)
-    if any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in network.modules()):
-        raise ValueError(f"{type(network).__name__} is in train mode, where dropout makes every pass another one; call .eval() first.")
-    if getattr(network, "is_cache_enabled", False):
-        raise ValueError(f"{type(network).__name__} reuses its last pass, and further passes would change it; call .disable_cache() first.")

@@ -25,8 +25,8 @@ from ..attach import ZERO_TO_ONE
 from ..call import original
 from ..information import Cond
 from ..last_layer.solver import ONE_STEP, run_levels
+from ..repeatable import check_repeatable
 from ..space import Space
-from ..watch import check_repeatable
 
 
 class Members(Protocol):

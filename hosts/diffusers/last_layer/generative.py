@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ....core.last_layer.generative import Encoder, Generated, checked, estimate_generative
 from ....core.last_layer.laplace import Laplace
 from ....core.options import GenerativeOptions
-from ..watch import check_repeatable, network_of
+from ..repeatable import check_repeatable
+from ..watch import network_of
 
 Draw = Callable[[int], Tensor]
 

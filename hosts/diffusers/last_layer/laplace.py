@@ -14,8 +14,8 @@ from ....core.last_layer.laplace import Laplace
 from ....core.options import LaplaceOptions
 from ..attach import call_at
 from ..information import Cond
+from ..repeatable import check_repeatable
 from ..space import Space
-from ..watch import check_repeatable
 
 
 def training(network: nn.Module, scheduler: SchedulerMixin) -> Training:

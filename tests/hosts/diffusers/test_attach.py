@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from unittest import mock
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ def test_the_network_is_as_before_on_success_and_when_sampling_is_stopped(demo, 
     assert state_of(network) == before
 
 
-def test_the_network_is_as_before_when_an_uncertainty_pass_fails(demo, monkeypatch):
+def test_the_network_is_as_before_when_an_uncertainty_pass_fails(demo):
     network, scheduler = demo
     before, forward = state_of(network), network.forward
 
@@ -100,10 +101,9 @@ def test_the_network_is_as_before_when_an_uncertainty_pass_fails(demo, monkeypat
             raise MemoryError
         return forward(sample, timestep, class_labels)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(network, "forward", out_of_memory)
-        with pytest.raises(MemoryError), attach(network, scheduler, record=RECORD):
-            draw(network, scheduler, 1)
+    # put there inside the block: a forward of someone else's is refused before
+    with pytest.raises(MemoryError), attach(network, scheduler, record=RECORD), mock.patch.object(network, "forward", out_of_memory):
+        draw(network, scheduler, 1)
     assert state_of(network) == before
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bundle.train_extractor import split
 from torch import Tensor
 from tqdm import tqdm
+from train_extractor import split
 
 from uncertainty_nodes.core.demo.extractor import digits_to_images
 from uncertainty_nodes.core.demo.network import FOLDER

@@ -1,0 +1,61 @@
+"""Train a small class-conditional model of colour photos: python benchmarks/bundle/train_colour.py FOLDER --out out/colour
+
+FOLDER holds one folder of 32 x 32 pictures a class (CIFAR-10: ten of 5,000). A DDPM of 6.1 million parameters, four times the
+digit model's; the pictures are mirrored at random, and the last 10,000 of a seeded permutation are left out for judging. Computes
+in bfloat16, about 1.6 s a step on one core with avx512_bf16. Stops and resumes: a checkpoint every 100 steps, written whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from train_extractor import split
+from trainer import Plan, Trainer
+
+from uncertainty_nodes.core.demo.network import read_config
+
+WIDTHS = (48, 96, 192)
+
+
+def read_pictures(folder: Path) -> tuple[Tensor, Tensor]:
+    """(N, 3, H, W) in [-1, 1] and class numbers (N,), in the order of class names and file names."""
+    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    files = [(path, label) for label, group in enumerate(classes) for path in sorted(group.glob("*.jpg"))]
+    if not files:
+        raise SystemExit(f"{folder} holds no folders of .jpg pictures, one folder a class.")
+    pixels = torch.from_numpy(np.stack([np.asarray(Image.open(path).convert("RGB")) for path, _ in files]))
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1, torch.tensor([label for _, label in files])
+
+
+def colour_config() -> dict[str, dict[str, object]]:
+    """The digit model's architecture, wider and with three channels; the same process."""
+    config = read_config()
+    wide = {"in_channels": 3, "out_channels": 3, "block_out_channels": list(WIDTHS), "norm_num_groups": 16}
+    return {"network": config["network"] | wide, "process": config["process"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="one folder of pictures a class")
+    parser.add_argument("--out", type=Path, default=Path("out/colour"))
+    parser.add_argument("--steps", type=int, default=40_000)
+    parser.add_argument("--learning-rate", type=float, default=4e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    images, labels = read_pictures(a.folder)
+    training, _ = split(len(images), 0)
+    trainer = Trainer(Plan(a.out, a.steps, a.learning_rate, a.seed, flip=True, precision=torch.bfloat16), colour_config())
+    trainer.run(images[training], labels[training])
+    trainer.write(a.out / "model.safetensors", "colour model")
+
+
+if __name__ == "__main__":
+    main()

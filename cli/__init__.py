@@ -13,6 +13,7 @@ from .score.arguments import add_score
 from .train_ensemble.arguments import add_train_ensemble
 
 COMMANDS = (add_demo, add_score, add_generate, add_fit_laplace, add_train_ensemble)
+TEXT = "Score, draw and keep images by how sure a diffusion model is of them."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="uncertainty-nodes", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="uncertainty-nodes", description=TEXT)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)

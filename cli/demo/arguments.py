@@ -6,39 +6,27 @@ import argparse
 import sys
 from pathlib import Path
 
-from ...core.options import MAX_SEED, GuidanceOptions
-from ..shared.arguments import whole
+from ...core.options import bounds
+from ..shared.arguments import DEFAULT, Commands, add_command, add_seed_and_device, add_whole, needs_diffusers, read_options
+from .options import DemoOptions
 
 
-def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    demo = commands.add_parser("demo", help="draw, score, guide and filter images with the bundled model; writes a page to look at")
-    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write to (default: %(default)s)")
-    demo.add_argument("--images", type=whole(2, 100_000), default=64, help="how many to draw (default: %(default)s)")
-    demo.add_argument("--steps", type=whole(1, 1000), default=50, help="sampling steps (default: %(default)s)")
-    demo.add_argument("--samples", type=whole(2, 1024), default=5, help="noise draws per measured step (default: %(default)s)")
-    demo.add_argument("--strength", type=float, nargs="*", help="guidance strengths to compare (default: half, once and twice the preset)")
-    demo.add_argument("--drop", type=float, default=25.0, help="percent of the images to reject (default: %(default)g)")
-    demo.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
-    demo.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, mps (default: %(default)s)")
+def add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
+    demo = add_command(commands, "demo", "draw, score, guide and filter images with the bundled model; writes a page to look at")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), help=f"folder to write to {DEFAULT}")
+    add_whole(demo, "--images", bounds=bounds(DemoOptions, "images"), help="how many to draw")
+    add_whole(demo, "--steps", bounds=bounds(DemoOptions, "steps"), help="sampling steps")
+    add_whole(demo, "--samples", bounds=bounds(DemoOptions, "samples"), help="noise draws per measured step")
+    strengths = ", ".join(f"{strength:g}" for strength in DemoOptions.strengths)
+    demo.add_argument("--strength", type=float, nargs="*", help=f"guidance strengths to compare (default: {strengths})")
+    drop = bounds(DemoOptions, "drop").default
+    demo.add_argument("--drop", type=float, default=drop, help="percent of the images to reject (default: %(default)g)")
+    add_seed_and_device(demo)
     demo.set_defaults(run=run_demo)
 
 
 def run_demo(arguments: argparse.Namespace) -> None:
-    try:
-        from .run import DemoOptions, run  # late: --help must not wait for torch and diffusers
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"The demo needs {error.name}: pip install 'uncertainty-nodes[diffusers]'.") from error
-    default = GuidanceOptions().strength
-    strengths = (default / 2, default, 2 * default) if arguments.strength is None else tuple(arguments.strength)
-    options = DemoOptions(
-        out=arguments.out,
-        images=arguments.images,
-        steps=arguments.steps,
-        samples=arguments.samples,
-        strengths=strengths,
-        drop=arguments.drop,
-        seed=arguments.seed,
-        device=arguments.device,
-        command=" ".join(["uncertainty-nodes", *sys.argv[1:]]),
-    )
-    run(options)
+    with needs_diffusers("The demo"):
+        from .run import run
+    strengths = DemoOptions.strengths if arguments.strength is None else tuple(arguments.strength)
+    run(read_options(DemoOptions, arguments, strengths=strengths, command=" ".join(["uncertainty-nodes", *sys.argv[1:]])))

@@ -26,7 +26,7 @@ PLACEHOLDER = "/*DATA*/null"
 
 
 @dataclass(frozen=True)
-class Guided:
+class GuidedImages:
     """All images at one guidance strength: (B, 1, 32, 32), and p(asked class), (B,)."""
 
     strength: float
@@ -41,7 +41,7 @@ def write_gallery(
     asked: Tensor,
     uncertainty: Uncertainty,
     decision: Decision,
-    guided: Sequence[Guided],
+    guided: Sequence[GuidedImages],
     results: dict[str, Any],
 ) -> None:
     """images/NNN.png, heatmaps/NNN.png, guided/K/NNN.png; index.html last, when all it shows is there.
@@ -49,13 +49,13 @@ def write_gallery(
     Also overview.png, the surest images left and the least sure ones right, each over its heatmap; and strengths.png, the
     least sure images at each guidance strength.
     """
-    shown = as_pictures(images)
+    shown = to_pictures(images)
     # one scale for all images: a brighter map is a less certain image, not only a less certain place
-    heat = heatmap(enlarged(uncertainty.bad_maps), HeatmapOptions(opacity=0.75, scale=HeatmapScale.BATCH, high=99.5), shown)
+    heat = heatmap(enlarge(uncertainty.bad_maps), HeatmapOptions(opacity=0.75, scale=HeatmapScale.BATCH, high=99.5), shown)
     write_pngs(out / "images", shown)
     write_pngs(out / "heatmaps", heat)
     for k, row in enumerate(guided):
-        write_pngs(out / "guided" / str(k), as_pictures(row.images))
+        write_pngs(out / "guided" / str(k), to_pictures(row.images))
     data = {
         "results": results,
         "cards": [
@@ -67,8 +67,8 @@ def write_gallery(
     }
     order = decision.order
     half = min(COLUMNS // 2, len(order) // 2)
-    overview = tiled([pictures[[*order[:half], *order[len(order) - half :]]] for pictures in (shown, heat)])
-    strengths = tiled([as_pictures(row.images[list(order[-COLUMNS:])]) for row in guided])
+    overview = tile([pictures[[*order[:half], *order[len(order) - half :]]] for pictures in (shown, heat)])
+    strengths = tile([to_pictures(row.images[list(order[-COLUMNS:])]) for row in guided])
     write_pngs(out, torch.stack([overview]), names=["overview.png"])
     write_pngs(out, torch.stack([strengths]), names=["strengths.png"])
     page = TEMPLATE.read_text(encoding="utf-8").replace(PLACEHOLDER, json.dumps(data).replace("</", "<\\/"))
@@ -76,17 +76,17 @@ def write_gallery(
         path.write_text(page, encoding="utf-8")
 
 
-def enlarged(maps: Tensor) -> Tensor:
+def enlarge(maps: Tensor) -> Tensor:
     return F.interpolate(maps, scale_factor=SCALE, mode="bilinear")
 
 
-def as_pictures(images: Tensor) -> Tensor:
+def to_pictures(images: Tensor) -> Tensor:
     """Samples (B, 1, H, W) in [-1, 1] -> (B, SCALE H, SCALE W, 3) in [0, 1]."""
     large = F.interpolate(images / 2 + 0.5, scale_factor=SCALE, mode="bicubic").clamp(0, 1)
     return large.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
 
 
-def tiled(rows: Sequence[Tensor]) -> Tensor:
+def tile(rows: Sequence[Tensor]) -> Tensor:
     """Rows of pictures (B, H, W, 3), under each other with white gaps: one picture."""
     return torch.cat([torch.cat([F.pad(p, (0, 0, 2, 2, 2, 2), value=1.0) for p in row], dim=1) for row in rows])
 

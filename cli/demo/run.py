@@ -17,12 +17,14 @@ from ...core.demo.extractor import DigitClassifier, load_extractor, load_referen
 from ...core.files import replacing
 from ...core.metrics.features import FeatureStatistics, frechet_distance
 from ...core.metrics.scores import Undefined, auroc, bootstrap_interval
-from ...core.options import AleatoricOptions, DrawOptions, FilterRule, GuidanceOptions, Quantity, check_range
+from ...core.options import AleatoricOptions, DrawOptions, FilterRule, GuidanceOptions, Quantity
 from ...core.result import Uncertainty, concatenate
 from ...core.selection.filtering import Decision, decide
 from ...hosts.diffusers.demo import CLASSES, attach, load_demo, sample, starting_noise
-from ..shared.checks import check_device
-from .gallery import Guided, write_gallery
+from ..shared.device import check_device
+from ..shared.progress import progress_bar
+from .gallery import GuidedImages, write_gallery
+from .options import DemoOptions
 
 log = logging.getLogger(__name__)
 BATCH = 32
@@ -31,28 +33,7 @@ GUIDED_DRAWS = 2
 
 
 @dataclass(frozen=True)
-class DemoOptions:
-    out: Path
-    images: int = 64
-    steps: int = 50
-    samples: int = 5
-    strengths: tuple[float, ...] = (0.1,)
-    drop: float = 25.0
-    seed: int = 0
-    device: str = "cpu"
-    command: str = "uncertainty-nodes demo"
-
-    def __post_init__(self) -> None:
-        check_range("drop", self.drop, 0.0, 100.0)
-        for strength in self.strengths:
-            GuidanceOptions(strength=strength)  # refused now, not after minutes of drawing
-        if next(p for p in [self.out, *self.out.parents] if p.exists()).is_file():
-            raise ValueError(f"out must be a folder, but {str(self.out)!r} lies in or is a file; choose another.")
-        check_device(self.device)
-
-
-@dataclass(frozen=True)
-class Drawn:
+class JudgedImages:
     """Images (B, 1, 32, 32), the class asked for and the probability that the bundled classifier gives it."""
 
     images: Tensor
@@ -77,13 +58,13 @@ class Studio:
 
     def draw(self, part: slice, steps: int, bar: tqdm) -> Tensor:
         count = len(self.noise[part])
-        given = self.network, self.scheduler, self.noise[part], self.labels[part]
-        return sample(*given, steps, progress=lambda _: bar.update(count)).cpu()
+        inputs = self.network, self.scheduler, self.noise[part], self.labels[part]
+        return sample(*inputs, steps, progress=lambda _: bar.update(count)).cpu()
 
-    def judged(self, images: Tensor) -> Drawn:
+    def judge_images(self, images: Tensor) -> JudgedImages:
         labels = self.labels.cpu()
         asked = self.judge(images).softmax(dim=1)[torch.arange(len(images)), labels]
-        return Drawn(images, labels, asked)
+        return JudgedImages(images, labels, asked)
 
     def statistics(self, images: Tensor) -> FeatureStatistics:
         return FeatureStatistics.of(self.judge.features(images), self.judge.name)
@@ -91,25 +72,26 @@ class Studio:
 
 def run(options: DemoOptions) -> dict[str, Any]:
     """Do it all and write index.html, PNGs and results.json to ``options.out``; returns what results.json holds."""
+    check_device(options.device)
     studio = Studio(options)
-    drawn, uncertainty, noise_scores, figures = draw_and_estimate(studio)
+    judged, uncertainty, noise_scores, figures = draw_and_estimate(studio)
     decision = decide(uncertainty.scores, uncertainty.direction, FilterRule.DROP_WORST_PERCENT, options.drop)
     guided, guided_figures = draw_guided(studio)
-    results = figures | verdict(drawn, uncertainty, noise_scores, decision) | guided_figures
-    write_gallery(options.out, drawn.images, drawn.labels, drawn.asked, uncertainty, decision, guided, results)
+    results = figures | verdict(judged, uncertainty, noise_scores, decision) | guided_figures
+    write_gallery(options.out, judged.images, judged.labels, judged.asked, uncertainty, decision, guided, results)
     with replacing(options.out / "results.json") as path:
         path.write_text(json.dumps(results, indent=1), encoding="utf-8")
     report(results, options.out)
     return results
 
 
-def draw_and_estimate(studio: Studio) -> tuple[Drawn, Uncertainty, Uncertainty, dict[str, Any]]:
+def draw_and_estimate(studio: Studio) -> tuple[JudgedImages, Uncertainty, Uncertainty, dict[str, Any]]:
     """Every batch twice from the same noise, without and with estimation, so that cost and promise can be seen."""
     options = studio.options
     record = AleatoricOptions(draws=DrawOptions(samples=options.samples, seed=options.seed))
     images, results, noise_results = [], [], []
-    identical, seconds, rows = True, {"plain": 0.0, "estimated": 0.0}, 0
-    with tqdm(total=2 * options.images * options.steps, desc="Draw, draw and estimate", unit="step") as bar:
+    identical, rows, seconds = True, 0, {"plain": 0.0, "estimated": 0.0}
+    with progress_bar("Draw, draw and estimate", 2 * options.images * options.steps, "step") as bar:
         for part in studio.batches:
             start = time.perf_counter()
             plain = studio.draw(part, options.steps, bar)
@@ -138,16 +120,16 @@ def draw_and_estimate(studio: Studio) -> tuple[Drawn, Uncertainty, Uncertainty, 
         "seconds_plain": round(seconds["plain"], 2),
         "seconds_estimated": round(seconds["estimated"], 2),
     }
-    return studio.judged(torch.cat(images)), uncertainty, concatenate(noise_results), figures
+    return studio.judge_images(torch.cat(images)), uncertainty, concatenate(noise_results), figures
 
 
-def draw_guided(studio: Studio) -> tuple[list[Guided], dict[str, Any]]:
+def draw_guided(studio: Studio) -> tuple[list[GuidedImages], dict[str, Any]]:
     """The same noises without guidance and at each strength."""
     options = studio.options
     real = load_reference().statistics
     guided, rows, seconds, nfe = [], [], 0.0, 0.0
     strengths = [0.0, *(s for s in options.strengths if s != 0)]
-    with tqdm(total=len(strengths) * options.images * GUIDED_STEPS, desc="Guide at several strengths", unit="step") as bar:
+    with progress_bar("Guide at several strengths", len(strengths) * options.images * GUIDED_STEPS, "step") as bar:
         for strength in strengths:
             guide = GuidanceOptions(strength=strength, draws=DrawOptions(samples=GUIDED_DRAWS, seed=options.seed))
             start, parts = time.perf_counter(), []
@@ -156,10 +138,10 @@ def draw_guided(studio: Studio) -> tuple[list[Guided], dict[str, Any]]:
                     parts.append(studio.draw(part, GUIDED_STEPS, bar))
             if strength != 0:
                 seconds, nfe = seconds + time.perf_counter() - start, run.guidance_nfe
-            drawn = studio.judged(torch.cat(parts))
-            guided.append(Guided(strength, drawn.images, drawn.asked))
-            fid = frechet_distance(real, studio.statistics(drawn.images))
-            rows.append({"strength": strength, "agreement": share(drawn.good), "fid": round(fid, 3)})
+            judged = studio.judge_images(torch.cat(parts))
+            guided.append(GuidedImages(strength, judged.images, judged.asked))
+            fid = frechet_distance(real, studio.statistics(judged.images))
+            rows.append({"strength": strength, "agreement": share(judged.good), "fid": round(fid, 3)})
     return guided, {
         "nfe_guidance": nfe,
         "seconds_guided": round(seconds, 2),
@@ -169,10 +151,10 @@ def draw_guided(studio: Studio) -> tuple[list[Guided], dict[str, Any]]:
     }
 
 
-def verdict(drawn: Drawn, uncertainty: Uncertainty, noise: Uncertainty, decision: Decision) -> dict[str, Any]:
+def verdict(judged: JudgedImages, uncertainty: Uncertainty, noise: Uncertainty, decision: Decision) -> dict[str, Any]:
     """What the filter did, and how well each raw score tells bad images (p of the asked class at most 0.5); the ink is a control."""
-    bad = ~drawn.good
-    ink = drawn.images.flatten(1).mean(dim=1)
+    bad = ~judged.good
+    ink = judged.images.flatten(1).mean(dim=1)
     scores = {"denoised": uncertainty.scores, "noise": noise.scores, "control_brightness": ink}
     figures: dict[str, Any] = {"bad": int(bad.sum())}
     for name, score in scores.items():
@@ -189,9 +171,9 @@ def verdict(drawn: Drawn, uncertainty: Uncertainty, noise: Uncertainty, decision
         "accepted": len(decision.accepted),
         "rejected": len(decision.rejected),
         "rejected_indexes": list(decision.rejected),
-        "agreement_all": share(drawn.good),
-        "agreement_accepted": share(drawn.good[list(decision.accepted)]),
-        "agreement_rejected": share(drawn.good[list(decision.rejected)]),
+        "agreement_all": share(judged.good),
+        "agreement_accepted": share(judged.good[list(decision.accepted)]),
+        "agreement_rejected": share(judged.good[list(decision.rejected)]),
     }
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from ...core.files import replacing
 from ...core.options import Direction
-from ..shared import records
-from ..shared.records import Format
+from ..shared.records import Format, load_records, rank_scores, save_records
 
-FORMAT = Format("uncertainty-nodes drawings", 1, key="images", noun="results", way_out="name another folder with --out")
+FORMAT = Format("uncertainty-nodes drawings", 1, key="images", noun="images", way_out="name another folder with --out")
 RESULTS = "results.json"
 NEW, KEPT, REJECTED = "new", "kept", "rejected"  # folders
 COLUMNS = ("image", "file", "rank", "score", "shown", "nfe", "seconds")
@@ -26,7 +26,10 @@ COLUMNS = ("image", "file", "rank", "score", "shown", "nfe", "seconds")
 
 @dataclass(frozen=True)
 class Drawing:
-    """One drawn image. score: None where not finite. nfe: of the score alone. seconds: its share of its batch's, drawing included."""
+    """One drawn image. shown: the digit or prompt asked for. score: None where not finite. nfe: of the score alone.
+
+    seconds: its share of its batch's, drawing included.
+    """
 
     image: int
     shown: str | int
@@ -43,68 +46,67 @@ class Drawing:
         return next((p for folder in (NEW, KEPT, REJECTED) if (p := out / folder / self.name).is_file()), None)
 
 
+Ranking = list[tuple[int, Drawing]]
+"""(rank, drawing), 1 = surest, the worst last."""
+
+
 def write_picture(out: Path, drawing: Drawing, image: Tensor) -> None:
-    """image: (1 or 3, H, W) in [0, 1]."""
-    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    """image: (1 or 3, H, W) in [0, 1]; what is not a number becomes black."""
+    pixels = (torch.nan_to_num(image, nan=0.0).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     with replacing(out / NEW / drawing.name) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)).save(temporary, format="PNG")
 
 
 def load_drawings(out: Path, options: Mapping[str, Any]) -> list[Drawing]:
-    """The images of an earlier run with exactly these options whose pictures are there; none where there was no run.
-
-    Raises ValueError for a file of something else or of other options, which is never overwritten.
-    """
-    drawings, earlier = records.load(out / RESULTS, FORMAT, Drawing)
-    other = records.changed(options, earlier)
-    if drawings and other:  # a run that failed before its first image leaves nothing to lose
-        raise ValueError(f"{str(out)!r} holds images made with other options ({other}); name another folder with --out.")
+    """The images of an earlier run whose pictures are there. Raises what ``load_records`` raises."""
+    drawings, _ = load_records(out / RESULTS, FORMAT, Drawing, options)
     return [drawing for drawing in drawings if drawing.path(out)]
 
 
-def ranked(drawings: Sequence[Drawing], direction: Direction, quantity: str) -> list[tuple[int, Drawing]]:
-    """(rank, drawing), 1 = surest, the worst last; what has no score is worst of all."""
+def rank_drawings(drawings: Sequence[Drawing], direction: Direction, quantity: str) -> Ranking:
+    """The worst last; what has no score is worst of all."""
     ordered = sorted(drawings, key=lambda drawing: drawing.image)
-    ranks = records.ranks([drawing.score for drawing in ordered], direction, quantity)
+    ranks = rank_scores([drawing.score for drawing in ordered], direction, quantity)
     return sorted(zip(ranks, ordered, strict=True), key=lambda pair: pair[0])
 
 
-def best(listed: Sequence[tuple[int, Drawing]], keep: int, each: bool) -> set[int]:
+def choose_best(ranking: Ranking, keep: int, each: bool) -> set[int]:
     """The numbers of the ``keep`` surest images; with ``each``, the surest of everything shown, then the second of everything, ..
 
     What has no score is never kept.
     """
     before: Counter[str | int] = Counter()
     turns = []
-    for _, drawing in listed:  # surest first
-        turns.append((before[drawing.shown] if each else 0, drawing))
-        before[drawing.shown] += 1
+    for _, drawing in ranking:  # surest first
+        if drawing.score is not None:
+            turns.append((before[drawing.shown] if each else 0, drawing))
+            before[drawing.shown] += 1
     turns.sort(key=lambda turn: turn[0])
-    return {drawing.image for _, drawing in turns[:keep] if drawing.score is not None}
+    return {drawing.image for _, drawing in turns[:keep]}
 
 
-def sort_pictures(out: Path, listed: Sequence[tuple[int, Drawing]], kept: Container[int]) -> None:
+def sort_pictures(out: Path, ranking: Ranking, kept: Container[int]) -> None:
     """Every picture into its folder: a move, so that a stop loses none."""
-    for _, drawing in listed:
-        wanted = out / (KEPT if drawing.image in kept else REJECTED) / drawing.name
-        found = drawing.path(out)
-        if found != wanted:
-            wanted.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(found, wanted)
+    for _, drawing in ranking:
+        target = out / (KEPT if drawing.image in kept else REJECTED) / drawing.name
+        source = drawing.path(out)
+        if source is not None and source != target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)
 
 
-def save(out: Path, options: Mapping[str, Any], listed: Sequence[tuple[int, Drawing]], direction: Direction, quantity: str) -> None:
+def save_drawings(out: Path, options: Mapping[str, Any], ranking: Ranking, direction: Direction, quantity: str) -> None:
     """results.json and results.csv, each whole or not at all."""
-    rows = [asdict(d) | {"rank": rank, "file": place(d, out)} for rank, d in listed]
-    said = {
+    rows = [asdict(drawing) | {"rank": rank, "file": relative_path(drawing, out)} for rank, drawing in ranking]
+    header = {
         "options": dict(options),
         "quantity": quantity,
         "direction": direction.value,
-        "seconds": round(sum(d.seconds for _, d in listed), 3),
+        "seconds": round(sum(drawing.seconds for _, drawing in ranking), 3),
     }
-    records.save(out / RESULTS, FORMAT, COLUMNS, rows, said)
+    save_records(out / RESULTS, FORMAT, COLUMNS, rows, header)
 
 
-def place(drawing: Drawing, out: Path) -> str | None:
+def relative_path(drawing: Drawing, out: Path) -> str | None:
     path = drawing.path(out)
     return path.relative_to(out).as_posix() if path else None

@@ -9,88 +9,98 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 from ...hosts.diffusers.draw import Drawer, ScoredBy, draw_scored
-from ..score.rows import finite
-from .drawings import NEW, Drawing, best, load_drawings, ranked, save, sort_pictures, write_picture
+from ..shared.device import enough_memory
+from ..shared.pictures import in_batches
+from ..shared.progress import progress_bar
+from ..shared.records import SavingPace, finite, tell_unscored
+from .drawings import (
+    KEPT,
+    NEW,
+    REJECTED,
+    Drawing,
+    Ranking,
+    choose_best,
+    load_drawings,
+    rank_drawings,
+    save_drawings,
+    sort_pictures,
+    write_picture,
+)
+from .models import check_model, fingerprint, load_drawer, load_scorer
 from .options import GenerateOptions
 
 log = logging.getLogger(__name__)
-WRITING = 0.05  # share of the time that may go into keeping results: a file of 60,000 rows takes a while to write
 
 
-def run(options: GenerateOptions) -> list[tuple[int, Drawing]]:
-    """Draw what is not drawn yet, keeping what is done as it goes; returns rank and drawing of all, the worst last."""
-    session = Session(options, options.exact(), [])
-    session.drawings = load_drawings(options.out, session.exact)
-    done = {drawing.image for drawing in session.drawings}
-    todo = [place for place in range(options.images) if place not in done]
-    session.keep()  # a place that can't be written to shows now
+def run(options: GenerateOptions) -> Ranking:
+    """Draw what is not drawn yet, saving what is done as it goes; returns rank and drawing of all, the worst last."""
+    check_model(options)
+    drawing = DrawingRun(options, fingerprint(options))
+    drawing.drawings = load_drawings(options.out, drawing.fingerprint)
+    done = {d.image for d in drawing.drawings}
+    todo = [number for number in range(options.images) if number not in done]
+    drawing.save()  # a folder that can't be written to shows now
     if done:
         log.info("Drawn by an earlier run: %d.", len(done))
     if todo:
         try:
-            session.draw(todo)
+            drawing.draw(todo)
         finally:
-            session.keep()
-    kept = best(session.listed, options.kept, options.each)
-    sort_pictures(options.out, session.listed, kept)
+            drawing.save()
+    kept = choose_best(drawing.ranking, options.keep_count, options.each)
+    sort_pictures(options.out, drawing.ranking, kept)
     shutil.rmtree(options.out / NEW, ignore_errors=True)  # empty, but for what an interrupted write left
-    session.keep()
-    report(options, session.listed, len(todo), len(kept))
-    return session.listed
+    drawing.save()
+    report(options, drawing.ranking, len(todo), len(kept))
+    return drawing.ranking
 
 
 @dataclass
-class Session:
-    """One run's progress. listed: rank and drawing, the worst last."""
+class DrawingRun:
+    """One run's progress."""
 
     options: GenerateOptions
-    exact: dict[str, Any]
-    drawings: list[Drawing]
-    listed: list[tuple[int, Drawing]] = field(default_factory=list)
-    kept_at: float = 0.0
-    keeping: float = 0.0
+    fingerprint: dict[str, Any]
+    drawings: list[Drawing] = field(default_factory=list)
+    ranking: Ranking = field(default_factory=list)
+    pace: SavingPace = field(default_factory=SavingPace)
 
-    def keep(self) -> None:
-        o, start = self.options, time.perf_counter()
-        self.listed = ranked(self.drawings, o.direction, o.method.value)
-        save(o.out, self.exact, self.listed, o.direction, o.method.value)
-        self.kept_at = time.perf_counter()
-        self.keeping = self.kept_at - start
+    def save(self) -> None:
+        o = self.options
+        with self.pace.saving():
+            self.ranking = rank_drawings(self.drawings, o.direction, o.method.value)
+            save_drawings(o.out, self.fingerprint, self.ranking, o.direction, o.method.value)
 
     def draw(self, todo: Sequence[int]) -> None:
         o = self.options
-        drawer, by = o.load(), o.scored_by()
-        with logging_redirect_tqdm(), tqdm(total=o.images, initial=o.images - len(todo), desc="Draw", unit="image") as bar:
-            for batch in (todo[i : i + o.batch] for i in range(0, len(todo), o.batch)):
+        drawer, by = load_drawer(o), load_scorer(o)
+        with progress_bar("Draw", o.images, "image", done=o.images - len(todo)) as bar:
+            for batch in in_batches(todo, o.batch):
                 self.drawings += draw_batch(o, drawer, by, batch)
-                if WRITING * (time.perf_counter() - self.kept_at) >= self.keeping:
-                    self.keep()
+                if self.pace.due:
+                    self.save()
                 bar.update(len(batch))
 
 
-def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, places: Sequence[int]) -> list[Drawing]:
+def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, numbers: Sequence[int]) -> list[Drawing]:
     """The pictures are written before the results that name them: what is listed is there."""
     start = time.perf_counter()
-    try:
-        images, uncertainty = draw_scored(drawer, places, options.steps, by)
-    except torch.cuda.OutOfMemoryError as error:
-        raise ValueError(f"Out of memory with {len(places)} images at once; go on with a smaller --batch.") from error
-    seconds, shown = round((time.perf_counter() - start) / len(places), 4), options.shown()
-    scores = uncertainty.scores.tolist()
-    drawn = [Drawing(p, shown[p % len(shown)], finite(s), round(uncertainty.nfe, 6), seconds) for p, s in zip(places, scores, strict=True)]
-    for drawing, image in zip(drawn, images, strict=True):
+    with enough_memory(len(numbers)):
+        images, uncertainty = draw_scored(drawer, numbers, options.steps, by)
+    seconds, conditions = round((time.perf_counter() - start) / len(numbers), 4), options.conditions()
+    scores, nfe = uncertainty.scores.tolist(), round(uncertainty.nfe, 6)
+    drawings = [Drawing(n, conditions[n % len(conditions)], finite(score), nfe, seconds) for n, score in zip(numbers, scores, strict=True)]
+    for drawing, image in zip(drawings, images, strict=True):
         write_picture(options.out, drawing, image)
-    return drawn
+    return drawings
 
 
-def report(options: GenerateOptions, listed: Sequence[tuple[int, Drawing]], new: int, kept: int) -> None:
-    of = "of each prompt or digit" if options.each else "of all"
-    log.info("Drawn: %d. Kept %d of %d, the best %s by %s; the others lie beside them.", new, kept, len(listed), of, options.method.value)
-    nfe = listed[0][1].nfe
+def report(options: GenerateOptions, ranking: Ranking, new: int, kept: int) -> None:
+    tell_unscored([drawing.name for _, drawing in ranking if drawing.score is None], " and rejected")
+    which = "of each prompt or digit" if options.each else "of all"
+    log.info("Drawn: %d. Kept %d of %d, the best %s by %s.", new, kept, len(ranking), which, options.method.value)
+    nfe = ranking[0][1].nfe
     log.info("The score cost %g model calls an image beside the %d steps of drawing it.", nfe, options.steps)
-    log.info("Look at %s", options.out / "kept")
+    folders = [name for name, count in ((KEPT, kept), (REJECTED, len(ranking) - kept)) if count]
+    log.info("Look at %s", " and ".join(str(options.out / name) for name in folders))

@@ -1,16 +1,73 @@
-"""What argparse is told that several commands share."""
+"""What argparse is told that several commands share. Defaults and ranges come from the options of the core."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from ...core.options.bounds import Bounds
+from ...core.options.limits import BATCH, DIGIT, SEED
+from .checks import DEMO
+
+Options = TypeVar("Options")
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+Group = argparse._ActionsContainer
+DEFAULT = "(default: %(default)s)"
 
 
-def whole(low: int, high: int) -> type[int]:
-    """An argparse type: a whole number from low to high."""
+def add_command(commands: Commands[argparse.ArgumentParser], name: str, help: str, text: str = "") -> argparse.ArgumentParser:
+    """A command's parser, whose text keeps its lines."""
+    return commands.add_parser(name, help=help, description=text or None, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_whole(group: Group, *flags: str, bounds: Bounds, help: str, default: str = "", dest: str | None = None) -> None:
+    """A whole number within bounds. default: in words, of an option that is None until the command knows more."""
+    told = f"(default: {default})" if default else DEFAULT
+    named = {} if dest is None else {"dest": dest}
+    group.add_argument(*flags, type=whole(bounds), default=None if default else int(bounds.default), help=f"{help} {told}".strip(), **named)
+
+
+def whole(bounds: Bounds) -> Callable[[str], int]:
+    """An argparse type: a whole number within bounds."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, got {text!r}")
+        if not text.isdecimal() or not bounds.low <= int(text) <= bounds.high:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {bounds.low} to {bounds.high}, got {text!r}")
         return int(text)
 
     return parse
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default=DEMO, help=f"demo, or the folder of a saved diffusers pipeline {DEFAULT}")
+
+
+def add_class(group: Group, help: str) -> None:
+    group.add_argument("--class", dest="label", type=whole(DIGIT), help=f"demo: {help}")
+
+
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    add_whole(parser, "--batch", bounds=BATCH, help="how many images at once; no result depends on it")
+
+
+def add_seed_and_device(parser: argparse.ArgumentParser) -> None:
+    add_whole(parser, "--seed", bounds=SEED, help="number that all random draws begin from")
+    parser.add_argument("--device", default="cpu", help=f"where torch computes: cpu, cuda, mps {DEFAULT}")
+
+
+def read_options(options: type[Options], arguments: argparse.Namespace, **converted: Any) -> Options:
+    """An options class from the arguments of the same names. converted: values that are not taken as argparse gives them."""
+    names = [field.name for field in fields(options) if field.name not in converted]  # type: ignore[arg-type]
+    return options(**{name: getattr(arguments, name) for name in names}, **converted)
+
+
+@contextmanager
+def needs_diffusers(what: str) -> Iterator[None]:
+    """For late imports, which ``--help`` must not wait for: a missing package becomes a sentence with the way out."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{what} needs {error.name}: pip install 'uncertainty-nodes[diffusers]'.") from error

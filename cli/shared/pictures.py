@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from .text import printable, read_text
+
 log = logging.getLogger(__name__)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 CLASS_FOLDERS = tuple("0123456789")
+BACKGROUND = "white"  # what transparent pictures are laid over
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Found:
-    """One image file. name: its place in the folder; size and mtime_ns tell whether it is still the same; label: its class, if any."""
+class ImageFile:
+    """One image file. name: where it is in the folder, as text; size and mtime_ns tell whether it is still the same; label: its class."""
 
     path: Path
     name: str
@@ -28,8 +34,13 @@ class Found:
     def key(self) -> tuple[str, int, int]:
         return self.name, self.size, self.mtime_ns
 
+    def caption(self) -> str | None:
+        """The text of the .txt file beside it, if there is one. Raises ValueError where that is no text."""
+        beside = self.path.with_suffix(".txt")
+        return read_text(beside).strip() if beside.is_file() else None
 
-def find(folder: Path, label: int | None, by_class: bool) -> list[Found]:
+
+def find_images(folder: Path, label: int | None, by_class: bool) -> list[ImageFile]:
     """The image files of ``folder``, sorted by name; with ``by_class`` those of its sub-folders 0 to 9, each of that class.
 
     Raises ValueError, in a sentence, where there is no folder or no image.
@@ -37,27 +48,33 @@ def find(folder: Path, label: int | None, by_class: bool) -> list[Found]:
     if not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is not a folder; give a folder that holds images.")
     if not by_class:
-        found = images_in(folder, folder, label)
+        images = images_in(folder, folder, label)
     else:
-        found = [image for name in CLASS_FOLDERS for image in images_in(folder, folder / name, int(name))]
-        if outside := len(images_in(folder, folder, None)) if found else 0:
+        images = [image for name in CLASS_FOLDERS for image in images_in(folder, folder / name, int(name))]
+        if outside := len(images_in(folder, folder, None)) if images else 0:
             log.warning("%d images lie outside the folders 0 to 9 and are left out: their class is not known.", outside)
-    if not found:
+    if not images:
         where = " in folders named 0 to 9; name the class of all images with --class, or sort them into such folders" if by_class else ""
         raise ValueError(f"There is no image in {str(folder)!r}{where}.")
-    return found
+    return images
 
 
-def images_in(root: Path, folder: Path, label: int | None) -> list[Found]:
+def find_images_below(folder: Path) -> list[ImageFile]:
+    """The image files of a folder and of its sub-folders. Raises ValueError where there is none."""
+    folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())] if folder.is_dir() else []
+    return [image for f in folders for image in images_in(folder, f, None)] or find_images(folder, None, by_class=False)
+
+
+def images_in(root: Path, folder: Path, label: int | None) -> list[ImageFile]:
     if not folder.is_dir():
         return []
     files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
     states = ((p, p.stat()) for p in sorted(files, key=lambda p: p.name))
-    return [Found(p, p.relative_to(root).as_posix(), s.st_size, s.st_mtime_ns, label) for p, s in states]
+    return [ImageFile(p, printable(p.relative_to(root).as_posix()), s.st_size, s.st_mtime_ns, label) for p, s in states]
 
 
-def read(path: Path) -> Image.Image:
-    """The picture as it is seen, whole in memory, 8 bits a channel. Raises ValueError for what is no readable image."""
+def read_picture(path: Path) -> Image.Image:
+    """The picture as it is seen on a white page, whole in memory, 8 bits a channel. Raises ValueError for what is no readable image."""
     try:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
@@ -65,6 +82,37 @@ def read(path: Path) -> Image.Image:
                 raise ValueError("pixels are real numbers")
             if picture.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip them
                 return Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype("uint8"))
+            if picture.has_transparency_data:
+                page = Image.new("RGBA", picture.size, BACKGROUND)
+                return Image.alpha_composite(page, picture.convert("RGBA")).convert("RGB")
             return picture.convert("RGB")
     except Exception as error:  # a broken file makes a decoder raise anything
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def with_captions(images: Iterable[ImageFile], prompt: str) -> Iterator[tuple[ImageFile, str]]:
+    """Each image with its caption, else the prompt for all; without those whose caption is no text."""
+    for image in images:
+        try:
+            caption = image.caption()
+        except ValueError as error:
+            leave_out(image.name, f"has a caption that can't be read ({error})")
+        else:
+            yield image, prompt if caption is None else caption
+
+
+def leave_out(name: str, reason: str) -> None:
+    """The one sentence about an image that a command goes on without."""
+    log.warning("%s %s and is left out.", name, reason)
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of ``size`` items, the last one shorter."""
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -5,52 +5,52 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...core.options import LEARNING_RATES, MAX_SEED, Bootstrap, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions
-from ..shared.arguments import whole
+from ...core.options import LEARNING_RATES, Bootstrap, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, bounds
+from ...core.options.limits import MEMBERS, PIXELS, RANK, VECTORS
+from ..shared.arguments import DEFAULT, Commands, add_command, add_model, add_seed_and_device, add_whole, needs_diffusers, read_options
+from .options import KINDS, TrainOptions
 
 TEXT = """Train an ensemble on a folder of images: several small additions to one model, each on its own draw of the images.
 How far they disagree about an image tells how little the model knows of it. A stopped run goes on where it was.
 
 Demo model: white digits on black in sub-folders 0 to 9; trains tables of class embeddings. Other models: the folder of a saved
 Stable Diffusion (1, 2, XL or 3) pipeline; trains LoRAs (needs peft), or the embeddings of one new word, written * in captions.
-Captions: a .txt beside each image, else --prompt for all, in which {folder} stands for the name of the image's folder."""
-KINDS = [kind.value for kind in (EnsembleKind.CLASS_EMBEDDING, EnsembleKind.EMBEDDING, EnsembleKind.LORA)]
-DEFAULT = EnsembleTrainingOptions()
+Captions: a .txt beside each image, else --prompt for all, in which {folder} stands for the name of the image's folder.
+
+Transparent images are taken as they look on a white page. An image or caption that can't be read is named and left out."""
 
 
-def add_train_ensemble(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    wide = argparse.RawDescriptionHelpFormatter
-    rates = ", ".join(f"{LEARNING_RATES[EnsembleKind(kind)]:g} for {kind}" for kind in KINDS)
-    train = commands.add_parser("train-ensemble", help="train an ensemble on a folder of images", description=TEXT, formatter_class=wide)
+def add_train_ensemble(commands: Commands[argparse.ArgumentParser]) -> None:
+    rates = ", ".join(f"{LEARNING_RATES[kind]:g} for {kind.value}" for kind in KINDS)
+    train = add_command(commands, "train-ensemble", "train an ensemble on a folder of images", TEXT)
     train.add_argument("folder", type=Path, help="folder of images")
-    train.add_argument("--out", type=Path, default=Path("ensemble.safetensors"), help="file to write (default: %(default)s)")
-    train.add_argument("--model", default="demo", help="demo, or the folder of a saved diffusers pipeline (default: %(default)s)")
-    train.add_argument("--kind", choices=KINDS, help="what members have of their own (default: class_embedding for demo, else lora)")
-    train.add_argument("--members", type=whole(1, 1024), default=5, help="(default: %(default)s)")
-    train.add_argument("--steps", type=whole(1, 1_000_000), default=DEFAULT.steps, help="of each member (default: %(default)s)")
-    train.add_argument("--batch", type=whole(1, 4096), default=DEFAULT.batch, help="images a step (default: %(default)s)")
-    train.add_argument("--learning-rate", type=float, default=0.0, help=f"(default: {rates})")
-    train.add_argument(
-        "--bootstrap", choices=[b.value for b in Bootstrap], default=BootstrapOptions().kind.value, help="(default: %(default)s)"
-    )
-    train.add_argument("--bootstrap-size", type=whole(0, 10**9), default=0, help="images a member; 0: all, or its share where disjoint")
-    train.add_argument("--rank", type=whole(1, 1024), default=4, help="of LoRAs (default: %(default)s)")
-    train.add_argument("--vectors", type=whole(1, 64), default=1, help="of an embedding (default: %(default)s)")
-    train.add_argument("--begin", default="", help="words whose embeddings an embedding begins with (default: random)")
+    train.add_argument("--out", type=Path, default=Path("ensemble.safetensors"), help=f"file to write {DEFAULT}")
+    add_model(train)
+    kinds = [kind.value for kind in KINDS]
+    train.add_argument("--kind", choices=kinds, help="what each member is trained to have (default: class_embedding for demo, else lora)")
+    add_whole(train, "--members", bounds=MEMBERS, help="how many to train")
+    add_whole(train, "--steps", bounds=bounds(EnsembleTrainingOptions, "steps"), help="training steps of each member")
+    add_whole(train, "--batch", bounds=bounds(EnsembleTrainingOptions, "batch"), help="images a step")
+    rate = bounds(EnsembleTrainingOptions, "learning_rate").default
+    train.add_argument("--learning-rate", type=float, default=rate, help=f"of each member at the first step (default: {rates})")
+    draws = [draw.value for draw in Bootstrap]
+    train.add_argument("--bootstrap", choices=draws, default=BootstrapOptions.kind.value, help=f"how each draws its images {DEFAULT}")
+    size = bounds(BootstrapOptions, "size")
+    add_whole(train, "--bootstrap-size", bounds=size, help="images a member; 0: all, or its share where disjoint")
+    add_whole(train, "--rank", bounds=RANK, help="size of the LoRAs")
+    add_whole(train, "--vectors", bounds=VECTORS, help="how many vectors stand for the new word")
+    train.add_argument("--begin", default="", help="words whose embeddings the new word begins with (default: random)")
     train.add_argument("--prompt", default="", help="caption of images that have none")
-    train.add_argument("--size", type=whole(0, 16384), default=0, help="sides of the images in pixels (default: the model's own)")
-    train.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
-    train.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, mps (default: %(default)s)")
+    add_whole(train, "--size", bounds=PIXELS, help="sides of the images in pixels; 0: as the model draws")
+    add_seed_and_device(train)
     train.add_argument("--export", type=Path, metavar="FOLDER", help="also write each member as an ordinary LoRA or embedding file")
     train.set_defaults(run=run_train_ensemble)
 
 
 def run_train_ensemble(a: argparse.Namespace) -> None:
-    try:
-        from .run import TrainOptions, run  # late: --help must not wait for torch and diffusers
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"Training needs {error.name}: pip install 'uncertainty-nodes[diffusers]'.") from error
-    named = {name: getattr(a, name) for name in TrainOptions.__dataclass_fields__ if name not in ("kind", "training", "bootstrap")}
+    with needs_diffusers("Training"):
+        from .run import run
     kind = None if a.kind is None else EnsembleKind(a.kind)
     training = EnsembleTrainingOptions(a.steps, a.batch, a.learning_rate, a.seed)
-    run(TrainOptions(**named, kind=kind, training=training, bootstrap=BootstrapOptions(Bootstrap(a.bootstrap), a.bootstrap_size, a.seed)))
+    bootstrap = BootstrapOptions(Bootstrap(a.bootstrap), a.bootstrap_size, a.seed)
+    run(read_options(TrainOptions, a, kind=kind, training=training, bootstrap=bootstrap))

@@ -15,8 +15,9 @@ import tiny_text
 from tiny_images import write_blank
 from uncertainty_nodes.cli import main, parser
 from uncertainty_nodes.cli.score import run as score
-from uncertainty_nodes.cli.score.rows import Row, ranked
-from uncertainty_nodes.cli.shared.pictures import read
+from uncertainty_nodes.cli.score.rows import Row, rank_rows
+from uncertainty_nodes.cli.shared import records
+from uncertainty_nodes.cli.shared.pictures import read_picture
 from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.options import Direction
 
@@ -149,7 +150,7 @@ def test_a_stopped_run_goes_on_where_it_was(few, caplog, monkeypatch, stop):
 
 def test_scores_are_kept_before_the_end(few, monkeypatch):
     """As after a loss of power, which no handler of ours sees."""
-    monkeypatch.setattr(score, "WRITING", float("inf"))  # time may not be what decides here
+    monkeypatch.setattr(records, "SAVING_SHARE", float("inf"))  # time may not be what decides here
     seen = []
     measure = score.measure
     monkeypatch.setattr(score, "measure", lambda *a: (seen.append(len(saved(few)["rows"])), measure(*a))[1])
@@ -223,21 +224,21 @@ def test_other_sizes_are_resized_and_it_is_said_once(one, caplog):
 def test_pictures_are_read_as_they_are_seen(tmp_path):
     deep = np.array([[0, 30000, 65535]], dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert np.asarray(read(tmp_path / "deep.png").convert("L")).tolist() == [[0, 117, 255]]
+    assert np.asarray(read_picture(tmp_path / "deep.png").convert("L")).tolist() == [[0, 117, 255]]
     turned = Image.new("L", (4, 2))
     exif = turned.getexif()
     exif[0x0112] = 6  # orientation: a quarter turn
     turned.save(tmp_path / "turned.jpg", exif=exif)
-    assert read(tmp_path / "turned.jpg").size == (2, 4)
+    assert read_picture(tmp_path / "turned.jpg").size == (2, 4)
     Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "real.tif")
     with pytest.raises(ValueError, match="pixels are real numbers"):
-        read(tmp_path / "real.tif")
+        read_picture(tmp_path / "real.tif")
 
 
 def test_scores_that_are_not_finite_are_last():
     rows = [Row(name, 1, 1, None, value, None, 1.0, 1.0) for name, value in {"a": 1.0, "b": None, "c": 2.0}.items()]
     for direction, order in ((Direction.HIGH_IS_BAD, "acb"), (Direction.LOW_IS_BAD, "cab")):
-        assert "".join(row["file"] for row in ranked(rows, direction, "x")) == order
+        assert "".join(row["file"] for row in rank_rows(rows, direction, "x")) == order
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def one(tmp_path):
         (["--class", "1", "--start-percent", "0.9"], "start_percent must not exceed end_percent"),
         (["--class", "1", "--end-percent", "nan"], "end_percent must be"),
         (["--class", "1", "--device", "abacus"], "device 'abacus' is not available here"),
-        (["--class", "1", "--out", "scores.csv"], "out must end in .json"),
+        (["--class", "1", "--out", "scores.csv"], "out must be a folder, or a file that ends in .json, got 'scores.csv'"),
     ],
 )
 def test_bad_values_are_one_sentence_and_write_nothing(one, caplog, arguments, words):

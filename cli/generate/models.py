@@ -1,0 +1,73 @@
+"""What the generate command draws with and scores by, and how an earlier run with the same is told from another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...core.demo.network import LAPLACE
+from ...core.last_layer.laplace import Laplace
+from ...core.options import SamplingScore
+from ...hosts.diffusers.draw import DemoDrawer, Drawer, PipelineDrawer, ScoredBy, bundled_encoder
+from ...hosts.diffusers.image_encoders import clip_encoder
+from ...hosts.diffusers.images import pipeline_kind
+from ..shared.checks import DEMO
+from ..shared.device import check_device
+from .options import BY_POSTERIOR, GenerateOptions
+
+
+def check_model(options: GenerateOptions) -> None:
+    """Raises ValueError or OSError for a model or device that can't be used, before anything is loaded."""
+    if options.model != DEMO:
+        pipeline_kind(options.model)
+        options.check_pipeline()
+    check_device(options.device)
+
+
+def load_drawer(options: GenerateOptions) -> Drawer:
+    if options.model == DEMO:
+        return DemoDrawer.load([int(c) for c in options.conditions()], options.seed, options.guidance_scale, options.device)
+    settings: dict[str, Any] = {"negative_prompt": options.negative, "guidance_scale": options.guidance_scale}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    return PipelineDrawer.load(options.model, [str(c) for c in options.conditions()], options.seed, settings, options.device)
+
+
+def load_scorer(options: GenerateOptions) -> ScoredBy:
+    laplace = load_posterior(options) if options.method in BY_POSTERIOR else None
+    encode = None
+    if options.method is SamplingScore.GENERATIVE:
+        encode = bundled_encoder if options.encoder is None else clip_encoder(options.encoder, options.device)
+    return ScoredBy(options.method_options(), laplace, encode)
+
+
+def load_posterior(options: GenerateOptions) -> Laplace:
+    """The fit, with the prior precision and noise variance that are asked for."""
+    fit = Laplace.load(options.laplace or LAPLACE)
+    asked = {"prior_precision": options.prior_precision, "noise_variance": options.noise_variance}
+    return replace(fit, options=replace(fit.options, **{name: value for name, value in asked.items() if value is not None}))
+
+
+def fingerprint(options: GenerateOptions) -> dict[str, Any]:
+    """All that an image and its score depend on, beside its number."""
+    return {
+        "method": options.method.value,
+        "model": options.model if options.model == DEMO else Path(options.model).resolve().as_posix(),
+        "shown": list(options.conditions()),
+        "negative": options.negative,
+        "guidance_scale": options.guidance_scale,
+        "steps": options.steps,
+        "measured": repr(options.method_options()),
+        "posterior": describe_posterior(options),
+        "encoder": None if options.encoder is None else Path(options.encoder).resolve().as_posix(),
+        "seed": options.seed,
+        "device": options.device,
+    }
+
+
+def describe_posterior(options: GenerateOptions) -> str | None:
+    if options.method not in BY_POSTERIOR:
+        return None
+    fit, content = load_posterior(options).options, (options.laplace or LAPLACE).read_bytes()
+    return f"{hashlib.sha256(content).hexdigest()[:16]} {fit.prior_precision:g} {fit.noise_variance:g}"

@@ -1,0 +1,25 @@
+"""Where torch computes, and whether there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for a device that torch does not have here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} is not available here; use cpu.") from error
+
+
+@contextmanager
+def enough_memory(images: int) -> Iterator[None]:
+    """Raises ValueError, with the way out, where so many images at once do not fit."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise ValueError(f"Out of memory with {images} images at once; go on with a smaller --batch.") from error

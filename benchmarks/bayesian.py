@@ -26,7 +26,7 @@ from uncertainty_nodes.core.demo.network import LAPLACE
 from uncertainty_nodes.core.last_layer.generative import semantic_entropy
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import BayesDiffOptions, DrawOptions, DropoutOptions, GenerativeOptions, Pooling, StepWindow
-from uncertainty_nodes.core.pixelwise.aleatoric import pool
+from uncertainty_nodes.core.result import pool
 from uncertainty_nodes.hosts.diffusers.demo import load_demo, sample, starting_noise
 from uncertainty_nodes.hosts.diffusers.dropout import mc_dropout
 from uncertainty_nodes.hosts.diffusers.last_layer.bayesdiff import bayesdiff

@@ -23,8 +23,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.core.demo.network import FOLDER
-from uncertainty_nodes.core.ensemble.file import Ensemble
-from uncertainty_nodes.core.ensemble.paide import Gaussian, per_image
+from uncertainty_nodes.core.ensemble.file import EnsembleParameters
+from uncertainty_nodes.core.ensemble.paide import Outcomes, per_image
 from uncertainty_nodes.core.metrics.scores import spearman
 from uncertainty_nodes.core.options import EnsembleOptions, Moment, PaideOptions
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, sample, starting_noise
@@ -42,7 +42,7 @@ class Lab:
 
     network: Any
     scheduler: Any
-    ensemble: Ensemble
+    ensemble: EnsembleParameters
     work: Path
     per_class: int
     steps: int = STEPS
@@ -51,7 +51,7 @@ class Lab:
     def open(cls, path: Path, work: Path, per_class: int, steps: int = STEPS) -> Lab:
         network, scheduler = load_demo()
         network = network.to(memory_format=torch.channels_last)  # a seventh faster on processors
-        return cls(network, scheduler, Ensemble.load(path), work, per_class, steps)
+        return cls(network, scheduler, EnsembleParameters.load(path), work, per_class, steps)
 
     @property
     def counts(self) -> list[int]:
@@ -110,7 +110,7 @@ def bandwidths(lab: Lab, branch: float) -> dict[str, Any]:
     """Of the finished samples: for how many images I is at its top, where it no longer ranks, and what it tells."""
     samples, limit, table = lab.measured(branch)["samples"], math.log(len(lab.ensemble)), {}
     for name, bandwidth in BANDWIDTHS.items():
-        scores = per_image(Gaussian(samples), PaideOptions(bandwidth=bandwidth)).information
+        scores = per_image(Outcomes(samples), PaideOptions(bandwidth=bandwidth)).information
         table[name] = {"at_log_K": round(float((scores > 0.999 * limit).double().mean()), 4), **told(lab, scores)}
     return table
 

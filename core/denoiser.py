@@ -123,6 +123,33 @@ def vp_to_ve(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     return x / Process.VP.alpha(expand(sigma, x)), sigma / Process.VP.alpha(sigma)
 
 
+def check_step(x: Tensor, x0: Tensor, sigma: Tensor) -> Tensor:
+    """sigma as (B,) float32. Raises ValueError, in a sentence, for what no estimate can be made of."""
+    if x.shape != x0.shape or x.ndim < 2:
+        raise ValueError(f"x and its prediction must share one shape (batch, channels, ...), got {tuple(x.shape)} and {tuple(x0.shape)}.")
+    if x.shape[0] == 0:
+        raise ValueError("The batch is empty: give at least one latent.")
+    sigma = torch.as_tensor(sigma, device=x.device, dtype=torch.float32)
+    sigma = sigma.expand(x.shape[0]) if sigma.ndim == 0 else sigma
+    if sigma.shape != (x.shape[0],):
+        raise ValueError(f"sigma must be a scalar or one value per image ({x.shape[0]}), got shape {tuple(sigma.shape)}.")
+    usable = (sigma > 0) & sigma.isfinite()
+    if not bool(usable.all()):
+        seen = float(sigma[~usable][0])
+        raise ValueError(f"sigma must be finite and above 0 (at 0 no noise is left to redraw), got {seen:g}; end the window earlier.")
+    return sigma
+
+
+def check_latents(latents: Tensor) -> None:
+    """Raises ValueError, in a sentence, for finished samples that cannot be scored."""
+    if latents.ndim < 2:
+        raise ValueError(f"latents must have the shape (batch, channels, ...), got {tuple(latents.shape)}.")
+    if latents.shape[0] == 0:
+        raise ValueError("The batch is empty: give at least one latent.")
+    if not bool(torch.isfinite(latents).all()):
+        raise ValueError("latents hold NaN or infinite values: an image that failed to sample cannot be scored.")
+
+
 class CountedDenoiser:
     """A Denoiser that counts what was run: ``rows`` network passes, ``passes`` of them per sample (2 under CFG).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from .files import load_tensors, save_tensors
-from .options import Direction
+from .options import Direction, Pooling
 
 KIND = "uncertainty"
 VERSION = 1
+UPPER_TAIL_FRACTION = 0.05
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
@@ -86,6 +88,24 @@ class Uncertainty:
             return cls(**tensors, **{**m, "direction": Direction(m["direction"])})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+
+
+def pool(maps: Tensor, pooling: Pooling) -> Tensor:
+    """One number per image of a map (B, C, ...): sum, mean, or mean of the highest 5 % of pixels -> (B,)."""
+    flat = maps.flatten(1)
+    if pooling is Pooling.SUM:
+        return flat.sum(dim=1)
+    if pooling is Pooling.MEAN:
+        return flat.mean(dim=1)
+    keep = max(1, round(UPPER_TAIL_FRACTION * flat.shape[1]))
+    return flat.topk(keep, dim=1).values.mean(dim=1)
+
+
+def clock(like: Tensor) -> float:
+    """Seconds, once the device of ``like`` has done what was queued: what a sampler queued before is not our time."""
+    if like.is_cuda:
+        torch.cuda.synchronize(like.device)
+    return time.perf_counter()
 
 
 def concatenate(results: Sequence[Uncertainty]) -> Uncertainty:

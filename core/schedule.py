@@ -49,11 +49,11 @@ class StepGate:
     """Counts the steps of one run that fall into a window and opens on every k-th of them. Belongs to that run alone."""
 
     window: SigmaWindow
-    seen: int = 0
+    count: int = 0
 
     def opens(self, sigma: float) -> bool:
         """Ask once per sampling step."""
         if not self.window.is_active(sigma):
             return False
-        self.seen += 1
-        return self.window.is_active(sigma, self.seen - 1)
+        self.count += 1
+        return self.window.is_active(sigma, self.count - 1)

@@ -149,7 +149,7 @@ class SaveLaplace(io.ComfyNode):
 
 
 def described(laplace: Laplace) -> str:
-    return f"{laplace.seen} samples, layer {laplace.identity.name} ({laplace.identity.layer}), {laplace.options.covariance.value}"
+    return f"{laplace.samples} samples, layer {laplace.identity.name} ({laplace.identity.layer}), {laplace.options.covariance.value}"
 
 
 class LoadLaplace(io.ComfyNode):

@@ -47,7 +47,7 @@ def main() -> None:
     options = LaplaceOptions(Covariance(a.covariance), a.prior_precision, a.noise_variance)
     with tqdm(total=len(images), unit="image") as bar:
         batches = ((x, {"class_labels": y}) for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True))
-        fitted = fit(*load_demo(), batches, options, progress=lambda done: bar.update(done.seen - bar.n))
+        fitted = fit(*load_demo(), batches, options, progress=lambda done: bar.update(done.samples - bar.n))
     fitted.save(a.out)
     print(f"Wrote {a.out}")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from uncertainty_nodes.core.demo.extractor import digits_to_images
-from uncertainty_nodes.core.ensemble.bootstrap import binned
+from uncertainty_nodes.core.ensemble.bootstrap import limit_classes
 from uncertainty_nodes.core.options import EnsembleTrainingOptions
 from uncertainty_nodes.hosts.diffusers.demo import load_demo
 from uncertainty_nodes.hosts.diffusers.ensemble.train import Plan, train_tables
@@ -30,7 +30,7 @@ def cut(labels: Tensor, turn: int) -> tuple[Tensor, list[int]]:
     """The rows that stay, and how many of each class."""
     shares = [SHARES[(c - turn) % len(SHARES)] for c in range(len(SHARES))]
     counts = {c: round(int((labels == c).sum()) * share) for c, share in enumerate(shares)}
-    return binned(labels, counts), list(counts.values())
+    return limit_classes(labels, counts), list(counts.values())
 
 
 def digest(network: nn.Module) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.demo.network import FOLDER, LAPLACE
-from uncertainty_nodes.core.ensemble.file import Ensemble
+from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import (
     AleatoricOptions,
@@ -60,7 +60,7 @@ def dropout(lab: Lab, chunk: Chunk) -> Uncertainty:
     denoise = denoiser(lab.network, lab.scheduler, {"class_labels": chunk.labels}, len(chunk.images))
     sigmas = levels(options.window, LEVELS, space.percent_to_sigma)
     with torch.no_grad():
-        return mc_dropout.estimate(lab.network, denoise, chunk.images, sigmas, space.process, options)
+        return mc_dropout.estimate_dropout(lab.network, denoise, chunk.images, sigmas, space.process, options)
 
 
 def bayes_diff(lab: Lab, chunk: Chunk) -> Uncertainty:
@@ -85,8 +85,8 @@ def ensemble_disagreement(lab: Lab, chunk: Chunk) -> Uncertainty:
 
 
 @cache
-def ensemble() -> Ensemble:
-    return Ensemble.load(FOLDER / "ensemble.safetensors")
+def ensemble() -> EnsembleParameters:
+    return EnsembleParameters.load(FOLDER / "ensemble.safetensors")
 
 
 @cache

@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.core.demo.extractor import Reference
-from uncertainty_nodes.core.last_layer.generative import Encoder
+from uncertainty_nodes.core.last_layer.generative import ImageEncoder
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.metrics.features import FeatureStatistics
 from uncertainty_nodes.core.options import AleatoricOptions, InformationOptions, Quantity
@@ -49,7 +49,7 @@ class Bench:
     steps: int
     work: Path
     laplace: Laplace | None = None
-    encode: Encoder | None = None
+    encode: ImageEncoder | None = None
 
     def watches(self) -> tuple[dict[str, Watch], dict[str, str]]:
         """What can watch a sampling, by name, and why the others can't."""
@@ -111,7 +111,7 @@ def timed(results: dict[str, Uncertainty]) -> dict[str, Tensor]:
     return scored(results) | seconds
 
 
-def features_of(folder: Path, encode: Encoder, name: str) -> Reference:
+def features_of(folder: Path, encode: ImageEncoder, name: str) -> Reference:
     """Statistics of the real images in a folder, one by one, since they may differ in size."""
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     pictures = (np.asarray(Image.open(p).convert("RGB")) for p in paths)

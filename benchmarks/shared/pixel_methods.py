@@ -11,7 +11,7 @@ from shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, ensemble,
 from shared.pool import DEFAULT, LAST, Chunk, Lab
 from torch import Tensor
 
-from uncertainty_nodes.core.ensemble.estimate import After, estimate
+from uncertainty_nodes.core.ensemble.estimate import After, estimate_ensemble
 from uncertainty_nodes.core.options import AleatoricOptions, EnsembleOptions, Quantity
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.hosts.diffusers.demo import attach, predict
@@ -86,7 +86,7 @@ def ensemble_disagreement(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, T
 
     x = sampler.scheduler.add_noise(chunk.images, chunk.noise, sampler.scheduler.timesteps[half : half + 1])
     with torch.no_grad():
-        found = estimate(advance, x, members.names, sampler.sigmas[half:], sampler.space.process, 0, EnsembleOptions(0.0))
+        found = estimate_ensemble(advance, x, members.names, sampler.sigmas[half:], sampler.space.process, 0, EnsembleOptions(0.0))
     return mapped("DECU", found.information)
 
 

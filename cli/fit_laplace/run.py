@@ -30,7 +30,7 @@ def run(options: FitOptions) -> Laplace:
     partial = partial_path(options, samples, laplace)
     earlier = Laplace.load(partial) if partial.exists() else None
     if earlier is not None:
-        log.info("Going on after %d of %d images.", earlier.seen, len(samples))
+        log.info("Going on after %d of %d images.", earlier.samples, len(samples))
     log.info("To fit: %d images, %d model calls each.", len(samples), laplace.draws)
     model_of = load_captioned_model(options)
     model, unfinished = model_of(""), UnfinishedFit(partial, earlier)
@@ -39,7 +39,7 @@ def run(options: FitOptions) -> Laplace:
 
         def progress(now: Laplace) -> None:
             unfinished.update(now)
-            bar.update(now.seen - bar.n)
+            bar.update(now.samples - bar.n)
 
         try:
             fitted = fit(model.network, model.scheduler, data, laplace, options.layer, earlier, progress)
@@ -47,7 +47,7 @@ def run(options: FitOptions) -> Laplace:
             unfinished.save()
     fitted.save(options.out)
     partial.unlink(missing_ok=True)
-    log.info("Fitted the last layer %s on %d images: %s", fitted.identity.name, fitted.seen, options.out)
+    log.info("Fitted the last layer %s on %d images: %s", fitted.identity.name, fitted.samples, options.out)
     return fitted
 
 
@@ -62,7 +62,7 @@ class UnfinishedFit:
 
     @property
     def seen(self) -> int:
-        return self.latest.seen if self.latest else 0
+        return self.latest.samples if self.latest else 0
 
     def update(self, now: Laplace) -> None:
         self.latest, self.is_saved = now, False

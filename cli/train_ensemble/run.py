@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from PIL import ImageOps
 
-from ...core.ensemble.file import Ensemble
+from ...core.ensemble.file import EnsembleParameters
 from ...core.options import EnsembleKind
 from ...hosts.diffusers.demo_images import DemoModel
 from ...hosts.diffusers.ensemble.train import Plan, train_loras, train_tables, train_words
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LOSSES_AT_END = 10  # steps over which the last loss is averaged
 
 
-def run(options: TrainOptions) -> Ensemble:
+def run(options: TrainOptions) -> EnsembleParameters:
     """Train, save to ``out``, export where asked for; returns the ensemble."""
     check_device(options.device)
     train = prepare_tables(options) if options.model == DEMO else prepare_pipeline(options)
@@ -50,7 +50,7 @@ def run(options: TrainOptions) -> Ensemble:
     return ensemble
 
 
-def prepare_tables(options: TrainOptions) -> Callable[[Plan], Ensemble]:
+def prepare_tables(options: TrainOptions) -> Callable[[Plan], EnsembleParameters]:
     images = find_images(options.folder, None, by_class=True)
     model = DemoModel(options.device)
     clean, images = encode_images(model, images, model.fitted)
@@ -58,7 +58,7 @@ def prepare_tables(options: TrainOptions) -> Callable[[Plan], Ensemble]:
     return lambda plan: train_tables(model.network, model.scheduler, clean, labels, plan)
 
 
-def prepare_pipeline(options: TrainOptions) -> Callable[[Plan], Ensemble]:
+def prepare_pipeline(options: TrainOptions) -> Callable[[Plan], EnsembleParameters]:
     pipeline_kind(options.model)
     images = find_images_below(options.folder)
     captions = read_captions(images, options)

@@ -18,7 +18,7 @@ from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..ensemble.file import Ensemble
+from ..ensemble.file import EnsembleParameters
 
 FOLDER = Path(__file__).resolve().parents[2] / "demo_model"
 LAPLACE = FOLDER / "laplace.safetensors"  # its last-layer posterior, for core.last_layer.laplace.Laplace.load
@@ -38,9 +38,9 @@ def read_weights() -> dict[str, Tensor]:
     return {name: weight.float() for name, weight in load_file(FOLDER / "model.safetensors").items()}
 
 
-def read_ensemble() -> Ensemble:
+def read_ensemble() -> EnsembleParameters:
     """The bundled class-embedding tables, trained on few, some or all images of a class."""
-    return Ensemble.load(FOLDER / "ensemble.safetensors")
+    return EnsembleParameters.load(FOLDER / "ensemble.safetensors")
 
 
 class DemoNetwork(nn.Module):

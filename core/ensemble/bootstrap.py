@@ -11,14 +11,14 @@ from ..draws import step_generator
 from ..options import Bootstrap, BootstrapOptions, check_whole, limits
 
 
-def binned(labels: Tensor, counts: Mapping[int, int], seed: int = 0) -> Tensor:
+def limit_classes(labels: Tensor, counts: Mapping[int, int], seed: int = 0) -> Tensor:
     """Indexes of the samples that stay when class c keeps ``counts[c]`` of them, all when it is not named; in their old order.
 
     labels: (N,) class of each sample. A smaller count keeps a part of what a larger one keeps. Returns (n,) int64.
     Raises ValueError for a class that is not in the labels, or that has fewer samples than it shall keep.
     Source: Berry et al. 2024 (DECU), classes of 1, 10, 100 and 1300 images.
     """
-    check_labels(labels)
+    check_classes(labels)
     kept = []
     for c in sorted(set(labels.tolist()) | set(counts)):
         places = (labels == c).nonzero()[:, 0]
@@ -46,8 +46,8 @@ def bootstraps(count: int, members: int, options: BootstrapOptions | None = None
         asked = f"{members} disjoint bootstraps of {max(size, 1)}" if options.kind is Bootstrap.DISJOINT else f"A bootstrap of {size}"
         raise ValueError(f"{asked} samples can't come of the {count} that there are: use fewer members or samples, or give more data.")
     if labels is None:
-        return drawn(torch.arange(count), size, members, options, 0)
-    check_labels(labels)
+        return draw_members(torch.arange(count), size, members, options, 0)
+    check_classes(labels)
     if len(labels) != count:
         raise ValueError(f"labels must hold one class for each of {count} samples, got {len(labels)}.")
     parts = []
@@ -57,23 +57,23 @@ def bootstraps(count: int, members: int, options: BootstrapOptions | None = None
         share = max(min(round(len(places) * size / count), share), 1)
         if options.kind is Bootstrap.DISJOINT and share * members > len(places):
             raise ValueError(f"Class {c} has {len(places)} samples, too few for {members} disjoint bootstraps: draw with replacement.")
-        parts.append(drawn(places, share, members, options, c + 1))
+        parts.append(draw_members(places, share, members, options, c + 1))
     return [torch.cat(member).sort().values for member in zip(*parts, strict=True)]
 
 
-def drawn(places: Tensor, size: int, members: int, options: BootstrapOptions, stream: int) -> list[Tensor]:
+def draw_members(places: Tensor, size: int, members: int, options: BootstrapOptions, stream: int) -> list[Tensor]:
     """``size`` of the places for each member. stream: tells the classes' draws apart."""
     if options.kind is Bootstrap.DISJOINT:
-        order = torch.randperm(len(places), generator=generator(options.seed, stream, 0))
+        order = torch.randperm(len(places), generator=member_generator(options.seed, stream, 0))
         return [places[part].sort().values for part in order[: size * members].split(size)]
-    picks = [torch.randint(len(places), (size,), generator=generator(options.seed, stream, k)) for k in range(members)]
+    picks = [torch.randint(len(places), (size,), generator=member_generator(options.seed, stream, k)) for k in range(members)]
     return [places[pick].sort().values for pick in picks]
 
 
-def generator(seed: int, stream: int, member: int) -> torch.Generator:
+def member_generator(seed: int, stream: int, member: int) -> torch.Generator:
     return step_generator(seed, (member << 32) + stream)
 
 
-def check_labels(labels: Tensor) -> None:
+def check_classes(labels: Tensor) -> None:
     if labels.ndim != 1 or len(labels) == 0 or labels.is_floating_point() or int(labels.min()) < 0:
         raise ValueError(f"labels must be a list of classes 0, 1, ..., one for each sample, got shape {tuple(labels.shape)}.")

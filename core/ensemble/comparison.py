@@ -11,7 +11,7 @@ from torch import Tensor
 from ..denoiser import Process
 from ..options import Direction, EnsembleOptions, Moment
 from ..result import Uncertainty
-from .paide import Gaussian, Paide, estimate, normalised, pairwise, rows
+from .paide import Outcomes, Paide, distance_matrix, distance_rows, normalise_weights, pairwise_information
 from .transition import outcome
 
 QUANTITIES = ("epistemic", "distance")
@@ -32,11 +32,11 @@ class Comparison:
     levels: list[float] = field(default_factory=list)
     curve: list[Tensor] = field(default_factory=list)  # (2, B) each: I and the mean distance
     maps: Tensor | None = None  # (2, B, C, ...), their sum over steps
-    shown: Gaussian | None = None
+    shown: Outcomes | None = None
     waiting: dict[int, list[Tensor]] = field(default_factory=dict)  # by step
 
     def __post_init__(self) -> None:
-        self.weights = normalised(self.options.weights, len(self.order))
+        self.weights = normalise_weights(self.options.weights, len(self.order))
         self.runs = max(self.order) + 1
 
     def add(self, count: int, i: int, x: Tensor, x0: Tensor) -> None:
@@ -52,23 +52,23 @@ class Comparison:
             return
         del self.waiting[i]
         means = torch.cat([part.to(parts[0].device) for part in parts])[self.order]
-        self.compare(self.sigmas[i], Gaussian(means, None if made.variance is None else made.variance.to(means)))
+        self.compare(self.sigmas[i], Outcomes(means, None if made.variance is None else made.variance.to(means)))
 
-    def compare(self, sigma: float, outcomes: Gaussian) -> None:
+    def compare(self, sigma: float, outcomes: Outcomes) -> None:
         """outcomes: (K, B, C, ...) of one step."""
         options = self.options.paide
         scale = options.bandwidth or outcomes.mean[0, 0].numel()
         self.levels.append(sigma)
-        self.curve.append(both(estimate(pairwise(outcomes, options.distance), scale, self.weights)))
+        self.curve.append(both(pairwise_information(distance_matrix(outcomes, options.distance), scale, self.weights)))
         if self.options.moment is Moment.MEAN:
             found = self.per_pixel(outcomes)
             self.maps = found if self.maps is None else self.maps + found
         elif self.options.moment is Moment.LAST or self.shown is None:
             self.shown = outcomes
 
-    def per_pixel(self, outcomes: Gaussian) -> Tensor:
+    def per_pixel(self, outcomes: Outcomes) -> Tensor:
         options = self.options.paide
-        return both(estimate(rows(outcomes, options.distance), options.bandwidth or 1.0, self.weights))
+        return both(pairwise_information(distance_rows(outcomes, options.distance), options.bandwidth or 1.0, self.weights))
 
     def results(self, nfe: float, seconds: float, provenance: dict[str, str]) -> tuple[Uncertainty, Uncertainty]:
         """I, and the raw mean distance between members. Raises ValueError when no step could be compared."""

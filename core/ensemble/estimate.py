@@ -12,11 +12,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..denoiser import Process
+from ..denoiser import Process, check_latents
 from ..draws import step_generator
 from ..options import EnsembleOptions
-from ..pixelwise.aleatoric import check_latents, clock
-from ..result import Uncertainty
+from ..result import Uncertainty, clock
 from ..schedule import PercentToSigma
 from .comparison import Comparison
 
@@ -61,7 +60,7 @@ def branch_step(percent: float, sigmas: Sequence[float], percent_to_sigma: Perce
     return min(sum(sigma > level for sigma in sigmas[:-1]), len(sigmas) - 2)
 
 
-def estimate(
+def estimate_ensemble(
     advance: Advance,
     latents: Tensor,
     members: Sequence[str],
@@ -86,7 +85,7 @@ def estimate(
     base = int(torch.randint(len(members), (1,), generator=step_generator(options.seed, 0)))
     x, passes = advance(latents, [list(members).index(members[base])], 0, branch, lambda i, x, x0: None) if branch else (latents, 0)
     samples, more = advance_all(advance, x, distinct, comparison, branch, last)
-    provenance = describe(options, process) | {
+    provenance = describe_ensemble(options, process) | {
         "members": ", ".join(members),
         "branch": f"step {branch} of {last}",
         "base": members[base],
@@ -131,7 +130,7 @@ def check_run(latents: Tensor, members: Sequence[str], sigmas: Sequence[float], 
         raise ValueError(f"branch must leave at least one of {len(sigmas) - 1} steps to the members, got {branch!r}.")
 
 
-def describe(options: EnsembleOptions, process: Process) -> dict[str, str]:
+def describe_ensemble(options: EnsembleOptions, process: Process) -> dict[str, str]:
     bandwidth = options.paide.bandwidth
     return {
         "method": "ensemble",

@@ -19,7 +19,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
+class MemberParameters:
     """What one member has of its own.
 
     tensors: by the names that an ordinary file of that kind has.
@@ -34,21 +34,21 @@ class Member:
     tensors: Mapping[str, Tensor]
     losses: tuple[float, ...] = ()
 
-    def equals(self, other: Member) -> bool:
+    def equals(self, other: MemberParameters) -> bool:
         """Whether both would change the model alike, whatever their names."""
         same = self.tensors.keys() == other.tensors.keys()
         return same and all(torch.equal(tensor, other.tensors[name]) for name, tensor in self.tensors.items())
 
 
 @dataclass(frozen=True, eq=False)
-class Ensemble:
+class EnsembleParameters:
     """K members of one model. identity: of the network that they were trained on; None where that isn't known.
 
     Raises ValueError, in a sentence, for no member, names that repeat, members of different shapes, or NaN in them.
     """
 
     kind: EnsembleKind
-    members: tuple[Member, ...]
+    members: tuple[MemberParameters, ...]
     identity: Identity | None = None
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ class Ensemble:
         save_tensors(path, tensors, KIND, VERSION, metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> Ensemble:
+    def load(cls, path: str | Path) -> EnsembleParameters:
         """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
         tensors, m = load_tensors(path, KIND, VERSION)
         parts: list[dict[str, Tensor]] = [{} for _ in m.get("members", ())]
@@ -104,7 +104,7 @@ class Ensemble:
             for key, tensor in tensors.items():
                 k, name = key.split(".", 1)
                 parts[int(k)][name] = tensor
-            members = tuple(Member(h["name"], part, tuple(h["losses"])) for h, part in zip(m["members"], parts, strict=True))
+            members = tuple(MemberParameters(h["name"], part, tuple(h["losses"])) for h, part in zip(m["members"], parts, strict=True))
             identity = m["identity"] and Identity(**m["identity"])
             return cls(EnsembleKind(m["kind"]), members, identity, dict(m["provenance"]))
         except (IndexError, KeyError, TypeError, ValueError) as error:
@@ -124,5 +124,5 @@ class Ensemble:
         return paths
 
 
-def shapes(member: Member) -> dict[str, tuple[int, ...]]:
+def shapes(member: MemberParameters) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in member.tensors.items()}

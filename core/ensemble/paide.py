@@ -20,18 +20,18 @@ from ..options import Distance, PaideOptions, limits
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussian:
+class Outcomes:
     """N(mean, diag variance) of any shape; points where variance is None. variance: anything that broadcasts to mean."""
 
     mean: Tensor
     variance: Tensor | None = None
 
-    def __getitem__(self, index: int | slice) -> Gaussian:
-        return Gaussian(self.mean[index], None if self.variance is None else self.variance.expand_as(self.mean)[index])
+    def __getitem__(self, index: int | slice) -> Outcomes:
+        return Outcomes(self.mean[index], None if self.variance is None else self.variance.expand_as(self.mean)[index])
 
-    def exact(self) -> Gaussian:
+    def exact(self) -> Outcomes:
         """The same in float64."""
-        return Gaussian(double(self.mean), None if self.variance is None else double(self.variance))
+        return Outcomes(double(self.mean), None if self.variance is None else double(self.variance))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +46,19 @@ def double(x: Tensor) -> Tensor:
     return x.double() if x.device.type in ("cpu", "cuda") else x.cpu().double()  # other devices may lack float64
 
 
-def squared_w2(p: Gaussian, q: Gaussian) -> Tensor:
+def squared_w2(p: Outcomes, q: Outcomes) -> Tensor:
     """W2^2 = (mu_p - mu_q)^2 + (s_p - s_q)^2 per dimension, s = sqrt(variance), 0 for points. Source: Dowson & Landau 1982."""
     s_p, s_q = (torch.zeros(()) if g.variance is None else g.variance.sqrt() for g in (p, q))
     return (p.mean - q.mean).square() + (s_p - s_q).square()
 
 
-def kl(p: Gaussian, q: Gaussian) -> Tensor:
+def kl(p: Outcomes, q: Outcomes) -> Tensor:
     """KL(p || q) = 1/2 [ v_p / v_q - 1 - log(v_p / v_q) + (mu_p - mu_q)^2 / v_q ] per dimension, v the variances > 0."""
     shape = p.variance / q.variance - 1 - (p.variance.log() - q.variance.log())
     return (shape.clamp_min(0) + (p.mean - q.mean).square() / q.variance) / 2
 
 
-def bhattacharyya(p: Gaussian, q: Gaussian) -> Tensor:
+def bhattacharyya(p: Outcomes, q: Outcomes) -> Tensor:
     """1/4 (mu_p - mu_q)^2 / (v_p + v_q) + 1/2 log( (v_p + v_q) / (2 s_p s_q) ) per dimension, v the variances > 0, s their roots.
 
     The logarithm as log(1 + (s_p - s_q)^2 / (2 s_p s_q)), exactly 0 for equal members. Source: Kailath 1967.
@@ -71,18 +71,18 @@ def bhattacharyya(p: Gaussian, q: Gaussian) -> Tensor:
 DISTANCES = {Distance.W2: squared_w2, Distance.KL: kl, Distance.BHATTACHARYYA: bhattacharyya}
 
 
-def rows(members: Gaussian, distance: Distance) -> Iterable[Tensor]:
+def distance_rows(members: Outcomes, distance: Distance) -> Iterable[Tensor]:
     """D(p_i, p_j) per dimension, one i after the other: K times (K, B, C, ...) float64, j along the first axis. Unchecked."""
     exact = members.exact()
     return (DISTANCES[distance](exact[i : i + 1], exact) for i in range(len(exact.mean)))
 
 
-def pairwise(members: Gaussian, distance: Distance) -> Tensor:
+def distance_matrix(members: Outcomes, distance: Distance) -> Tensor:
     """D(p_i, p_j) of whole images, summed over dimensions: (K, K, B) float64, i first. members: (K, B, C, ...). Unchecked."""
-    return torch.stack([row.flatten(2).sum(dim=2) for row in rows(members, distance)])
+    return torch.stack([row.flatten(2).sum(dim=2) for row in distance_rows(members, distance)])
 
 
-def estimate(distances: Iterable[Tensor], scale: float, weights: Sequence[float]) -> Paide:
+def pairwise_information(distances: Iterable[Tensor], scale: float, weights: Sequence[float]) -> Paide:
     """I = - sum_i w_i log sum_j w_j exp(-D_ij / scale), and the mean of D_ij over pairs i != j, weighed by w_i w_j.
 
     distances: for each i the D_ij >= 0 of all j, (K, ...); their diagonal is 0. weights: K, adding up to 1. Returns two (...).
@@ -100,26 +100,26 @@ def estimate(distances: Iterable[Tensor], scale: float, weights: Sequence[float]
     return Paide(information, distance / pairs if pairs else distance)
 
 
-def per_image(members: Gaussian, options: PaideOptions | None = None, weights: Sequence[float] | None = None) -> Paide:
+def per_image(members: Outcomes, options: PaideOptions | None = None, weights: Sequence[float] | None = None) -> Paide:
     """I and mean distance of whole images, D summed over dimensions: (B,) float64 each. members: (K, B, C, ...).
 
     Raises ValueError, in a sentence, for what cannot be compared: NaN, variances that are negative, or that a distance lacks.
     """
     options = options or PaideOptions()
-    check_members(members, options.distance)
-    weights = normalised(weights, len(members.mean))
-    return estimate(pairwise(members, options.distance), options.bandwidth or members.mean[0, 0].numel(), weights)
+    check_outcomes(members, options.distance)
+    weights = normalise_weights(weights, len(members.mean))
+    return pairwise_information(distance_matrix(members, options.distance), options.bandwidth or members.mean[0, 0].numel(), weights)
 
 
-def per_pixel(members: Gaussian, options: PaideOptions | None = None, weights: Sequence[float] | None = None) -> Paide:
+def per_pixel(members: Outcomes, options: PaideOptions | None = None, weights: Sequence[float] | None = None) -> Paide:
     """The same for every pixel and channel by itself: maps (B, C, ...) float64. Raises what ``per_image`` raises."""
     options = options or PaideOptions()
-    check_members(members, options.distance)
-    weights = normalised(weights, len(members.mean))
-    return estimate(rows(members, options.distance), options.bandwidth or 1.0, weights)
+    check_outcomes(members, options.distance)
+    weights = normalise_weights(weights, len(members.mean))
+    return pairwise_information(distance_rows(members, options.distance), options.bandwidth or 1.0, weights)
 
 
-def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
+def normalise_weights(weights: Sequence[float] | None, count: int) -> list[float]:
     """``count`` weights that add up to 1; equal ones when left out. Raises ValueError unless there is one > 0 for each member."""
     weights = list(weights) if weights else [1.0] * count
     if len(weights) != count:
@@ -129,7 +129,7 @@ def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def stack(members: Sequence[Gaussian]) -> Gaussian:
+def stack_outcomes(members: Sequence[Outcomes]) -> Outcomes:
     """K members (B, C, ...) as one (K, B, C, ...). Raises ValueError for none, for different shapes, for points among Gaussians."""
     if not members:
         raise ValueError("There is no member to compare: give at least one, two to compare them.")
@@ -141,11 +141,11 @@ def stack(members: Sequence[Gaussian]) -> Gaussian:
         raise ValueError("Some members have a variance and some have none: give it to all, 0 for points.")
     means = torch.stack([m.mean for m in members])
     if members[0].variance is None:
-        return Gaussian(means)
-    return Gaussian(means, torch.stack([m.variance.expand_as(m.mean) for m in members]))
+        return Outcomes(means)
+    return Outcomes(means, torch.stack([m.variance.expand_as(m.mean) for m in members]))
 
 
-def check_members(members: Gaussian, distance: Distance) -> None:
+def check_outcomes(members: Outcomes, distance: Distance) -> None:
     """Raises ValueError, in a sentence, for members that cannot be compared."""
     mean, variance = members.mean, members.variance
     if mean.ndim < 3 or 0 in mean.shape:

@@ -29,7 +29,7 @@ They must begin the same each time for the same k. On leaving, however that happ
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedMember:
     """One member so far: its parameters, Adam's moments of them, and the loss of each step done."""
 
     parameters: Mapping[str, Tensor]
@@ -37,7 +37,7 @@ class Trained:
     losses: tuple[float, ...]
 
 
-Progress = Callable[[int, int, float], None]
+TrainingProgress = Callable[[int, int, float], None]
 """progress(member, step, loss), after each step, counted from 1; may raise to stop, and the training can be gone on with."""
 
 
@@ -49,8 +49,8 @@ def train(
     learning_rate: float,
     options: EnsembleTrainingOptions | None = None,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
-) -> list[Trained]:
+    progress: TrainingProgress | None = None,
+) -> list[TrainedMember]:
     """Train one member for each bootstrap on E |predict(alpha x0 + sigma n, sigma, rows) - target|^2, the model's own loss.
 
     clean: (N, C, ...) training samples. bootstraps: the rows (n,) of ``clean`` that a member sees.
@@ -63,12 +63,12 @@ def train(
     """
     options = options or EnsembleTrainingOptions()
     check_data(clean, bootstraps)
-    trainer = Trainer(training, clean, enter, replace(options, learning_rate=options.learning_rate or learning_rate), progress)
+    trainer = MemberTrainer(training, clean, enter, replace(options, learning_rate=options.learning_rate or learning_rate), progress)
     facts = trainer.facts(bootstraps)
     done = load_checkpoint(checkpoint, facts) if checkpoint is not None and checkpoint.exists() else []
     for k, rows in enumerate(bootstraps):
 
-        def keep(now: Trained, before: Sequence[Trained] = tuple(done[:k])) -> None:
+        def keep(now: TrainedMember, before: Sequence[TrainedMember] = tuple(done[:k])) -> None:
             if checkpoint is not None:
                 save_checkpoint(checkpoint, [*before, now], facts)
 
@@ -79,31 +79,31 @@ def train(
 
 
 @dataclass(frozen=True, eq=False)
-class Trainer:
+class MemberTrainer:
     """What the members' trainings share."""
 
     training: Training
     clean: Tensor
     enter: Enter
     options: EnsembleTrainingOptions
-    progress: Progress | None
+    progress: TrainingProgress | None
 
-    def member(self, k: int, rows: Tensor, begun: Trained | None, keep: Callable[[Trained], None]) -> Trained:
+    def member(self, k: int, rows: Tensor, begun: TrainedMember | None, keep: Callable[[TrainedMember], None]) -> TrainedMember:
         """The steps that are left of member k. Raises ValueError when its parameters are others than it began with."""
         steps = self.options.steps
         with self.enter(k) as parameters, torch.enable_grad():
             adam = torch.optim.Adam(parameters.values(), lr=self.options.learning_rate)
-            losses = list(restore(begun, parameters, adam)) if begun is not None else []
+            losses = list(restore_state(begun, parameters, adam)) if begun is not None else []
             try:
                 while len(losses) < steps:
                     losses.append(self.step(k, len(losses), rows, list(parameters.values()), adam))
                     if len(losses) % SAVE_EVERY == 0 or len(losses) == steps:
-                        keep(state_of(parameters, adam, losses))
+                        keep(copy_state(parameters, adam, losses))
                     if self.progress is not None:
                         self.progress(k, len(losses), losses[-1])
             finally:
                 adam.zero_grad(set_to_none=True)
-            return state_of(parameters, adam, losses)
+            return copy_state(parameters, adam, losses)
 
     def step(self, k: int, step: int, rows: Tensor, leaves: Sequence[Tensor], adam: torch.optim.Adam) -> float:
         """One step of Adam, the learning rate on a cosine from all to 0; returns the loss before it."""
@@ -134,18 +134,18 @@ class Trainer:
         return asdict(self.options) | data | {"bootstraps": [[len(rows), int(rows.sum())] for rows in bootstraps]}
 
 
-def beginning(seed: int, k: int) -> torch.Generator:
+def member_start_generator(seed: int, k: int) -> torch.Generator:
     """For the parameters that member k begins with."""
     return step_generator(seed, (k + 1) << 56)
 
 
-def state_of(parameters: Mapping[str, Tensor], adam: torch.optim.Adam, losses: Sequence[float]) -> Trained:
+def copy_state(parameters: Mapping[str, Tensor], adam: torch.optim.Adam, losses: Sequence[float]) -> TrainedMember:
     values = {name: leaf.detach().cpu().clone() for name, leaf in parameters.items()}
     moments = {f"{name}|{key}": v.detach().cpu().clone() for name, leaf in parameters.items() for key, v in adam.state[leaf].items()}
-    return Trained(values, moments, tuple(losses))
+    return TrainedMember(values, moments, tuple(losses))
 
 
-def restore(begun: Trained, parameters: Mapping[str, Tensor], adam: torch.optim.Adam) -> tuple[float, ...]:
+def restore_state(begun: TrainedMember, parameters: Mapping[str, Tensor], adam: torch.optim.Adam) -> tuple[float, ...]:
     """Put an earlier state into the parameters and the optimiser; returns its losses."""
     found = {name: tuple(t.shape) for name, t in begun.parameters.items()}
     if found != {name: tuple(t.shape) for name, t in parameters.items()}:
@@ -174,7 +174,7 @@ def check_data(clean: Tensor, bootstraps: Sequence[Tensor]) -> None:
             raise ValueError(f"The bootstrap of member {k + 1} must name at least one of the {len(clean)} samples, and no other.")
 
 
-def save_checkpoint(path: Path, members: Sequence[Trained], facts: Mapping[str, object]) -> None:
+def save_checkpoint(path: Path, members: Sequence[TrainedMember], facts: Mapping[str, object]) -> None:
     tensors = {}
     for k, member in enumerate(members):
         tensors |= {f"{k}|parameters|{name}": t for name, t in member.parameters.items()}
@@ -182,7 +182,7 @@ def save_checkpoint(path: Path, members: Sequence[Trained], facts: Mapping[str, 
     save_tensors(path, tensors, KIND, VERSION, {"facts": facts, "losses": [list(member.losses) for member in members]})
 
 
-def load_checkpoint(path: Path, facts: Mapping[str, object]) -> list[Trained]:
+def load_checkpoint(path: Path, facts: Mapping[str, object]) -> list[TrainedMember]:
     """The members so far. Raises ValueError for a checkpoint that is damaged, or of a training with other options or data."""
     tensors, m = load_tensors(path, KIND, VERSION)
     for name, value in facts.items():
@@ -195,4 +195,4 @@ def load_checkpoint(path: Path, facts: Mapping[str, object]) -> list[Trained]:
     for key, tensor in tensors.items():
         k, part, name = key.split("|", 2)
         parts[int(k)][part][name] = tensor
-    return [Trained(p["parameters"], p["moments"], tuple(losses)) for p, losses in zip(parts, m["losses"], strict=True)]
+    return [TrainedMember(p["parameters"], p["moments"], tuple(losses)) for p, losses in zip(parts, m["losses"], strict=True)]

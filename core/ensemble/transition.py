@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..denoiser import Process
 from ..options import Distance
-from .paide import Gaussian
+from .paide import Outcomes
 
 
 def alpha_at(sigma: float, process: Process) -> float:
@@ -22,7 +22,7 @@ def ode_step(x: Tensor, x0: Tensor, sigma: float, following: float, process: Pro
     DDIM with eta = 0 for VP, Euler's step for VE and flow. x, x0: (N, C, ...), any float dtype; returns float32 or wider.
     Source: Song et al. 2021 (DDIM), eq. 12.
     """
-    x, x0 = widened(x), widened(x0)
+    x, x0 = widen(x), widen(x0)
     return alpha_at(following, process) * x0 + following / sigma * (x - alpha_at(sigma, process) * x0)
 
 
@@ -36,11 +36,11 @@ def ancestral_step(x: Tensor, x0: Tensor, sigma: float, following: float, proces
     after = alpha_at(following, process)
     a = alpha_at(sigma, process) / after
     b = sigma**2 - (a * following) ** 2
-    mean = (a * following**2 * widened(x) + after * b * widened(x0)) / sigma**2
+    mean = (a * following**2 * widen(x) + after * b * widen(x0)) / sigma**2
     return mean, b * following**2 / sigma**2
 
 
-def outcome(x: Tensor, x0: Tensor, sigma: float, following: float, process: Process, distance: Distance) -> Gaussian | None:
+def outcome(x: Tensor, x0: Tensor, sigma: float, following: float, process: Process, distance: Distance) -> Outcomes | None:
     """What a step makes of x, to be compared: the sample of ``ode_step`` for W2, the Gaussian of ``ancestral_step`` for the others.
 
     In variance-preserving coordinates, x' / sqrt(alpha'^2 + sigma'^2), so that a distance is the same in every host.
@@ -48,12 +48,12 @@ def outcome(x: Tensor, x0: Tensor, sigma: float, following: float, process: Proc
     """
     scale = math.hypot(alpha_at(following, process), following)
     if distance is Distance.W2:
-        return Gaussian(ode_step(x, x0, sigma, following, process) / scale)
+        return Outcomes(ode_step(x, x0, sigma, following, process) / scale)
     if not 0 < following < sigma:
         return None
     mean, variance = ancestral_step(x, x0, sigma, following, process)
-    return Gaussian(mean / scale, mean.new_tensor(variance / scale**2))
+    return Outcomes(mean / scale, mean.new_tensor(variance / scale**2))
 
 
-def widened(x: Tensor) -> Tensor:
+def widen(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..denoiser import CountedDenoiser, Denoiser, Process, eps_from_x0, expand
+from ..denoiser import CountedDenoiser, Denoiser, Process, check_step, eps_from_x0, expand
 from ..draws import evaluate, noise
 from ..options import COARSE_STEP_SIZE, HALF_STEP_SIZE, Center, GuidanceMode, GuidanceOptions, GuidanceUnits
-from ..pixelwise.aleatoric import Redraws, Spread, check_step, redraw, variance
+from ..pixelwise.aleatoric import Redraws, Spread, redraw, variance
 
 MIN_ALPHA = 1e-3  # below it the sample holds nothing of x0 to guide, and sigma / alpha runs away
 NO_GRADIENT = "This model gives no gradient; use the guidance mode 'forward', which needs none."
@@ -20,7 +20,7 @@ VANISHING = 1e-6  # share of the squared norm of eps below which a direction is 
 
 
 @dataclass(frozen=True)
-class Guided:
+class GuidedStep:
     """One guided step: the prediction to go on with, what was added to eps, the spread it was taken from, NFE per image."""
 
     x0: Tensor
@@ -38,11 +38,11 @@ def guide_step(
     process: Process,
     options: GuidanceOptions,
     step: int,
-    own: Tensor | None = None,
-) -> Guided:
+    conditional: Tensor | None = None,
+) -> GuidedStep:
     """eps' = eps + c, in terms of the prediction x0' = x0 - (sigma / alpha) c, with c the masked, scaled gradient of sum(U).
 
-    x: the sampler's sample; x0: the prediction it would use (under CFG the mix); own: the prediction that ``denoise``
+    x: the sampler's sample; x0: the prediction it would use (under CFG the mix); conditional: the prediction that ``denoise``
     makes itself at x (under CFG the conditional one), x0 when left out. All (B, C, ...); sigma (B,) or scalar, > 0.
     Costs M evaluations per image in modes ``autograd`` (and a backward pass) and ``posterior``, 2 M in ``forward``
     and where ``autograd`` recomputes under checkpointing. Strength 0 returns x0 itself, at no cost; so does a level
@@ -53,22 +53,22 @@ def guide_step(
     if options.strength == 0:
         return unguided(x0)
     sigma = check_step(x, x0, sigma)
-    own = x0 if own is None else own
-    if own.shape != x.shape:
-        raise ValueError(f"own must have the shape of x, {tuple(x.shape)}, got {tuple(own.shape)}.")
+    conditional = x0 if conditional is None else conditional
+    if conditional.shape != x.shape:
+        raise ValueError(f"The conditional prediction must have the shape of x, {tuple(x.shape)}, got {tuple(conditional.shape)}.")
     alpha = process.alpha(expand(sigma, x))
     movable = alpha >= MIN_ALPHA
     if not bool(movable.any()):
         return unguided(x0)
     counted = CountedDenoiser(denoise)
-    z = noise(options.draws, step, own)
-    direction, drawn = climb(counted, x.float(), own, sigma, process, z, options)
-    spread = Spread(variance(drawn.x0, own, Center.MEAN), variance(drawn.eps, own, Center.MEAN))
+    z = noise(options.draws, step, conditional)
+    direction, redraws = find_direction(counted, x.float(), conditional, sigma, process, z, options)
+    spread = Spread(variance(redraws.x0, conditional, Center.MEAN), variance(redraws.eps, conditional, Center.MEAN))
     mask = high_uncertainty(spread.noise, options, sigma)
     eps = eps_from_x0(x.float(), x0.float(), sigma, process)
     correction = torch.where(movable, scale(mask * direction, mask * eps, options), 0.0)
     guided = x0.float() - expand(sigma, x) / alpha.clamp_min(MIN_ALPHA) * correction
-    return Guided(guided.to(x0.dtype), correction, mask, spread, counted.rows / x.shape[0])
+    return GuidedStep(guided.to(x0.dtype), correction, mask, spread, counted.rows / x.shape[0])
 
 
 def half_safe(options: GuidanceOptions, dtype: torch.dtype) -> GuidanceOptions:
@@ -79,41 +79,41 @@ def half_safe(options: GuidanceOptions, dtype: torch.dtype) -> GuidanceOptions:
     return replace(options, step_size=max(options.step_size, least))
 
 
-def unguided(x0: Tensor) -> Guided:
+def unguided(x0: Tensor) -> GuidedStep:
     zero = torch.zeros_like(x0, dtype=torch.float32)
-    return Guided(x0, zero, zero, None, 0.0)
+    return GuidedStep(x0, zero, zero, None, 0.0)
 
 
-def climb(
+def find_direction(
     denoise: Denoiser, x: Tensor, x0: Tensor, sigma: Tensor, process: Process, z: Tensor, options: GuidanceOptions
 ) -> tuple[Tensor, Redraws]:
     """The direction to move eps in, (B, C, ...) float32, by the chosen mode, and the redraws it was made from."""
     if options.mode is GuidanceMode.AUTOGRAD:
         return autograd_gradient(denoise, x0, sigma, process, z, options)
-    drawn = redraw(denoise, x0, sigma, process, z, options.draws.micro_batch)
+    redraws = redraw(denoise, x0, sigma, process, z, options.draws.micro_batch)
     if options.mode is GuidanceMode.FORWARD:
-        direction = forward_gradient(denoise, drawn, sigma, process, x0.dtype, options)
-        return (without_mean(direction) if options.keep_mean else direction), drawn
-    return posterior_shift(x, x0, drawn, sigma, process), drawn
+        direction = forward_gradient(denoise, redraws, sigma, process, x0.dtype, options)
+        return (without_mean(direction) if options.keep_mean else direction), redraws
+    return posterior_shift(x, x0, redraws, sigma, process), redraws
 
 
 def forward_gradient(
-    denoise: Denoiser, drawn: Redraws, sigma: Tensor, process: Process, dtype: torch.dtype, options: GuidanceOptions
+    denoise: Denoiser, redraws: Redraws, sigma: Tensor, process: Process, dtype: torch.dtype, options: GuidanceOptions
 ) -> Tensor:
     """g = -(2 sigma / (M - 1)) sum_i J_i (eps_i - mean eps), the exact gradient where the Jacobian J_i of eps is symmetric.
 
     J_i v is a directional derivative, (eps(x_i + h s u) - eps(x_i)) |v| / (h s) with u = v / |v| (rms over the image) and
     s = sqrt(alpha^2 + sigma^2), the scale of the sample, so that h means the same in every parametrisation.
-    drawn: (M, B, ...); returns (B, ...) float32. M evaluations per image.
+    redraws: (M, B, ...); returns (B, ...) float32. M evaluations per image.
     """
-    s = expand(sigma, drawn.x[0])
-    v = drawn.eps - drawn.eps.mean(dim=0)
+    s = expand(sigma, redraws.x[0])
+    v = redraws.eps - redraws.eps.mean(dim=0)
     rms = v.flatten(2).square().mean(dim=2).sqrt().clamp_min(1e-12).view(*v.shape[:2], *[1] * (v.ndim - 2))
     h = options.step_size * (process.alpha(s).square() + s.square()).sqrt()
-    shifted = drawn.x + h * v / rms
+    shifted = redraws.x + h * v / rms
     x0 = evaluate(denoise, shifted, sigma, dtype, options.draws.micro_batch)
     eps = (shifted - process.alpha(s) * x0) / s
-    derivative = (eps - drawn.eps) * rms / h
+    derivative = (eps - redraws.eps) * rms / h
     return -2 * s * derivative.sum(dim=0) / (v.shape[0] - 1)
 
 
@@ -132,21 +132,21 @@ def autograd_gradient(
         # redraw feeds the model in the prediction's dtype; the leaf itself stays float32
         cast = (lambda x, sigma: wrapped(x.to(x0.dtype), sigma)) if x0.dtype != torch.float32 else wrapped
         try:
-            drawn = redraw(cast, leaf, sigma_leaf, process, z.clone(), options.draws.micro_batch)
+            redraws = redraw(cast, leaf, sigma_leaf, process, z.clone(), options.draws.micro_batch)
         except RuntimeError as error:
             if "Inference tensors" not in str(error):
                 raise
             raise RuntimeError(NO_GRADIENT) from error  # weights that were loaded under inference mode
-        if not drawn.x0.requires_grad:  # eps always does, through x
+        if not redraws.x0.requires_grad:  # eps always does, through x
             raise RuntimeError(NO_GRADIENT)
-        (gradient,) = torch.autograd.grad(drawn.eps.var(dim=0).sum(), leaf)
+        (gradient,) = torch.autograd.grad(redraws.eps.var(dim=0).sum(), leaf)
         s = expand(sigma_leaf, leaf)
         # d x0 / d eps = -sigma / alpha, and alpha cancels against d x_i / d x0 = alpha
         g = -s / process.alpha(s).clamp_min(MIN_ALPHA) * gradient
-    return g.detach(), Redraws(drawn.x.detach(), drawn.x0.detach(), drawn.eps.detach())
+    return g.detach(), Redraws(redraws.x.detach(), redraws.x0.detach(), redraws.eps.detach())
 
 
-def posterior_shift(x: Tensor, x0: Tensor, drawn: Redraws, sigma: Tensor, process: Process) -> Tensor:
+def posterior_shift(x: Tensor, x0: Tensor, redraws: Redraws, sigma: Tensor, process: Process) -> Tensor:
     """Shift of eps that replaces x0 by its precision-weighted mix with the M redrawn predictions.
 
     x0_post = (p x0 + (M / V) mean_i x0_i) / (p + M / V), prior precision p = (alpha / sigma)^2, V = Var_i(x0_i);
@@ -155,9 +155,9 @@ def posterior_shift(x: Tensor, x0: Tensor, drawn: Redraws, sigma: Tensor, proces
     """
     ratio = process.alpha(expand(sigma, x)) / expand(sigma, x)
     prior = ratio.square()
-    likelihood = drawn.x0.shape[0] / drawn.x0.var(dim=0).clamp_min(1e-12)
+    likelihood = redraws.x0.shape[0] / redraws.x0.var(dim=0).clamp_min(1e-12)
     weight = likelihood / (prior + likelihood)
-    return -ratio * weight * (drawn.x0.mean(dim=0) - x0.float())
+    return -ratio * weight * (redraws.x0.mean(dim=0) - x0.float())
 
 
 def high_uncertainty(u: Tensor, options: GuidanceOptions, sigma: Tensor) -> Tensor:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..denoiser import CountedDenoiser, Denoiser, Prediction, Process, output_from_x0
+from ..denoiser import CountedDenoiser, Denoiser, Prediction, Process, check_step, output_from_x0
 from ..draws import evaluate, noise
 from ..options import BayesDiffOptions, Direction
-from ..pixelwise.aleatoric import check_step, clock, pool
-from ..result import Uncertainty
+from ..result import Uncertainty, clock, pool
 from .linear_steps import LinearStep
 
 QUANTITY = "bayesdiff"
@@ -43,7 +42,7 @@ class Propagation:
         linear: LinearStep,
         output_variance: Callable[[], Tensor],
         passes: int = 1,
-        kept: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Var[x'] (B, C, ...) float32 after the step that leaves the sample x (B, C, ...) at level sigma. Ask once per sampling step.
 
@@ -52,7 +51,7 @@ class Propagation:
         ``options.every`` leaves out, y counts as exact and costs nothing. The published code has no Var_x, and so breaks the law of
         total variance. Weights count as drawn anew at every step, pixels as independent.
         output_variance: () -> variance over the weights of the network's output at x (B, C, ...), asked for on uncertain steps only.
-        kept: a mask that broadcasts to x: the share of x' and x0 that the sampler goes on with, beside what the host puts there.
+        mask: broadcasts to x: the share of x' and x0 that the sampler goes on with, beside what the host puts there.
         Raises ValueError for mismatched shapes, sigma <= 0, or a variance that is negative or not finite.
         Source: Kou et al. 2024 (BayesDiff, arXiv 2310.11142), and their published code.
         """
@@ -62,13 +61,13 @@ class Propagation:
         counted, variance = CountedDenoiser(denoise, passes), self.state[0, 0]
         covariance, of_output = torch.zeros_like(variance), torch.zeros_like(variance)
         if step % self.options.every == 0:
-            of_output = checked(output_variance(), x)
+            of_output = check_variance(output_variance(), x)
             if bool(variance.any()):
                 covariance, through_x = self._moments(counted, x, sigma, step)
                 of_output = of_output + through_x
         self.state = carry(self.state, linear, covariance, of_output)
-        if kept is not None:
-            self.state = self.state * kept.square()
+        if mask is not None:
+            self.state = self.state * mask.square()
         self.curve.append(pool(self.state[0, 0], self.options.pooling))
         self.sigmas.append(float(sigma.max()))
         self.nfe += counted.rows / x.shape[0]
@@ -87,8 +86,8 @@ class Propagation:
         y_s = torch.stack([output_from_x0(d, p, sigma, self.process, self.prediction) for d, p in zip(x0_s, x_s, strict=True)])
         off_x, off_y = x_s - x_s.mean(dim=0), y_s - y_s.mean(dim=0)
         slope = (off_x * off_y).sum(dim=0) / off_x.square().sum(dim=0).clamp_min(1e-30)
-        left = (off_y - slope * off_x).square().sum(dim=0) / max(draws.samples - 2, 1)
-        return slope * variance, slope.square() * variance + left
+        rest = (off_y - slope * off_x).square().sum(dim=0) / max(draws.samples - 2, 1)
+        return slope * variance, slope.square() * variance + rest
 
     def result(self, provenance: dict[str, str] | None = None) -> Uncertainty:
         """Map: Var[x] after the last step. Score: that, pooled (the paper: its sum). Curve: the same after every step.
@@ -137,7 +136,7 @@ def carry(state: Tensor, linear: LinearStep, covariance: Tensor, of_output: Tens
     return after
 
 
-def checked(variance: Tensor, x: Tensor) -> Tensor:
+def check_variance(variance: Tensor, x: Tensor) -> Tensor:
     """Raises ValueError, in a sentence, for what is no variance of a prediction at x."""
     if variance.shape != x.shape:
         raise ValueError(f"output_variance must have the shape of x, {tuple(x.shape)}, got {tuple(variance.shape)}.")

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from ..options import LaplaceOptions
-from .layer_algebra import Layer, apply, matrix_size, patches, positions, split
+from .layer_algebra import Layer, apply, input_patches, matrix_size, positions, split
 
 
-class Gaussian(Protocol):
+class WeightGaussian(Protocol):
     """A Gaussian around a layer's trained weights, made by ``Curvature.gaussian``."""
 
     def deviation(self, generator: torch.Generator) -> Tensor:
@@ -43,7 +43,7 @@ class Curvature(Protocol):
         """With N more samples: the layer's input (N, ...) and the loss's gradient for its output (N, ...)."""
         ...
 
-    def gaussian(self, layer: Layer, options: LaplaceOptions) -> Gaussian: ...
+    def gaussian(self, layer: Layer, options: LaplaceOptions) -> WeightGaussian: ...
 
     def tensors(self) -> dict[str, Tensor]:
         """What a file keeps; the keyword arguments to make it again."""
@@ -57,7 +57,7 @@ def precision_scale(options: LaplaceOptions) -> float:
 
 def outer_gradients(layer: Layer, features: Tensor, gradient: Tensor) -> Tensor:
     """g_n = sum over positions of (d loss_n / d y_p) a_p^T, in closed form: (O, I) for one sample (1, ...)."""
-    return positions(layer, gradient.float())[0] @ patches(layer, features.float())[0].T
+    return positions(layer, gradient.float())[0] @ input_patches(layer, features.float())[0].T
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Diagonal:
 
     def gaussian(self, layer: Layer, options: LaplaceOptions) -> DiagonalGaussian:
         variance = 1 / (options.prior_precision + precision_scale(options) * self.squares)
-        return DiagonalGaussian(torch.where(moved(self.squares.sum(dim=1))[:, None], variance, 0.0).float())
+        return DiagonalGaussian(torch.where(has_gradient(self.squares.sum(dim=1))[:, None], variance, 0.0).float())
 
     def tensors(self) -> dict[str, Tensor]:
         return {"squares": self.squares}
@@ -98,6 +98,6 @@ class DiagonalGaussian:
         return apply(layer, features.float().square(), weight, bias)
 
 
-def moved(total: Tensor) -> Tensor:
+def has_gradient(total: Tensor) -> Tensor:
     """Which outputs the loss moves at all. The others (a learned variance, which this loss does not train) keep their trained weights."""
     return total > 0

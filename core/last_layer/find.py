@@ -38,7 +38,7 @@ def find_last_layer(network: nn.Module, name: str = "", run: Callable[[], object
         known = (n for n in KNOWN_NAMES if isinstance(_module(network, n), LAYERS))
         found = next(known, None) or _last_to_act(network, run)
     layer = get_layer(network, found)
-    log.info("Last layer of %s: %s, %s.", type(network).__name__, found, describe(layer))
+    log.info("Last layer of %s: %s, %s.", type(network).__name__, found, describe_layer(layer))
     return found
 
 
@@ -77,7 +77,7 @@ def _last_to_act(network: nn.Module, run: Callable[[], object] | None) -> str:
     return order[-1]
 
 
-def describe(layer: Layer) -> str:
+def describe_layer(layer: Layer) -> str:
     """Kind and shape, such as ``Conv2d 4x320x3x3``; without the host's own name for the class."""
     kind = next(k.__name__ for k in LAYERS if isinstance(layer, k))
     return f"{kind} {'x'.join(map(str, layer.weight.shape))}"
@@ -104,7 +104,7 @@ class Identity:
         for tensor in (layer.weight, layer.bias):
             if tensor is not None:
                 weights.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return cls(name, describe(layer), hashlib.sha256("\n".join(shapes).encode()).hexdigest(), weights.hexdigest())
+        return cls(name, describe_layer(layer), hashlib.sha256("\n".join(shapes).encode()).hexdigest(), weights.hexdigest())
 
     def check(self, network: nn.Module, what: str = "Laplace fit") -> Layer:
         """The layer, when the network is the one described. Raises ValueError, in a sentence that says ``what``, for any other."""

@@ -16,7 +16,7 @@ from ..options import LaplaceOptions
 from .find import Identity, find_last_layer, get_layer
 from .laplace import CURVATURES, Laplace
 from .layer_algebra import Layer
-from .layer_tap import tapped
+from .layer_tap import tap_layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +57,13 @@ def draw(clean: Tensor, levels: Tensor, options: LaplaceOptions, first: int, rep
 
     Seeded by a sample's place in the stream, not in the batch: batch size changes nothing, and a fit can be gone on with.
     """
-    generators = [step_generator(options.seed, place * options.draws + repeat) for place in range(first, first + len(clean))]
+    generators = [step_generator(options.seed, index * options.draws + repeat) for index in range(first, first + len(clean))]
     sigma = torch.stack([levels[int(torch.randint(len(levels), (), generator=g))] for g in generators])
     noise = torch.stack([torch.randn(clean.shape[1:], generator=g) for g in generators])
     return sigma.float().to(clean.device), noise.to(clean.device)
 
 
-def fit(
+def fit_last_layer(
     network: nn.Module,
     training: Training,
     data: Iterable[tuple[Tensor, Any]],
@@ -86,22 +86,24 @@ def fit(
     head = list(islice(stream, 1))
     if not head:
         raise ValueError("A Laplace fit needs at least 2 training samples, got none; give it images.")
-    fitted = begun(network, training, *head[0], options, layer) if resume is None else resumed(resume, network, options)
-    module, place = get_layer(network, fitted.identity.name), 0
+    fitted = start_fit(network, training, *head[0], options, layer) if resume is None else resume_fit(resume, network, options)
+    module, position = get_layer(network, fitted.identity.name), 0
     for clean, cond in chain(head, stream):
-        if place < fitted.seen < place + len(clean):
-            raise ValueError(f"The earlier fit ended after sample {fitted.seen}, inside this batch; go on with batches of the same size.")
-        if place == fitted.seen:
+        if position < fitted.samples < position + len(clean):
+            raise ValueError(
+                f"The earlier fit ended after sample {fitted.samples}, inside this batch; go on with batches of the same size."
+            )
+        if position == fitted.samples:
             fitted = add_batch(fitted, module, training, clean, cond)
             if progress is not None:
                 progress(fitted)
-        place += len(clean)
-    if fitted.seen < 2:
-        raise ValueError(f"A Laplace fit needs at least 2 training samples, got {fitted.seen}; give it more images.")
+        position += len(clean)
+    if fitted.samples < 2:
+        raise ValueError(f"A Laplace fit needs at least 2 training samples, got {fitted.samples}; give it more images.")
     return fitted
 
 
-def begun(network: nn.Module, training: Training, clean: Tensor, cond: Any, options: LaplaceOptions, layer: str) -> Laplace:
+def start_fit(network: nn.Module, training: Training, clean: Tensor, cond: Any, options: LaplaceOptions, layer: str) -> Laplace:
     """A fit that has seen nothing; the first batch serves to find the last layer, should no name be known."""
     sigma, noise = draw(clean, training.levels, options, 0, 0)
     x = add_noise(clean.float(), noise, sigma, training.process)
@@ -109,7 +111,7 @@ def begun(network: nn.Module, training: Training, clean: Tensor, cond: Any, opti
     return Laplace(Identity.of(network, name), CURVATURES[options.covariance].zero(get_layer(network, name)), options, 0)
 
 
-def resumed(earlier: Laplace, network: nn.Module, options: LaplaceOptions) -> Laplace:
+def resume_fit(earlier: Laplace, network: nn.Module, options: LaplaceOptions) -> Laplace:
     """An earlier fit to go on with; prior and noise variance may be new. Raises ValueError for another model or other draws."""
     earlier.identity.check(network)
     for name in ("covariance", "draws", "seed"):
@@ -123,13 +125,13 @@ def add_batch(fitted: Laplace, layer: Layer, training: Training, clean: Tensor, 
     """The fit with one batch more. Raises ValueError, naming the sample, for NaN or infinite values."""
     curvature = fitted.curvature
     for repeat in range(fitted.options.draws):
-        features, gradient = gradients(layer, training, clean, cond, *draw(clean, training.levels, fitted.options, fitted.seen, repeat))
+        features, gradient = gradients(layer, training, clean, cond, *draw(clean, training.levels, fitted.options, fitted.samples, repeat))
         finite = features.flatten(1).isfinite().all(dim=1) & gradient.flatten(1).isfinite().all(dim=1)
         if not bool(finite.all()):
-            sample = fitted.seen + int((~finite).nonzero()[0])
+            sample = fitted.samples + int((~finite).nonzero()[0])
             raise ValueError(f"Training sample {sample} gives NaN or infinite values in the last layer; leave it out, or use float32.")
         curvature = curvature.add(layer, features, gradient)
-    return replace(fitted, curvature=curvature, seen=fitted.seen + len(clean))
+    return replace(fitted, curvature=curvature, samples=fitted.samples + len(clean))
 
 
 def gradients(layer: Layer, training: Training, clean: Tensor, cond: Any, sigma: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +141,7 @@ def gradients(layer: Layer, training: Training, clean: Tensor, cond: Any, sigma:
     """
     x0 = clean.float()
     x, target = add_noise(x0, noise, sigma, training.process), training.target(x0, noise, sigma)
-    with tapped(layer, lambda: training.predict(x, sigma, cond)) as tap:
+    with tap_layer(layer, lambda: training.predict(x, sigma, cond)) as tap:
         if tap.output.shape[0] != len(x0) or tap.output.shape[2:] != x0.shape[2:] or tap.output.shape[1] < x0.shape[1]:
             raise ValueError(f"The network must return the shape of its input, {tuple(x0.shape)}, got {tuple(tap.output.shape)}.")
         if len(tap.features) != len(x0):

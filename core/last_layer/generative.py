@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..options import Direction, GenerativeOptions
-from ..pixelwise.aleatoric import clock
-from ..result import Uncertainty
-from .laplace import Laplace, Posterior
+from ..result import Uncertainty, clock
+from .laplace import Laplace, LayerPosterior
 from .layer_algebra import Layer
 
 QUANTITY = "generative"
-Encoder = Callable[[Tensor], Tensor]
+ImageEncoder = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +43,17 @@ def semantic_entropy(features: Tensor, variance: float) -> Tensor:
 
 def estimate_generative(
     sample: Callable[[], Tensor],
-    encode: Encoder,
+    encode: ImageEncoder,
     network: nn.Module,
     laplace: Laplace,
     options: GenerativeOptions | None = None,
-    plain: Tensor | None = None,
+    trained: Tensor | None = None,
 ) -> Generated:
     """M samplings with drawn last layers beside the one with the trained weights, all from one noise and condition.
 
     sample: () -> images (B, ...), a whole sampling from that noise by ``network``, the same whenever it is called.
     encode: images (B, ...) -> features (B, D).
-    plain: the images of the trained weights, where the host has them from as many steps; sampled once more, and counted, when left out.
+    trained: the images of the trained weights, where the host has them from as many steps; sampled once more, and counted, when left out.
     Score: the semantic entropy. Maps: per-pixel variance of the M + 1 images, divisor M + 1. NFE: counted at the last layer.
     The model's weights are back bit for bit on every exit. Raises ValueError for a Laplace fit of another model, for images or
     features of a shape that does not fit, or that are NaN or infinite.
@@ -62,20 +61,22 @@ def estimate_generative(
     options = options or GenerativeOptions()
     posterior = laplace.posterior(network)
     start = clock(posterior.layer.weight)
-    with counted(posterior.layer) as rows:
-        images = torch.stack(list(members(sample, posterior, options, plain)))
+    with count_rows(posterior.layer) as rows:
+        images = torch.stack(list(sample_members(sample, posterior, options, trained)))
     return score_members(images, encode, laplace, options, sum(rows) / images.shape[1], clock(images) - start)
 
 
-def score_members(images: Tensor, encode: Encoder, laplace: Laplace, options: GenerativeOptions, nfe: float, seconds: float) -> Generated:
+def score_members(
+    images: Tensor, encode: ImageEncoder, laplace: Laplace, options: GenerativeOptions, nfe: float, seconds: float
+) -> Generated:
     """What ``estimate_generative`` returns, of images (M + 1, B, ...) that the host has sampled itself; seconds: those of sampling.
 
     Raises ValueError for images or features of a shape that does not fit, or that are NaN or infinite.
     """
     start = clock(images)
     for number, member in enumerate(images):
-        checked(member, images[0] if number else None)
-    features = torch.stack([encoded(encode, member) for member in images])
+        check_images(member, images[0] if number else None)
+    features = torch.stack([encode_images(encode, member) for member in images])
     scores = semantic_entropy(features, options.semantic_variance).float()
     result = Uncertainty(
         maps=images.float().var(dim=0, correction=0),
@@ -86,22 +87,24 @@ def score_members(images: Tensor, encode: Encoder, laplace: Laplace, options: Ge
         quantity=QUANTITY,
         nfe=nfe,
         seconds=seconds + clock(images) - start,
-        provenance=describe(options, laplace, features.shape[2]),
+        provenance=describe_generative(options, laplace, features.shape[2]),
     )
     return Generated(result, images, features)
 
 
-def members(sample: Callable[[], Tensor], posterior: Posterior, options: GenerativeOptions, plain: Tensor | None) -> Iterator[Tensor]:
+def sample_members(
+    sample: Callable[[], Tensor], posterior: LayerPosterior, options: GenerativeOptions, trained: Tensor | None
+) -> Iterator[Tensor]:
     """The images (B, ...) of the trained weights, then those of each draw; what is no image ends it at once."""
-    yield (first := checked(sample() if plain is None else plain))
+    yield (first := check_images(sample() if trained is None else trained))
     for member in range(options.members):
         with posterior.sampled(options.seed, member):
-            drawn = checked(sample(), first)
-        yield drawn  # outside, so that nobody is handed the drawn weights
+            images = check_images(sample(), first)
+        yield images  # outside, so that nobody is handed the drawn weights
 
 
 @contextmanager
-def counted(layer: Layer) -> Iterator[list[int]]:
+def count_rows(layer: Layer) -> Iterator[list[int]]:
     """The rows that reach the layer, call by call: what was run, conditional and unconditional passes alike."""
     rows: list[int] = []
     handle = layer.register_forward_hook(lambda _, args, output: rows.append(len(output)))
@@ -111,7 +114,7 @@ def counted(layer: Layer) -> Iterator[list[int]]:
         handle.remove()
 
 
-def checked(images: Tensor, first: Tensor | None = None) -> Tensor:
+def check_images(images: Tensor, first: Tensor | None = None) -> Tensor:
     """Raises ValueError, in a sentence, for images that no spread can be taken of."""
     if images.ndim < 2 or len(images) == 0:
         raise ValueError(f"A sampling must give images of shape (batch, ...), got {tuple(images.shape)}.")
@@ -123,7 +126,7 @@ def checked(images: Tensor, first: Tensor | None = None) -> Tensor:
     return images
 
 
-def encoded(encode: Encoder, images: Tensor) -> Tensor:
+def encode_images(encode: ImageEncoder, images: Tensor) -> Tensor:
     """Features (B, D). Raises ValueError, in a sentence, for an encoder that gives anything else."""
     features = encode(images)
     if features.ndim != 2 or len(features) != len(images) or features.shape[1] == 0:
@@ -134,7 +137,7 @@ def encoded(encode: Encoder, images: Tensor) -> Tensor:
     return features
 
 
-def describe(options: GenerativeOptions, laplace: Laplace, dimensions: int) -> dict[str, str]:
+def describe_generative(options: GenerativeOptions, laplace: Laplace, dimensions: int) -> dict[str, str]:
     return {
         "method": "generative uncertainty",
         "members": str(options.members),
@@ -146,5 +149,5 @@ def describe(options: GenerativeOptions, laplace: Laplace, dimensions: int) -> d
         "covariance": laplace.options.covariance.value,
         "prior_precision": f"{laplace.options.prior_precision:g}",
         "noise_variance": f"{laplace.options.noise_variance:g}",
-        "training_samples": str(laplace.seen),
+        "training_samples": str(laplace.samples),
     }

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..options import LaplaceOptions
-from .curvature import moved, precision_scale
-from .layer_algebra import Layer, matrix_size, patches, positions
+from .curvature import has_gradient, precision_scale
+from .layer_algebra import Layer, input_patches, matrix_size, positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Kronecker:
     def add(self, layer: Layer, features: Tensor, gradient: Tensor) -> Kronecker:
         inputs, gradients, count = self.inputs, self.gradients, self.count
         for a, g in zip(features.split(1), gradient.split(1), strict=True):
-            a_p, g_p = patches(layer, a.float())[0], positions(layer, g.float())[0]
+            a_p, g_p = input_patches(layer, a.float())[0], positions(layer, g.float())[0]
             inputs = inputs + (a_p @ a_p.T).cpu()
             gradients = gradients + (g_p @ g_p.T).cpu()
             count = count + a_p.shape[1]
@@ -45,7 +45,7 @@ class Kronecker:
         from_outputs, turn_out = torch.linalg.eigh(self.gradients)
         fisher = torch.outer(from_outputs.clamp_min(0), from_inputs.clamp_min(0)) / self.count.clamp_min(1)
         variance = 1 / (options.prior_precision + precision_scale(options) * fisher)
-        turn_out = torch.where(moved(self.gradients.diagonal())[:, None], turn_out, 0.0)
+        turn_out = torch.where(has_gradient(self.gradients.diagonal())[:, None], turn_out, 0.0)
         return KroneckerGaussian(turn_out.float(), turn_in.float(), variance.float())
 
     def tensors(self) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ class KroneckerGaussian:
     def output_variance(self, layer: Layer, features: Tensor) -> Tensor:
         """Var(y_p) = U_out^2 variance (U_in^T a_p)^2, squares elementwise."""
         out, turn, variance = (t.to(features.device) for t in (self.turn_out.square(), self.turn_in, self.variance))
-        rows = [out @ (variance @ (turn.T @ patches(layer, a.float())[0]).square()) for a in features.split(1)]
+        rows = [out @ (variance @ (turn.T @ input_patches(layer, a.float())[0]).square()) for a in features.split(1)]
         return shaped(layer, torch.stack(rows), features)
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ..draws import step_generator
 from ..files import load_tensors, save_tensors
 from ..options import Covariance, LaplaceOptions
-from .curvature import Curvature, Diagonal, Gaussian
+from .curvature import Curvature, Diagonal, WeightGaussian
 from .find import Identity
 from .kronecker import Kronecker
 from .layer_algebra import Layer
-from .layer_tap import lend, tapped
+from .layer_tap import shifted_weights, tap_layer
 
 KIND = "Laplace fit"
 VERSION = 1
@@ -34,21 +34,21 @@ class Laplace:
     identity: Identity
     curvature: Curvature
     options: LaplaceOptions
-    seen: int
+    samples: int
 
-    def posterior(self, network: nn.Module) -> Posterior:
+    def posterior(self, network: nn.Module) -> LayerPosterior:
         """The posterior on a network. Raises ValueError when it is not the one fitted, or after fewer than two samples."""
         layer = self.identity.check(network)
-        if self.seen < 2:
-            raise ValueError(f"A Laplace fit needs at least 2 training samples, this one has seen {self.seen}; give it more.")
-        wanted = type(self.curvature).zero(layer).tensors()
-        if any(t.shape != wanted[name].shape for name, t in self.curvature.tensors().items()):
+        if self.samples < 2:
+            raise ValueError(f"A Laplace fit needs at least 2 training samples, this one has {self.samples}; give it more.")
+        expected = type(self.curvature).zero(layer).tensors()
+        if any(t.shape != expected[name].shape for name, t in self.curvature.tensors().items()):
             raise ValueError(f"This Laplace fit holds sums of another size than layer {self.identity.name!r} has; fit it again.")
-        return Posterior(layer, self.curvature.gaussian(layer, self.options))
+        return LayerPosterior(layer, self.curvature.gaussian(layer, self.options))
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors; raises OSError when the file cannot be written."""
-        metadata = {"identity": asdict(self.identity), "options": asdict(self.options), "seen": self.seen}
+        metadata = {"identity": asdict(self.identity), "options": asdict(self.options), "seen": self.samples}
         save_tensors(path, self.curvature.tensors(), KIND, VERSION, metadata)
 
     @classmethod
@@ -64,11 +64,11 @@ class Laplace:
 
 
 @dataclass(frozen=True, eq=False)
-class Posterior:
+class LayerPosterior:
     """A Laplace fit on the model that it belongs to, ready to use. Belongs to one run: the model may change after it."""
 
     layer: Layer
-    gaussian: Gaussian
+    gaussian: WeightGaussian
 
     @contextmanager
     def sampled(self, seed: int, member: int) -> Iterator[None]:
@@ -76,7 +76,7 @@ class Posterior:
 
         On every exit the trained weights are back bit for bit: they are put aside and never written to.
         """
-        with lend(self.layer, self.gaussian.deviation(step_generator(seed, member))):
+        with shifted_weights(self.layer, self.gaussian.deviation(step_generator(seed, member))):
             yield
 
     def predict(self, call: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,7 @@ class Posterior:
         if not calls or len(calls) != len(weights) or abs(sum(weights) - 1) > 1e-6:
             raise ValueError(f"Give each of {len(calls)} passes a weight, at least one, adding up to 1, got {list(weights)}.")
         with ExitStack() as stack:
-            taps = [stack.enter_context(tapped(self.layer, call)) for call in calls]
+            taps = [stack.enter_context(tap_layer(self.layer, call)) for call in calls]
             output, features = (
                 sum(w * part.detach().float() for w, part in zip(weights, parts, strict=True))
                 for parts in ([tap.output for tap in taps], [tap.features for tap in taps])

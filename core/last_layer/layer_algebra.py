@@ -37,7 +37,7 @@ def positions(layer: Layer, features: Tensor) -> Tensor:
     return features.flatten(2) if features.ndim > 2 else features[..., None]
 
 
-def patches(layer: Layer, features: Tensor) -> Tensor:
+def input_patches(layer: Layer, features: Tensor) -> Tensor:
     """The patches a_p of an input (N, C, ...) -> (N, I, P): for a convolution its kernel's size times as large as the input."""
     if isinstance(layer, nn.Linear):
         seen = positions(layer, features)

@@ -47,7 +47,7 @@ class Tap:
 
 
 @contextmanager
-def tapped(layer: Layer, call: Callable[[], Tensor]) -> Iterator[Tap]:
+def tap_layer(layer: Layer, call: Callable[[], Tensor]) -> Iterator[Tap]:
     """Runs ``call``, one pass of the network, without a graph up to ``layer`` and with one from there on; gradients are on inside.
 
     Works under inference mode. Raises ValueError unless the layer acts once and the output depends on it.
@@ -75,7 +75,7 @@ def tapped(layer: Layer, call: Callable[[], Tensor]) -> Iterator[Tap]:
 
 
 @contextmanager
-def lend(layer: Layer, deviation: Tensor) -> Iterator[None]:
+def shifted_weights(layer: Layer, deviation: Tensor) -> Iterator[None]:
     """The layer's weights plus ``deviation`` (O, I), inside the block. On every exit the very same tensors are back, untouched."""
     own = {"weight": layer.weight, "bias": layer.bias}
     shifts = dict(zip(own, split(layer, deviation), strict=True))

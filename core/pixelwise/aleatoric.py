@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, eps_from_x0
+from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, check_latents, check_step, eps_from_x0
 from ..draws import evaluate, noise
 from ..options import DIRECTION_OF, AleatoricOptions, Center, Pooling, Quantity
-from ..result import Uncertainty
-
-UPPER_TAIL_FRACTION = 0.05
+from ..result import Uncertainty, clock, pool
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def redraw(denoise: Denoiser, x0: Tensor, sigma: Tensor, process: Process, z: Te
     return Redraws(x_i, x0_i, eps_i)
 
 
-def estimate_step(
+def estimate_aleatoric_step(
     denoise: Denoiser, x: Tensor, x0: Tensor, sigma: Tensor, process: Process, options: AleatoricOptions, step: int
 ) -> Spread:
     """Uncertainty at one step of a running sampler, whose sample is ``x`` and whose own prediction is ``x0``.
@@ -68,44 +65,9 @@ def estimate_step(
     Source: De Vita & Belagiannis 2024, Alg. 1, eq. 7-8.
     """
     sigma = check_step(x, x0, sigma)
-    drawn = redraw(denoise, x0, sigma, process, noise(options.draws, step, x0), options.draws.micro_batch)
+    redraws = redraw(denoise, x0, sigma, process, noise(options.draws, step, x0), options.draws.micro_batch)
     eps = eps_from_x0(x.float(), x0.float(), sigma, process)
-    return Spread(variance(drawn.x0, x0.float(), options.center), variance(drawn.eps, eps, options.center))
-
-
-def check_step(x: Tensor, x0: Tensor, sigma: Tensor) -> Tensor:
-    """sigma as (B,) float32. Raises ValueError, in a sentence, for what no estimate can be made of."""
-    if x.shape != x0.shape or x.ndim < 2:
-        raise ValueError(f"x and its prediction must share one shape (batch, channels, ...), got {tuple(x.shape)} and {tuple(x0.shape)}.")
-    if x.shape[0] == 0:
-        raise ValueError("The batch is empty: give at least one latent.")
-    sigma = torch.as_tensor(sigma, device=x.device, dtype=torch.float32)
-    sigma = sigma.expand(x.shape[0]) if sigma.ndim == 0 else sigma
-    if sigma.shape != (x.shape[0],):
-        raise ValueError(f"sigma must be a scalar or one value per image ({x.shape[0]}), got shape {tuple(sigma.shape)}.")
-    usable = (sigma > 0) & sigma.isfinite()
-    if not bool(usable.all()):
-        seen = float(sigma[~usable][0])
-        raise ValueError(f"sigma must be finite and above 0 (at 0 no noise is left to redraw), got {seen:g}; end the window earlier.")
-    return sigma
-
-
-def pool(maps: Tensor, pooling: Pooling) -> Tensor:
-    """One number per image of a map (B, C, ...): sum, mean, or mean of the highest 5 % of pixels -> (B,)."""
-    flat = maps.flatten(1)
-    if pooling is Pooling.SUM:
-        return flat.sum(dim=1)
-    if pooling is Pooling.MEAN:
-        return flat.mean(dim=1)
-    keep = max(1, round(UPPER_TAIL_FRACTION * flat.shape[1]))
-    return flat.topk(keep, dim=1).values.mean(dim=1)
-
-
-def clock(like: Tensor) -> float:
-    """Seconds, once the device of ``like`` has done what was queued: what a sampler queued before is not our time."""
-    if like.is_cuda:
-        torch.cuda.synchronize(like.device)
-    return time.perf_counter()
+    return Spread(variance(redraws.x0, x0.float(), options.center), variance(redraws.eps, eps, options.center))
 
 
 @dataclass
@@ -121,10 +83,10 @@ class Recorder:
     seconds: float = 0.0
 
     def measure(self, denoise: Denoiser, x: Tensor, x0: Tensor, sigma: Tensor, step: int, passes: int = 1) -> Spread:
-        """``estimate_step``, recorded. passes: network passes behind one evaluation (2 under classifier-free guidance)."""
+        """``estimate_aleatoric_step``, recorded. passes: network passes behind one evaluation (2 under classifier-free guidance)."""
         start = clock(x)
         counted = CountedDenoiser(denoise, passes)
-        spread = estimate_step(counted, x, x0, sigma, self.process, self.options, step)
+        spread = estimate_aleatoric_step(counted, x, x0, sigma, self.process, self.options, step)
         self.add(spread, float(torch.as_tensor(sigma).max()), counted.rows / x.shape[0], clock(x) - start)
         return spread
 
@@ -160,11 +122,11 @@ class Recorder:
             quantity=quantity.value,
             nfe=self.nfe,
             seconds=self.seconds,
-            provenance=describe(self.options, self.process) | (provenance or {}),
+            provenance=describe_options(self.options, self.process) | (provenance or {}),
         )
 
 
-def describe(options: AleatoricOptions, process: Process) -> dict[str, str]:
+def describe_options(options: AleatoricOptions, process: Process) -> dict[str, str]:
     d, w = options.draws, options.window
     return {
         "method": "aleatoric",
@@ -178,24 +140,14 @@ def describe(options: AleatoricOptions, process: Process) -> dict[str, str]:
     }
 
 
-def check_latents(latents: Tensor) -> None:
-    """Raises ValueError, in a sentence, for finished samples that cannot be scored."""
-    if latents.ndim < 2:
-        raise ValueError(f"latents must have the shape (batch, channels, ...), got {tuple(latents.shape)}.")
-    if latents.shape[0] == 0:
-        raise ValueError("The batch is empty: give at least one latent.")
-    if not bool(torch.isfinite(latents).all()):
-        raise ValueError("latents hold NaN or infinite values: an image that failed to sample cannot be scored.")
-
-
-def estimate(
+def estimate_aleatoric(
     denoise: Denoiser, latents: Tensor, sigmas: Sequence[float], process: Process, options: AleatoricOptions | None = None, passes: int = 1
 ) -> Uncertainty:
     """Score finished samples: re-noise them to each level of ``sigmas`` and measure as in a run. NFE: M per level.
 
     latents (B, C, ...) stand in for the sampler's own prediction at every level. With Center.PREDICTION the spread is
     taken around them (a reconstruction error), for ``noise`` around zero, the mean of the noise.
-    Raises ValueError for an empty list of levels, NaN or infinite latents, and what ``estimate_step`` refuses.
+    Raises ValueError for an empty list of levels, NaN or infinite latents, and what ``estimate_aleatoric_step`` refuses.
     """
     if len(sigmas) == 0:
         raise ValueError("sigmas is empty: give at least one noise level.")

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise
+from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, check_latents
 from ..draws import evaluate, noise
 from ..options import Direction, DrawOptions, InformationOptions
-from ..result import Uncertainty
-from .aleatoric import check_latents, clock
+from ..result import Uncertainty, clock
 from .quadrature import Quadrature, log_snr
 
 QUANTITY = "information"
@@ -35,7 +34,7 @@ class Information:
 
 
 @dataclass(frozen=True, eq=False)
-class Posterior:
+class ConditionPosterior:
     """Which of K conditions it is: probabilities (B, K), rows sum to 1, and the K results behind them."""
 
     probabilities: Tensor
@@ -110,8 +109,8 @@ def compare(
         x_s = torch.stack([add_noise(x0, z, level, process) for z in noise(options.draws, step, x0)])
         without = evaluate(base, x_s, level, latents.dtype, options.draws.micro_batch)
         for integral, denoise in zip(integrals, counted, strict=True):  # one after the other: there may be a thousand classes
-            given = evaluate(denoise, x_s, level, latents.dtype, options.draws.micro_batch)
-            pointwise, mutual = pixel_information(x0, given, without, snr)
+            conditional = evaluate(denoise, x_s, level, latents.dtype, options.draws.micro_batch)
+            pointwise, mutual = pixel_information(x0, conditional, without, snr)
             integral.add(sign * pointwise, mutual, weight)
     nfe = sum(d.rows for d in (base, *counted)) / len(latents) / len(others)
     seconds = (clock(latents) - start) / len(others)
@@ -130,9 +129,10 @@ def _finish(
         "process": process.value,
         "log_snr": ", ".join(f"{log_snr(s, process):.3g}" for s in quadrature.sigmas),
     }
-    if unmoved := int((total.mutual.flatten(1) == 0).all(dim=1).sum()):
+    if unchanged := int((total.mutual.flatten(1) == 0).all(dim=1).sum()):
         provenance["note"] = (
-            f"The prediction is the same with and without the condition for {unmoved} of {len(total.maps)} images: their information is 0."
+            f"The prediction is the same with and without the condition for {unchanged} of {len(total.maps)} images: "
+            "their information is 0."
         )
     result = Uncertainty(
         maps=total.maps,
@@ -148,7 +148,7 @@ def _finish(
     return Information(result, total.variance.sqrt(), total.mutual)
 
 
-def information(
+def estimate_information(
     conditional: Denoiser | None,
     unconditional: Denoiser | None,
     latents: Tensor,
@@ -168,7 +168,7 @@ def information(
     return compare(unconditional, [conditional], latents, quadrature, process, options or InformationOptions())[0]
 
 
-def posterior(
+def condition_posterior(
     conditionals: Sequence[Denoiser],
     unconditional: Denoiser,
     latents: Tensor,
@@ -176,7 +176,7 @@ def posterior(
     process: Process,
     options: InformationOptions | None = None,
     log_prior: Sequence[float] | None = None,
-) -> Posterior:
+) -> ConditionPosterior:
     """p(c_k | x) = softmax_k ( i(x; c_k) + log p(c_k) ): which of K conditions the image is, without any training.
 
     log_prior: K numbers, up to a constant; even when left out. NFE: (K + 1) M per level, the unconditional ones shared.
@@ -189,10 +189,10 @@ def posterior(
         raise ValueError(f"log_prior needs one number for each of {len(conditionals)} conditions, got {prior.tolist()}.")
     results = compare(unconditional, conditionals, latents, quadrature, process, options or InformationOptions())
     scores = torch.stack([r.result.scores for r in results], dim=1)
-    return Posterior((scores + prior.to(scores.device)).softmax(dim=1), results)
+    return ConditionPosterior((scores + prior.to(scores.device)).softmax(dim=1), results)
 
 
-def checklist(
+def part_information(
     whole: Denoiser,
     without: Sequence[Denoiser],
     latents: Tensor,

@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, eps_from_x0
+from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, check_latents, check_step, eps_from_x0
 from ..draws import evaluate, noise, step_generator
 from ..options import AleatoricOptions, DropoutOptions, Quantity
-from ..result import Uncertainty
-from .aleatoric import Recorder, Spread, check_latents, check_step, clock
+from ..result import Uncertainty, clock
+from .aleatoric import Recorder, Spread
 
 QUANTITY = "mc_dropout"
 BY_UNIT = (nn.Dropout,)
@@ -43,8 +43,8 @@ def dropping(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
 
     def drop(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         shape = output.shape[1:2] + (1,) * (output.ndim - 2) if isinstance(layer, BY_CHANNEL) else output.shape[1:]
-        kept = torch.rand(shape, generator=generator) >= layer.p
-        return output * (kept / max(1 - layer.p, 1e-12)).to(output)  # the layer itself, in eval mode, passes its input on
+        keep = torch.rand(shape, generator=generator) >= layer.p
+        return output * (keep / max(1 - layer.p, 1e-12)).to(output)  # the layer itself, in eval mode, passes its input on
 
     with ExitStack() as undo:
         for module, mode in modes:
@@ -55,13 +55,13 @@ def dropping(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
         yield
 
 
-def estimate_step(
+def estimate_dropout_step(
     network: nn.Module, denoise: Denoiser, x: Tensor, sigma: Tensor, process: Process, options: DropoutOptions, step: int
 ) -> Spread:
     """Var_i(x0_i) and Var_i(eps_i) of M passes at the same sample x, each with other units dropped; both high = unsure.
 
     denoise must run ``network``. x: (B, C, ...); sigma: (B,) or scalar, > 0; step selects the masks. Costs M evaluations per image.
-    Raises ValueError for a network without dropout, and what ``core.pixelwise.aleatoric.estimate_step`` refuses.
+    Raises ValueError for a network without dropout, and what ``core.pixelwise.aleatoric.estimate_aleatoric_step`` refuses.
     Source: Gal & Ghahramani 2016, section 4, without the constant 1 / tau.
     """
     sigma = check_step(x, x, sigma)
@@ -77,13 +77,13 @@ def recorder(options: DropoutOptions, process: Process) -> Recorder:
     return Recorder(AleatoricOptions(draws=options.draws, window=options.window, pooling=options.pooling), process)
 
 
-def measure(
+def measure_dropout_step(
     record: Recorder, network: nn.Module, denoise: Denoiser, x: Tensor, sigma: Tensor, options: DropoutOptions, step: int, passes: int = 1
 ) -> Spread:
-    """``estimate_step``, recorded. passes: network passes behind one evaluation (2 under classifier-free guidance)."""
+    """``estimate_dropout_step``, recorded. passes: network passes behind one evaluation (2 under classifier-free guidance)."""
     start = clock(x)
     counted = CountedDenoiser(denoise, passes)
-    spread = estimate_step(network, counted, x, sigma, record.process, options, step)
+    spread = estimate_dropout_step(network, counted, x, sigma, record.process, options, step)
     record.add(spread, float(torch.as_tensor(sigma).max()), counted.rows / x.shape[0], clock(x) - start)
     return spread
 
@@ -91,11 +91,11 @@ def measure(
 def finish(record: Recorder) -> Uncertainty:
     """The result of a run, from the spread of the denoised predictions; high = bad. Raises ValueError when no step was measured."""
     result = record.result({"method": "mc dropout"}, Quantity.DENOISED)
-    kept = {name: text for name, text in result.provenance.items() if name not in ("center", "antithetic")}
-    return replace(result, quantity=QUANTITY, provenance=kept)
+    provenance = {name: text for name, text in result.provenance.items() if name not in ("center", "antithetic")}
+    return replace(result, quantity=QUANTITY, provenance=provenance)
 
 
-def estimate(
+def estimate_dropout(
     network: nn.Module,
     denoise: Denoiser,
     latents: Tensor,
@@ -116,5 +116,5 @@ def estimate(
     for step, sigma in enumerate(sigmas):
         level = latents.new_full((latents.shape[0],), sigma, dtype=torch.float32)
         x = add_noise(latents.float(), noise(options.draws, step, latents)[0], level, process)
-        measure(record, network, denoise, x.to(latents.dtype), level, options, step, passes)
+        measure_dropout_step(record, network, denoise, x.to(latents.dtype), level, options, step, passes)
     return finish(record)

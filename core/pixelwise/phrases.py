@@ -32,7 +32,7 @@ class Weakest:
 
 
 def weakest(parts: Sequence[Information]) -> Weakest:
-    """Of the results of ``core.pixelwise.information.checklist``, the lowest for each image, on the cost of all together.
+    """Of the results of ``core.pixelwise.information.part_information``, the lowest for each image, on the cost of all together.
 
     A score that is not finite counts as lowest. Raises ValueError when there is no part.
     """

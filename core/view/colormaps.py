@@ -31,14 +31,14 @@ _HEX = {
 }
 
 
-def table(colormap: Colormap) -> Tensor:
+def color_table(colormap: Colormap) -> Tensor:
     """The colours of a map from its low to its high end, (K, 3) float32 in [0, 1]."""
     return torch.tensor([list(bytes.fromhex(colour)) for colour in _HEX[colormap].split()], dtype=torch.float32) / 255
 
 
 def colorize(heat: Tensor, colormap: Colormap) -> Tensor:
     """Values in [0, 1], of any shape (...), as colours (..., 3) float32. Values outside take the end's colour, NaN the high end's."""
-    colours = table(colormap).to(heat.device)
+    colours = color_table(colormap).to(heat.device)
     place = heat.float().nan_to_num(nan=1.0).clamp(0, 1) * (len(colours) - 1)
     below = place.floor().clamp(max=len(colours) - 2)
     left = below.long()

@@ -80,7 +80,7 @@ def histogram(scores: Tensor, accepted: Collection[int] | None) -> dict[str, lis
     return {"edges": edges.tolist(), **counts}
 
 
-def table(summary: dict[str, Any]) -> str:
+def csv_table(summary: dict[str, Any]) -> str:
     """CSV, one row an image: image (0 = first of the batch), score, rank, accepted (yes, no, or empty without a decision)."""
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n").writerow

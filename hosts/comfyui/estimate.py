@@ -15,7 +15,7 @@ from torch import Tensor
 from ...core.denoiser import Process
 from ...core.options import AleatoricOptions, DropoutOptions, HeatmapOptions
 from ...core.pixelwise import mc_dropout
-from ...core.pixelwise.aleatoric import estimate
+from ...core.pixelwise.aleatoric import estimate_aleatoric
 from ...core.result import Uncertainty
 from ...core.schedule import levels
 from ...core.view.heatmap import heatmap
@@ -62,13 +62,13 @@ def aleatoric(
 ) -> Uncertainty:
     """Re-noised draws, as many to a call as memory allows."""
     fitting = replace(options.draws, micro_batch=conditioned.draws_at_once(latent, options.draws.samples))
-    return estimate(conditioned, latent, levels, process, replace(options, draws=fitting), conditioned.passes(levels[0]))
+    return estimate_aleatoric(conditioned, latent, levels, process, replace(options, draws=fitting), conditioned.passes(levels[0]))
 
 
 def dropout(conditioned: Conditioned, latent: Tensor, levels: Sequence[float], process: Process, options: DropoutOptions) -> Uncertainty:
     """Passes with units dropped. Raises ValueError for a network that has no dropout."""
     network = conditioned.model.diffusion_model
-    return mc_dropout.estimate(network, conditioned, latent, levels, process, options, conditioned.passes(levels[0]))
+    return mc_dropout.estimate_dropout(network, conditioned, latent, levels, process, options, conditioned.passes(levels[0]))
 
 
 def check_active(cond: Cond, levels: Sequence[float], name: str = "positive") -> None:

@@ -15,10 +15,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...core.guidance.step import MIN_ALPHA, Guided, guide_step, half_safe
+from ...core.guidance.step import MIN_ALPHA, GuidedStep, guide_step, half_safe
 from ...core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions
-from ...core.pixelwise.aleatoric import Recorder, clock
-from ...core.result import Uncertainty
+from ...core.pixelwise.aleatoric import Recorder
+from ...core.result import Uncertainty, clock
 from ...core.schedule import SigmaWindow, StepGate
 from .gradient import check_gradient, differentiable
 from .model import SEVERAL_PARTS, Conditioned, percent_to_sigma, process_of
@@ -115,7 +115,7 @@ class Run:
         except ValueError as error:
             return str(error)
 
-    def _record(self, step: Step, guided: Guided | None) -> None:
+    def _record(self, step: Step, guided: GuidedStep | None) -> None:
         if guided is not None and guided.spread is not None:
             self.recorder.add(guided.spread, step.level, 0.0, 0.0)  # the draws of the guidance cost nothing further
             return
@@ -123,7 +123,7 @@ class Run:
         self.recorder.options = replace(options, draws=step.fitting(options.draws))
         self.recorder.measure(step.conditioned, step.x, step.own, step.sigma, step.index)
 
-    def _guide(self, step: Step) -> Guided:
+    def _guide(self, step: Step) -> GuidedStep:
         options = half_safe(replace(self.guide, draws=step.fitting(self.guide.draws)), step.compute_type)
         given = (step.x, step.denoised, step.sigma, self.process, options, step.index, step.own)
         is_pure_noise = float(self.process.alpha(step.sigma).max()) < MIN_ALPHA

@@ -12,7 +12,7 @@ import folder_paths
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...core.files import replacing
-from ...core.view.summary import table
+from ...core.view.summary import csv_table
 from .chart import draw_report
 
 Summary = dict[str, Any]  # core.view.summary
@@ -47,7 +47,7 @@ def temporary_png(summary: Summary, title: str) -> dict[str, str]:
 def write_report(summary: Summary) -> tuple[Path, Path]:
     """JSON and CSV in the output folder, numbered as the stock Save nodes number; raises OSError when they cannot be written."""
     folder, name, counter, *_ = folder_paths.get_save_image_path(f"{FOLDER}/report", folder_paths.get_output_directory())
-    texts = {".json": json.dumps(summary, indent=1, allow_nan=False), ".csv": table(summary)}
+    texts = {".json": json.dumps(summary, indent=1, allow_nan=False), ".csv": csv_table(summary)}
     paths = tuple(Path(folder) / f"{name}_{counter:05}_{suffix}" for suffix in texts)
     for path, content in zip(paths, texts.values(), strict=True):
         with replacing(path) as temporary:

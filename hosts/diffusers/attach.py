@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...core.denoiser import Denoiser, output_shift
 from ...core.guidance.step import guide_step, half_safe
 from ...core.options import AleatoricOptions, Center, GuidanceOptions, Quantity
-from ...core.pixelwise.aleatoric import Recorder, estimate
+from ...core.pixelwise.aleatoric import Recorder, estimate_aleatoric
 from ...core.result import Uncertainty
 from ...core.schedule import SigmaWindow, StepGate, levels
 from .call import Call, original
@@ -120,12 +120,12 @@ def score(
 ) -> Uncertainty:
     """Score finished latents at ``count`` noise levels of the window. cond: the network's other inputs, with latents' batch.
 
-    Raises what ``core.pixelwise.aleatoric.estimate`` raises, and ValueError for a network or scheduler that is not understood.
+    Raises what ``core.pixelwise.aleatoric.estimate_aleatoric`` raises, and ValueError for a network or scheduler that is not understood.
     """
     check_repeatable(network)
     options, space = options or AleatoricOptions(), Space.of(scheduler)
     sigmas = levels(options.window, count, space.percent_to_sigma)
-    return estimate(denoiser(network, scheduler, cond, len(latents)), latents, sigmas, space.process, options)
+    return estimate_aleatoric(denoiser(network, scheduler, cond, len(latents)), latents, sigmas, space.process, options)
 
 
 def denoiser(network: nn.Module, scheduler: SchedulerMixin, cond: dict[str, Any], batch: int) -> Denoiser:

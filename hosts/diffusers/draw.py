@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DModel
 from torch import Tensor, nn
 
 from ...core.demo.extractor import load_extractor
-from ...core.last_layer.generative import Encoder
+from ...core.last_layer.generative import ImageEncoder
 from ...core.last_layer.laplace import Laplace
 from ...core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
 from ...core.result import Uncertainty
@@ -115,7 +115,7 @@ class ScoredBy:
 
     options: InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions
     laplace: Laplace | None = None
-    encode: Encoder | None = None
+    encode: ImageEncoder | None = None
 
 
 def draw_scored(drawer: Drawer, places: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...core.options import DropoutOptions
 from ...core.pixelwise.aleatoric import Recorder
-from ...core.pixelwise.mc_dropout import dropout_layers, finish, measure, recorder
+from ...core.pixelwise.mc_dropout import dropout_layers, finish, measure_dropout_step, recorder
 from ...core.result import Uncertainty
 from ...core.schedule import SigmaWindow, StepGate
 from .call import Call
@@ -43,7 +43,7 @@ class DropoutRun(Watch):
         if self.gate.opens(sigma):
             call = call.rows(self.conditional(call.x))
             level = torch.full(call.x.shape[:1], sigma, device=call.x.device)
-            measure(self.recorder, call.network, call.denoise, call.x, level, self.options, self.step)
+            measure_dropout_step(self.recorder, call.network, call.denoise, call.x, level, self.options, self.step)
 
     def result(self) -> Uncertainty:
         """What was recorded; high = bad. Raises ValueError when no step fell into the window."""

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...core.last_layer.generative import Encoder
+from ...core.last_layer.generative import ImageEncoder
 
 CLIP_MEAN, CLIP_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of the pixels; Radford et al. 2021
 
 
-def clip_encoder(path: str | Path, device: str | torch.device = "cpu") -> Encoder:
+def clip_encoder(path: str | Path, device: str | torch.device = "cpu") -> ImageEncoder:
     """A CLIP image tower with its projection, as transformers saves it (ViT-B/32: 512 features). Images: (B, 1 or 3, H, W) in [0, 1].
 
     Raises ModuleNotFoundError without transformers, OSError for a folder that holds no such model.
@@ -33,7 +33,7 @@ def clip_encoder(path: str | Path, device: str | torch.device = "cpu") -> Encode
     return lambda images: tower(pixel_values=prepared(images.to(device), side, CLIP_MEAN, CLIP_DEVIATION)).image_embeds
 
 
-def open_clip_encoder(name: str, pretrained: str | Path, device: str | torch.device = "cpu") -> Encoder:
+def open_clip_encoder(name: str, pretrained: str | Path, device: str | torch.device = "cpu") -> ImageEncoder:
     """A CLIP image tower of open_clip; name: such as ViT-B-32, pretrained: its weights' file. Images: (B, 1 or 3, H, W) in [0, 1].
 
     Raises ModuleNotFoundError without open_clip, FileNotFoundError where there is no such file.

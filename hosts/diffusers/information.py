@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...core.denoiser import Denoiser
 from ...core.options import InformationOptions
 from ...core.pixelwise import information as core
-from ...core.pixelwise.information import Information, Posterior
+from ...core.pixelwise.information import ConditionPosterior, Information
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
 from .attach import denoiser
 from .call import UNBATCHED
@@ -36,7 +36,7 @@ def information(
     """
     options = options or InformationOptions()
     conditional, unconditional = _denoisers(network, scheduler, [cond, empty], latents)
-    found = core.information(conditional, unconditional, latents, *_levels(scheduler, options), options)
+    found = core.estimate_information(conditional, unconditional, latents, *_levels(scheduler, options), options)
     return _described(network, scheduler, found)
 
 
@@ -49,14 +49,14 @@ def classify(
     empty: Cond,
     options: InformationOptions | None = None,
     log_prior: Sequence[float] | None = None,
-) -> Posterior:
+) -> ConditionPosterior:
     """Which of ``conds`` latents (B, C, ...) are, as probabilities (B, K): a classifier that nobody trained.
 
     NFE: (K + 1) x samples x levels. Raises as ``information`` does, and for no condition or a prior that does not fit.
     """
     options = options or InformationOptions()
     unconditional, *conditionals = _denoisers(network, scheduler, [empty, *conds], latents)
-    found = core.posterior(conditionals, unconditional, latents, *_levels(scheduler, options), options, log_prior)
+    found = core.condition_posterior(conditionals, unconditional, latents, *_levels(scheduler, options), options, log_prior)
     return replace(found, information=[_described(network, scheduler, i) for i in found.information])
 
 
@@ -72,7 +72,7 @@ def checklist(
     """What each part of a condition adds given the rest; without[k]: the inputs without part k. NFE: (K + 1) x samples x levels."""
     options = options or InformationOptions()
     full, *rest = _denoisers(network, scheduler, [whole, *without], latents)
-    found = core.checklist(full, rest, latents, *_levels(scheduler, options), options)
+    found = core.part_information(full, rest, latents, *_levels(scheduler, options), options)
     return [_described(network, scheduler, i, has_empty=False) for i in found]
 
 

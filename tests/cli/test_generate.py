@@ -190,7 +190,7 @@ def test_a_pipeline_draws_its_prompts_in_turn(pipeline, tmp_path):
     (pictures / "1.txt").write_text("its own caption")
     arguments = ["--model", pipeline / "sd", "--prompt", "a", "--draws", 2, "--batch", 2, "--out", fitted]
     assert main(["fit-laplace", str(pictures), *map(str, arguments)]) == 0
-    assert Laplace.load(fitted).seen == 3 and not list(tmp_path.glob("*.partial.*"))
+    assert Laplace.load(fitted).samples == 3 and not list(tmp_path.glob("*.partial.*"))
     model = ["--model", pipeline / "sd", "--prompts", prompts, "--steps", 3]
     own = ["--laplace", fitted, "--encoder", pipeline / "clip"]
     assert draw(tmp_path / "a", "-n", 3, *model, *own, "--guidance-scale", 2, "--negative", "e") == 0
@@ -258,7 +258,7 @@ def test_the_fit_of_a_folder_is_the_fit_of_its_images(tmp_path):
     options = LaplaceOptions(draws=2, seed=5, noise_variance=0.001)
     expected = fit(model.network, model.scheduler, [(clean, {"class_labels": torch.tensor([3, 3, 3, 8, 8])})], options)
     found = Laplace.load(out)
-    assert found.identity == expected.identity and found.options == options and found.seen == 5
+    assert found.identity == expected.identity and found.options == options and found.samples == 5
     torch.testing.assert_close(found.curvature.squares, expected.curvature.squares, rtol=1e-4, atol=0)
     assert draw(tmp_path / "drawn", "-n", 1, "--laplace", out) == 0
 

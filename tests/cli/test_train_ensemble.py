@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import tiny_text
 from uncertainty_nodes.cli import main
 from uncertainty_nodes.core.demo.extractor import load_reference
-from uncertainty_nodes.core.ensemble.file import Ensemble
+from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.options import EnsembleKind
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers' use of numpy
@@ -51,7 +51,7 @@ def pipeline(tmp_path):
 def test_digits_become_tables_that_belong_to_the_demo(tmp_path, digits, demo):
     out = tmp_path / "e.safetensors"
     assert run(digits, "--out", out, *SHORT) == 0
-    made = Ensemble.load(out)
+    made = EnsembleParameters.load(out)
     made.check(demo[0])
     assert made.kind is EnsembleKind.CLASS_EMBEDDING and len(made) == 2
     assert all(len(member.losses) == 2 for member in made.members)
@@ -64,13 +64,13 @@ def test_a_stopped_run_goes_on_to_the_same_file(tmp_path, digits, monkeypatch):
 
     whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
     assert run(digits, "--out", whole, *SHORT) == 0
-    save = Ensemble.save
-    monkeypatch.setattr(command.Ensemble, "save", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+    save = EnsembleParameters.save
+    monkeypatch.setattr(command.EnsembleParameters, "save", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(digits, "--out", stopped, *SHORT) == 130
     assert (tmp_path / "stopped.checkpoint.safetensors").exists() and not stopped.exists()
-    monkeypatch.setattr(command.Ensemble, "save", save)
+    monkeypatch.setattr(command.EnsembleParameters, "save", save)
     assert run(digits, "--out", stopped, *SHORT) == 0
-    for a, b in zip(Ensemble.load(whole).members, Ensemble.load(stopped).members, strict=True):
+    for a, b in zip(EnsembleParameters.load(whole).members, EnsembleParameters.load(stopped).members, strict=True):
         assert a.equals(b) and a.losses == b.losses
 
 
@@ -79,7 +79,7 @@ def test_pictures_become_members_and_ordinary_files(tmp_path, pictures, pipeline
     out, folder = tmp_path / "e.safetensors", tmp_path / "exported"
     given = ["--model", pipeline, "--kind", kind, "--prompt", "a {folder}", "--rank", 2, "--vectors", 3, "--export", folder]
     assert run(pictures, "--out", out, *SHORT, *given) == 0
-    made = Ensemble.load(out)
+    made = EnsembleParameters.load(out)
     assert made.kind.value == kind
     for path, member in zip(sorted(folder.iterdir()), made.members, strict=True):
         found = load_file(path)

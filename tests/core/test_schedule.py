@@ -75,7 +75,7 @@ def test_every_kth_step_counts_from_the_first_in_the_window(every):
     steps = [i / 20 for i in range(21)]
     inside = [p for p in steps if 0.3 <= p <= 0.8]
     assert [p for p in steps if gate.opens(flow(p))] == inside[::every]
-    assert gate.seen == len(inside)
+    assert gate.count == len(inside)
 
 
 @SCHEDULES

@@ -11,7 +11,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....core.ensemble.file import Ensemble as TrainedEnsemble
+from ....core.ensemble.file import EnsembleParameters as TrainedEnsemble
 from ..ksampler import Conditioning
 
 ROUNDING = 1e-2

@@ -14,7 +14,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ....core.ensemble.estimate import After, Branches, branch_step, estimate
+from ....core.ensemble.estimate import After, Branches, branch_step, estimate_ensemble
 from ....core.options import EnsembleOptions
 from ..ksampler import RATIOS, KSample, Latent, Progress, fit_empty
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
@@ -102,7 +102,7 @@ def sample_ensemble(ensemble: Ensemble, run: KSample, options: EnsembleOptions) 
         bar.step(bar.done, x0, x, bar.total)
 
     advance = Sampling(ensemble, run, sigmas, rehearsal, noise, image, progress).advance
-    found = estimate(advance, noise, names, levels, process, branch, options)
+    found = estimate_ensemble(advance, noise, names, levels, process, branch, options)
     said = {"host": "comfyui", "model": type(run.model.model).__name__, "sampler": run.sampler_name}
     results = [replace(u, provenance=u.provenance | said).cpu() for u in (found.information, found.distance)]
     latents = [{**kept(run.latent), "samples": samples} for samples in found.samples]

@@ -11,8 +11,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....core.demo.network import read_ensemble
-from ....core.ensemble.file import Ensemble as Trained
-from ....core.ensemble.file import Member as TrainedMember
+from ....core.ensemble.file import EnsembleParameters as Trained
+from ....core.ensemble.file import MemberParameters as TrainedMember
 from ....core.options import EnsembleKind
 from .. import files as files
 from .from_files import check_lora, patches

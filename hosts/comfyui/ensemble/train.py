@@ -17,8 +17,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ....core.ensemble.bootstrap import bootstraps
-from ....core.ensemble.file import Ensemble, Member
-from ....core.ensemble.training import Trained, train
+from ....core.ensemble.file import EnsembleParameters, MemberParameters
+from ....core.ensemble.training import TrainedMember, train
 from ....core.last_layer.find import Identity, find_last_layer
 from ....core.options import LEARNING_RATES, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_whole
 from ..estimate import Conditioning, check_latent
@@ -48,7 +48,7 @@ class Trainer(comfy.samplers.Sampler):
     prompt_of: Tensor
     checkpoint: Path
     on_step: Callable[[], None]
-    ensemble: Ensemble | None = None
+    ensemble: EnsembleParameters | None = None
 
     def sample(
         self,
@@ -72,7 +72,7 @@ class Trainer(comfy.samplers.Sampler):
                 self.ensemble = self.train(conditioned, clean.clone())
         return latent_image
 
-    def train(self, conditioned: Conditioned, clean: Tensor) -> Ensemble:
+    def train(self, conditioned: Conditioned, clean: Tensor) -> EnsembleParameters:
         plan, model = self.plan, conditioned.model
         network, prompts = model.diffusion_model, conditioned.cond
         parts = Loras(prompts, network, plan.rank, plan.options.seed, clean.device) if plan.rank else Texts(prompts)
@@ -86,15 +86,17 @@ class Trainer(comfy.samplers.Sampler):
         rows = bootstraps(len(clean), plan.members, plan.bootstrap, self.prompt_of)
         trained = train(loss, clean, rows, parts.enter, LEARNING_RATES[kind], plan.options, self.checkpoint, self.progress)
         files = [lora_file(t, plan.rank) if isinstance(parts, Loras) else text_file(t, parts, table) for t in trained]
-        members = [Member(f"member {k + 1}", file, t.losses) for k, (file, t) in enumerate(zip(files, trained, strict=True))]
-        return Ensemble(kind, tuple(members), identity_of(network), provenance(plan, len(clean), type(model).__name__))
+        members = [MemberParameters(f"member {k + 1}", file, t.losses) for k, (file, t) in enumerate(zip(files, trained, strict=True))]
+        return EnsembleParameters(kind, tuple(members), identity_of(network), provenance(plan, len(clean), type(model).__name__))
 
     def progress(self, member: int, step: int, loss: float) -> None:
         self.on_step()
         comfy.model_management.throw_exception_if_processing_interrupted()
 
 
-def train_ensemble(model: ModelPatcher, latents: Sequence[dict[str, Any]], positives: Sequence[Conditioning], plan: Plan) -> Ensemble:
+def train_ensemble(
+    model: ModelPatcher, latents: Sequence[dict[str, Any]], positives: Sequence[Conditioning], plan: Plan
+) -> EnsembleParameters:
     """Members trained on latents of one shape, under one conditioning for all, or one for each LATENT of the list.
 
     Cost: steps x members training steps of a batch. Cancelled, it goes on where it was when the same is asked for again.
@@ -138,14 +140,14 @@ def class_table(network: nn.Module) -> Tensor | None:
     return table.weight.detach().float() if isinstance(table, nn.Embedding) else None
 
 
-def lora_file(trained: Trained, rank: int) -> dict[str, Tensor]:
+def lora_file(trained: TrainedMember, rank: int) -> dict[str, Tensor]:
     """A member as stock loaders read it."""
     layers = sorted({name.rsplit(".", 1)[0] for name in trained.parameters})
     alphas = {f"diffusion_model.{layer}.alpha": torch.tensor(float(rank)) for layer in layers}
     return {f"diffusion_model.{name}.weight": value for name, value in trained.parameters.items()} | alphas
 
 
-def text_file(trained: Trained, texts: Texts, table: Tensor | None) -> dict[str, Tensor]:
+def text_file(trained: TrainedMember, texts: Texts, table: Tensor | None) -> dict[str, Tensor]:
     """A member's table where there is one, else what it reads in place of each prompt."""
     pairs = [
         (prompt["cross_attn"][0].detach().float().cpu(), own[0].clone())

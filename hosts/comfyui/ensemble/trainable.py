@@ -11,7 +11,7 @@ import comfy.weight_adapter
 import torch
 from torch import Tensor, nn
 
-from ....core.ensemble.training import beginning
+from ....core.ensemble.training import member_start_generator
 from ..model import Cond, Conditioned
 
 Part = dict[str, Any]
@@ -99,7 +99,7 @@ class Loras:
         """Adapters that change nothing yet, the same each time for the same member."""
         make = comfy.weight_adapter.LoRAAdapter.create_train
         with torch.random.fork_rng([]):
-            torch.manual_seed(beginning(self.seed, k).initial_seed())
+            torch.manual_seed(member_start_generator(self.seed, k).initial_seed())
             made = {}
             for name, layer in self.layers.items():
                 made[name] = make(Shaped(layer.weight.shape), rank=self.rank, alpha=float(self.rank)).to(self.device)

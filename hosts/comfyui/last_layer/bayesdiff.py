@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ....core.denoiser import Prediction, Process
 from ....core.last_layer.bayesdiff import Propagation
-from ....core.last_layer.laplace import Laplace, Posterior
+from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.linear_steps import LinearStep, ddim_step, dpmpp_2m_step
 from ....core.options import BayesDiffOptions
 from ....core.result import Uncertainty
@@ -41,7 +41,7 @@ class Run:
     sigmas: (S + 1) its noise levels.  mask: the part that is repainted.  expected: the sample that the next evaluation must hold.
     """
 
-    posterior: Posterior
+    posterior: LayerPosterior
     sampler: str
     sigmas: list[float]
     propagation: Propagation
@@ -156,7 +156,7 @@ def sample_bayesdiff(sampling: KSample, laplace: Laplace, options: BayesDiffOpti
     watched.set_model_sampler_post_cfg_function(post_cfg)
     latent = replace(sampling, model=watched).run(progress.step)
     said = {"host": "comfyui", "model": type(model.model).__name__, "sampler": sampling.sampler_name, "process": process.value}
-    said |= {"layer": laplace.identity.name, "training_samples": str(laplace.seen)}
+    said |= {"layer": laplace.identity.name, "training_samples": str(laplace.samples)}
     said |= {"prior_precision": f"{laplace.options.prior_precision:g}", "prediction": "d = (x - denoised) / sigma"}
     return latent, runs[0].propagation.result(said).cpu()
 

@@ -15,11 +15,10 @@ from einops import rearrange
 from torch import Tensor
 
 from ....core.demo.extractor import ARCHITECTURE, load_extractor
-from ....core.last_layer.generative import Encoder, checked, counted, score_members
+from ....core.last_layer.generative import ImageEncoder, check_images, count_rows, score_members
 from ....core.last_layer.laplace import Laplace
 from ....core.options import GenerativeOptions
-from ....core.pixelwise.aleatoric import clock
-from ....core.result import Uncertainty
+from ....core.result import Uncertainty, clock
 from ..demo import DemoDecoder
 from ..ksampler import KSample, Latent, Progress
 from ..model import SEVERAL_PARTS, process_of
@@ -55,7 +54,7 @@ class Members:
         def sample(executor: Any, guider: Any, *args: Any, **kwargs: Any) -> Tensor:
             posterior = posterior_of(self.laplace, guider)
             with ExitStack() as run:
-                rows = run.enter_context(counted(posterior.layer))
+                rows = run.enter_context(count_rows(posterior.layer))
                 if member is not None:
                     run.enter_context(posterior.sampled(self.options.seed, member))
                 samples = executor(guider, *args, **kwargs)
@@ -91,9 +90,9 @@ def sample_generative(
     own = Members(sampling, laplace, options, [], progress)
     latent = own.run(None, counts=False)
     start, members = clock(latent["samples"]), replace(own, sampling=short)
-    latents = [checked(members.run(None)["samples"] if again else latent["samples"])]
+    latents = [check_images(members.run(None)["samples"] if again else latent["samples"])]
     for member in range(options.members):
-        latents.append(checked(members.run(member)["samples"], latents[0]))
+        latents.append(check_images(members.run(member)["samples"], latents[0]))
     seconds = clock(latents[0]) - start
     images = torch.stack([vae.decode(samples).movedim(-1, 1) for samples in latents])
     found = score_members(images, encoder(vae, clip_vision), laplace, options, sum(own.rows) / images.shape[1], seconds).result
@@ -102,7 +101,7 @@ def sample_generative(
     return latent, shown.reshape(-1, *shown.shape[-3:]), replace(found, provenance=found.provenance | said).cpu()
 
 
-def encoder(vae: Any, clip_vision: Any) -> Encoder:
+def encoder(vae: Any, clip_vision: Any) -> ImageEncoder:
     """Images (B, 3, H, W) in [0, 1], or videos (B, 3, T, H, W), whose frames are averaged -> features (B, D)."""
     of_pictures = digit_features if clip_vision is None else lambda pictures: clip_vision.encode_image(pictures)["image_embeds"]
     if clip_vision is None and not isinstance(vae, DemoDecoder):

@@ -14,8 +14,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....core.last_layer.find import get_layer
-from ....core.last_layer.fit import add_batch, begun
-from ....core.last_layer.laplace import Laplace, Posterior
+from ....core.last_layer.fit import add_batch, start_fit
+from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.layer_algebra import Layer
 from ....core.options import LaplaceOptions, check_whole
 from ..estimate import Conditioning, check_latent
@@ -51,7 +51,7 @@ class Fitter(comfy.samplers.Sampler):
         denoise = plain(guider, guider.conds["positive"], extra_args, "positive")
         loss = training(model.model_sampling, lambda _: denoise)
         if self.fitted is None:
-            self.fitted = begun(model.diffusion_model, loss, clean, None, self.options, self.layer)
+            self.fitted = start_fit(model.diffusion_model, loss, clean, None, self.options, self.layer)
         layer = held(guider, self.fitted.identity.name)
         with only_last(self.fitted.identity.name):
             self.fitted = add_batch(self.fitted, layer, loss, clean, None)
@@ -142,7 +142,7 @@ def only_last(name: str) -> Iterator[None]:
         raise ValueError(f"layer {name!r} is not the last of this model: others with weights follow; leave layer empty.") from error
 
 
-def posterior_of(laplace: Laplace, guider: comfy.samplers.CFGGuider) -> Posterior:
+def posterior_of(laplace: Laplace, guider: comfy.samplers.CFGGuider) -> LayerPosterior:
     """The posterior on the model of a run. Raises ValueError for another model than the one fitted, or a layer that cannot be lent."""
     if not isinstance(laplace, Laplace):
         raise ValueError(f"laplace must be a Laplace fit, not {type(laplace).__name__}; connect Fit or Load Last-Layer Laplace.")

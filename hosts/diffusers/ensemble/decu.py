@@ -19,7 +19,7 @@ from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
 from ....core.denoiser import x0_from_output
-from ....core.ensemble.estimate import After, Branches, branch_step, estimate
+from ....core.ensemble.estimate import After, Branches, branch_step, estimate_ensemble
 from ....core.options import EnsembleOptions, check_range, check_whole
 from ..attach import ZERO_TO_ONE
 from ..call import original
@@ -72,7 +72,7 @@ def decu(
     branch = branch_step(options.branch, sampler.sigmas, sampler.space.percent_to_sigma)
     options = options if members.together else replace(options, micro_batch=1)
     scaled = noise * float(getattr(sampler.scheduler, "init_noise_sigma", 1.0))
-    found = estimate(sampler.advance, scaled, members.names, sampler.sigmas, sampler.space.process, branch, options)
+    found = estimate_ensemble(sampler.advance, scaled, members.names, sampler.sigmas, sampler.space.process, branch, options)
     said = {"host": "diffusers", "model": type(network).__name__, "scheduler": type(scheduler).__name__, "guidance": f"{guidance_scale:g}"}
     results = (replace(r, provenance=r.provenance | said) for r in (found.information, found.distance))
     return Branches(*results, found.samples, found.base)

@@ -10,7 +10,7 @@ from diffusers import DiffusionPipeline
 from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 
-from ....core.ensemble.training import Enter, beginning
+from ....core.ensemble.training import Enter, member_start_generator
 from .frozen import frozen, modules
 
 ADAPTER = "uncertainty_member"
@@ -28,7 +28,7 @@ def fresh_loras(network: nn.Module, rank: int, seed: int) -> Enter:
     def enter(k: int) -> Iterator[Mapping[str, Tensor]]:
         from peft import LoraConfig  # late: only this needs it
 
-        generator = beginning(seed, k)
+        generator = member_start_generator(seed, k)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS))
         try:
             with torch.random.fork_rng():  # peft draws its own beginning, which is not used

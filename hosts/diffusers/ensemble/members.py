@@ -11,7 +11,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from ....core.ensemble.file import Ensemble
+from ....core.ensemble.file import EnsembleParameters
 from ....core.options import EnsembleKind
 from ..images import PipelineModel
 from ..information import Cond
@@ -28,7 +28,7 @@ class TableMembers:
     """
 
     network: nn.Module
-    ensemble: Ensemble
+    ensemble: EnsembleParameters
     labels: Tensor
     no_class: int | None = None
     together = True
@@ -123,7 +123,7 @@ class LoraMembers:
     """
 
     pipe: DiffusionPipeline
-    ensemble: Ensemble
+    ensemble: EnsembleParameters
     cond: Cond
     empty: Cond | None = None
     together = False
@@ -142,7 +142,9 @@ class LoraMembers:
             yield rows_of([self.cond], self.empty, batch, guided)
 
 
-def word_members(model: PipelineModel, pipe: DiffusionPipeline, ensemble: Ensemble, prompt: str, latents: Tensor) -> ConditionMembers:
+def word_members(
+    model: PipelineModel, pipe: DiffusionPipeline, ensemble: EnsembleParameters, prompt: str, latents: Tensor
+) -> ConditionMembers:
     """Embeddings of one word, said in a prompt as ``*``. Raises ValueError for another kind, another network, or a prompt without it."""
     check_kind(ensemble, EnsembleKind.EMBEDDING)
     ensemble.check(model.network)
@@ -158,6 +160,6 @@ def word_members(model: PipelineModel, pipe: DiffusionPipeline, ensemble: Ensemb
     return ConditionMembers(ensemble.distinct, conds, model.inputs(empty, latents))
 
 
-def check_kind(ensemble: Ensemble, kind: EnsembleKind) -> None:
+def check_kind(ensemble: EnsembleParameters, kind: EnsembleKind) -> None:
     if ensemble.kind is not kind:
         raise ValueError(f"This ensemble is of the kind {ensemble.kind.value}, asked for is {kind.value}.")

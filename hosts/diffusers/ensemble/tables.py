@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ....core.ensemble.training import Enter, beginning
+from ....core.ensemble.training import Enter, member_start_generator
 
 
 def tables(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -43,7 +43,7 @@ def fresh_tables(network: nn.Module, labels: Tensor, seed: int) -> Enter:
 
     @contextmanager
     def enter(k: int) -> Iterator[Mapping[str, Tensor]]:
-        generator, begun = beginning(seed, k), {}
+        generator, begun = member_start_generator(seed, k), {}
         for name, table in tables(network).items():
             values, rows = table.detach().float().clone(), labels.unique().to(table.device)
             drawn = torch.randn((len(rows), values.shape[1]), generator=generator)

@@ -11,8 +11,8 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
 from ....core.ensemble.bootstrap import bootstraps
-from ....core.ensemble.file import Ensemble, Member
-from ....core.ensemble.training import Enter, Progress, Trained, train
+from ....core.ensemble.file import EnsembleParameters, MemberParameters
+from ....core.ensemble.training import Enter, TrainedMember, TrainingProgress, train
 from ....core.last_layer.find import Identity, find_last_layer
 from ....core.options import LEARNING_RATES, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_whole
 from ..images import PipelineModel, encode_prompts, prepare
@@ -32,7 +32,7 @@ class Plan:
     options: EnsembleTrainingOptions = field(default_factory=EnsembleTrainingOptions)
     bootstrap: BootstrapOptions = field(default_factory=BootstrapOptions)
     checkpoint: Path | None = None
-    progress: Progress | None = None
+    progress: TrainingProgress | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,23 +45,25 @@ class Task:
     clean: Tensor
     conditions: Callable[[Tensor], Cond]
 
-    def train(self, enter: Enter, plan: Plan, labels: Tensor | None = None) -> list[Trained]:
+    def train(self, enter: Enter, plan: Plan, labels: Tensor | None = None) -> list[TrainedMember]:
         own = training(self.network, self.scheduler)
         loss = replace(own, predict=lambda x, sigma, rows: own.predict(x, sigma, self.conditions(rows)))
         rows = bootstraps(len(self.clean), plan.members, plan.bootstrap, labels)
         return train(loss, self.clean, rows, enter, LEARNING_RATES[self.kind], plan.options, plan.checkpoint, plan.progress)
 
-    def ensemble(self, members: Sequence[Trained], plan: Plan, more: dict[str, str] | None = None) -> Ensemble:
+    def ensemble(self, members: Sequence[TrainedMember], plan: Plan, more: dict[str, str] | None = None) -> EnsembleParameters:
         """The finished members, by the network that they belong to and how they were made."""
         said = {"host": "diffusers", "model": type(self.network).__name__, "samples": str(len(self.clean))}
         said |= {name: f"{value:g}" for name, value in asdict(plan.options).items()}
         said |= {"learning_rate": f"{plan.options.learning_rate or LEARNING_RATES[self.kind]:g}"}
         said |= {f"bootstrap_{name}": str(getattr(value, "value", value)) for name, value in asdict(plan.bootstrap).items()}
-        named = tuple(Member(f"member {k}", t.parameters, t.losses) for k, t in enumerate(members, 1))
-        return Ensemble(self.kind, named, Identity.of(self.network, find_last_layer(self.network)), said | (more or {}))
+        named = tuple(MemberParameters(f"member {k}", t.parameters, t.losses) for k, t in enumerate(members, 1))
+        return EnsembleParameters(self.kind, named, Identity.of(self.network, find_last_layer(self.network)), said | (more or {}))
 
 
-def train_tables(network: nn.Module, scheduler: SchedulerMixin, clean: Tensor, labels: Tensor, plan: Plan | None = None) -> Ensemble:
+def train_tables(
+    network: nn.Module, scheduler: SchedulerMixin, clean: Tensor, labels: Tensor, plan: Plan | None = None
+) -> EnsembleParameters:
     """Class-embedding tables for a class-conditional network, each on its own bootstrap of every class.
 
     clean: (N, C, H, W) latents, or images for a network that has no VAE; labels: (N,) their classes.
@@ -77,7 +79,9 @@ def train_tables(network: nn.Module, scheduler: SchedulerMixin, clean: Tensor, l
     return own.ensemble(members, plan)
 
 
-def train_loras(pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], plan: Plan | None = None, rank: int = 4) -> Ensemble:
+def train_loras(
+    pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], plan: Plan | None = None, rank: int = 4
+) -> EnsembleParameters:
     """LoRAs on the attention of a text-to-image pipeline's network. clean: (N, C, H, W) latents; prompts: one for each.
 
     Raises what ``core.ensemble.training.train`` raises; ValueError for a network that takes no LoRA or has one already.
@@ -97,7 +101,7 @@ def train_loras(pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], 
 
 def train_words(
     pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], plan: Plan | None = None, vectors: int = 1, begin: str = ""
-) -> Ensemble:
+) -> EnsembleParameters:
     """One new word for a text-to-image pipeline: ``vectors`` vectors for each text encoder, in the prompts where they say ``*``.
 
     begin: words whose vectors it begins with; random ones when empty. Raises what ``core.ensemble.training.train`` raises;

@@ -12,7 +12,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from ....core.ensemble.training import Enter, beginning
+from ....core.ensemble.training import Enter, member_start_generator
 from ..images import encode_prompts
 from ..information import Cond
 
@@ -74,7 +74,7 @@ class Word:
 
         @contextmanager
         def enter(k: int) -> Iterator[Mapping[str, Tensor]]:
-            generator = beginning(seed, k)
+            generator = member_start_generator(seed, k)
             made = {encoder.name: self.first(encoder, begin, generator) for encoder in self.encoders}
             with self.spoken(made):
                 yield made

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from ....core.denoiser import x0_from_output
 from ....core.last_layer.bayesdiff import Propagation
-from ....core.last_layer.laplace import Laplace, Posterior
-from ....core.last_layer.layer_tap import tapped
+from ....core.last_layer.laplace import Laplace, LayerPosterior
+from ....core.last_layer.layer_tap import tap_layer
 from ....core.options import BayesDiffOptions
 from ....core.result import Uncertainty
 from ..call import Call
@@ -38,7 +38,7 @@ class BayesDiffRun(Watch):
     layer_input, layer_output: of the last layer, in the sampler's own pass.  expected: the sample that the next call must hold.
     """
 
-    posterior: Posterior | None = None
+    posterior: LayerPosterior | None = None
     options: BayesDiffOptions = field(default_factory=BayesDiffOptions)
     provenance: dict[str, str] = field(default_factory=dict)
     scale: Callable[[], float | None] = lambda: None
@@ -97,7 +97,7 @@ class BayesDiffRun(Watch):
     def _carried(self, call: Call, variance: Tensor) -> Tensor:
         """Through what a transformer does after its last layer (unpatchify), which takes a pass of its own to be known."""
         self.own_passes += 1
-        with tapped(self.posterior.layer, lambda: call.output(call.x)) as tap:
+        with tap_layer(self.posterior.layer, lambda: call.output(call.x)) as tap:
             return tap.carry(variance)
 
     def _foresee(self, x: Tensor, y: Tensor, linear: Any, level: Tensor) -> None:
@@ -170,7 +170,7 @@ def bayesdiff(
     """
     network = network_of(pipe)
     posterior = laplace.posterior(network)
-    said = {"layer": laplace.identity.name, "training_samples": str(laplace.seen)}
+    said = {"layer": laplace.identity.name, "training_samples": str(laplace.samples)}
     said |= {name: f"{getattr(laplace.options, name):g}" for name in ("prior_precision", "noise_variance")}
 
     def scale() -> float | None:  # a pipeline knows it only once it is called

@@ -15,7 +15,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from ....core.last_layer.generative import Encoder, Generated, checked, estimate_generative
+from ....core.last_layer.generative import Generated, ImageEncoder, check_images, estimate_generative
 from ....core.last_layer.laplace import Laplace
 from ....core.options import GenerativeOptions
 from ..repeatable import check_repeatable
@@ -26,7 +26,12 @@ Draw = Callable[[int], Tensor]
 
 @torch.no_grad()
 def generative(
-    draw: Draw, steps: int, pipe: DiffusionPipeline | nn.Module, laplace: Laplace, encode: Encoder, options: GenerativeOptions | None = None
+    draw: Draw,
+    steps: int,
+    pipe: DiffusionPipeline | nn.Module,
+    laplace: Laplace,
+    encode: ImageEncoder,
+    options: GenerativeOptions | None = None,
 ) -> tuple[Tensor, Generated]:
     """The images (B, ...) of the trained weights in ``steps`` steps, and their uncertainty.
 
@@ -36,7 +41,7 @@ def generative(
     """
     options, network = options or GenerativeOptions(), network_of(pipe)
     check_repeatable(network)
-    images = checked(draw(steps))
+    images = check_images(draw(steps))
     member_steps = options.member_steps or steps
     plain = images if member_steps == steps else None
     found = estimate_generative(lambda: draw(member_steps), encode, network, laplace, options, plain)

@@ -43,8 +43,10 @@ def fit(
     resume: Laplace | None = None,
     progress: Callable[[Laplace], Any] | None = None,
 ) -> Laplace:
-    """``core.last_layer.fit.fit`` by the network's own training loss. data: batches of clean latents (B, C, ...) and their conditions.
+    """``core.last_layer.fit.fit_last_layer`` by the network's own training loss.
+
+    data: batches of clean latents (B, C, ...) and their conditions.
 
     Raises what that and ``training`` raise.
     """
-    return laplace_fit.fit(network, training(network, scheduler), data, options, layer, resume, progress)
+    return laplace_fit.fit_last_layer(network, training(network, scheduler), data, options, layer, resume, progress)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uncertainty_nodes.core.ensemble.bootstrap import binned, bootstraps
+from uncertainty_nodes.core.ensemble.bootstrap import bootstraps, limit_classes
 from uncertainty_nodes.core.options import Bootstrap, BootstrapOptions
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 0, 0, 2, 2])  # 5, 3 and 4 of the classes
@@ -19,15 +19,15 @@ FEWER = "there are: use fewer members or samples, or give more data."
 
 
 def test_binned_classes_keep_as_many_as_asked():
-    kept = binned(LABELS, {0: 2, 2: 1}, seed=3)
+    kept = limit_classes(LABELS, {0: 2, 2: 1}, seed=3)
     assert Counter(LABELS[kept].tolist()) == {0: 2, 1: 3, 2: 1}
     assert kept.tolist() == sorted(set(kept.tolist()))
 
 
 def test_a_smaller_bin_is_a_part_of_a_larger_one():
-    small, large = (set(binned(LABELS, {0: count}, seed=1).tolist()) for count in (2, 4))
+    small, large = (set(limit_classes(LABELS, {0: count}, seed=1).tolist()) for count in (2, 4))
     assert small < large
-    assert any(set(binned(LABELS, {0: 2}, seed=s).tolist()) != small for s in range(2, 6))
+    assert any(set(limit_classes(LABELS, {0: 2}, seed=s).tolist()) != small for s in range(2, 6))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_smaller_bin_is_a_part_of_a_larger_one():
 )
 def test_bins_that_cannot_be(labels, counts, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        binned(labels, counts)
+        limit_classes(labels, counts)
 
 
 @given(count=st.integers(1, 40), members=st.integers(1, 6), seed=st.integers(0, 2**64 - 1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from references_ensemble import SHAPE, VP, networks, noise, options, run
-from uncertainty_nodes.core.ensemble.paide import Gaussian, per_image, per_pixel
+from uncertainty_nodes.core.ensemble.paide import Outcomes, per_image, per_pixel
 from uncertainty_nodes.core.options import Direction, Distance, EnsembleOptions, Moment, PaideOptions
 
 
@@ -30,7 +30,7 @@ def test_moments_pick_from_one_curve():
 def test_the_last_moment_is_how_far_the_finished_samples_are_apart(bandwidth):
     chosen = EnsembleOptions(weights=(3.0, 2.0, 1.0), paide=PaideOptions(bandwidth=bandwidth))
     found = run(networks(3), chosen=chosen)
-    points = Gaussian(found.samples)
+    points = Outcomes(found.samples)
     for function, name in ((per_image, "scores"), (per_pixel, "maps")):
         expected = function(points, chosen.paide, chosen.weights)
         torch.testing.assert_close(getattr(found.information, name).double(), expected.information)

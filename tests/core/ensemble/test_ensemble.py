@@ -12,7 +12,7 @@ from torch import Tensor
 from references import Calls, GaussianDenoiser, alpha_at
 from references_ensemble import LEVELS, SHAPE, VP, alone, names, networks, noise, options, run
 from uncertainty_nodes.core.denoiser import Process
-from uncertainty_nodes.core.ensemble.estimate import branch_step, estimate
+from uncertainty_nodes.core.ensemble.estimate import branch_step, estimate_ensemble
 from uncertainty_nodes.core.ensemble.samplers import ode_sampler, one_by_one
 from uncertainty_nodes.core.options import Distance, PaideOptions
 
@@ -49,7 +49,7 @@ def test_equals_the_naive_loop(process, branch, micro_batch):
     denoisers, sigmas, weights = [n.double() for n in networks(3)], LEVELS[process], (0.5, 0.3, 0.2)
     x = noise(scale=0.3 * sigmas[0])
     sampler = ode_sampler(one_by_one(denoisers), sigmas, process, dtype=torch.float64)
-    found = estimate(sampler, x, names(3), sigmas, process, branch, options(weights=weights, micro_batch=micro_batch))
+    found = estimate_ensemble(sampler, x, names(3), sigmas, process, branch, options(weights=weights, micro_batch=micro_batch))
     with torch.no_grad():
         samples, information, distance = naive(denoisers, x, sigmas, process, found.base, branch, weights)
     torch.testing.assert_close(found.samples.double(), samples, rtol=1e-3, atol=1e-4)
@@ -119,7 +119,7 @@ def test_what_it_costs_is_counted_and_the_shared_part_is_paid_once(branch, micro
     assert found.information.nfe == found.distance.nfe == branch + 5 * (3 - branch)
     assert sum(c.rows for c in calls) == 3 * found.information.nfe
     assert calls[found.base].rows == 3 * 3
-    twice = estimate(ode_sampler(one_by_one(networks(2)), VP, Process.VP, passes=2), noise(), names(2), VP, Process.VP, branch)
+    twice = estimate_ensemble(ode_sampler(one_by_one(networks(2)), VP, Process.VP, passes=2), noise(), names(2), VP, Process.VP, branch)
     assert twice.information.nfe == 2 * (branch + 2 * (3 - branch))
 
 
@@ -132,7 +132,7 @@ def test_conditionings_share_one_call_in_the_order_of_members():
         condition = shifts[list(members)].repeat_interleave(len(x) // len(members)).view(-1, 1, 1, 1)
         return network(x + condition, sigma)
 
-    found = estimate(ode_sampler(denoise, VP, Process.VP), noise(), names(3), VP, Process.VP, 1, options())
+    found = estimate_ensemble(ode_sampler(denoise, VP, Process.VP), noise(), names(3), VP, Process.VP, 1, options())
     assert seen == [(3, [found.base]), (9, [0, 1, 2]), (9, [0, 1, 2])]
     single = run([lambda x, sigma, s=s: network(x + s, sigma) for s in shifts])
     torch.testing.assert_close(found.samples, single.samples)
@@ -158,7 +158,7 @@ def test_out_of_memory_goes_on_with_fewer_members_a_call(caplog):
         return denoise(x, sigma, members)
 
     def compare(function):
-        return estimate(ode_sampler(function, VP, Process.VP), noise(), names(5), VP, Process.VP, 2, options())
+        return estimate_ensemble(ode_sampler(function, VP, Process.VP), noise(), names(5), VP, Process.VP, 2, options())
 
     with caplog.at_level(logging.WARNING):
         found = compare(limited)
@@ -186,7 +186,7 @@ def test_out_of_memory_in_the_midst_of_a_run_ends_it():
         return denoise(x, sigma, members)
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        estimate(ode_sampler(fills, VP, Process.VP), noise(), names(2), VP, Process.VP, 0)
+        estimate_ensemble(ode_sampler(fills, VP, Process.VP), noise(), names(2), VP, Process.VP, 0)
 
 
 def test_no_graph_is_kept():
@@ -200,7 +200,7 @@ def test_half_precision_is_what_the_denoiser_is_fed():
 
     calls = Calls(half)
     sampler = ode_sampler(one_by_one([calls]), VP, Process.VP, dtype=torch.bfloat16)
-    found = estimate(sampler, noise().bfloat16(), ["one"], VP, Process.VP, 1)
+    found = estimate_ensemble(sampler, noise().bfloat16(), ["one"], VP, Process.VP, 1)
     assert calls.dtypes == {torch.bfloat16} and found.samples.dtype == found.information.maps.dtype == torch.float32
 
 
@@ -242,11 +242,11 @@ def shrinking(x: Tensor, members, first: int, last: int, after) -> tuple[Tensor,
         ),
         (lambda: run(networks(3), chosen=options(weights=(1.0, 2.0))), "weights must hold one number for each of 3 members, got 2."),
         (
-            lambda: estimate(shrinking, noise(), names(2), VP, Process.VP, 0, options(micro_batch=1)),
+            lambda: estimate_ensemble(shrinking, noise(), names(2), VP, Process.VP, 0, options(micro_batch=1)),
             "All members must keep the samples' shape (3, 2, 4, 4), got (3, 2, 4, 3).",
         ),
         (
-            lambda: estimate(lambda x, members, first, last, after: (x, 0), noise(), names(2), VP, Process.VP, 0),
+            lambda: estimate_ensemble(lambda x, members, first, last, after: (x, 0), noise(), names(2), VP, Process.VP, 0),
             "The sampler reported none of its steps, so there is nothing to compare: use another one.",
         ),
         (lambda: options(weights=(1.0, -1.0)), "Each weight must be between 1e-12 and 1e+06, got -1.0."),

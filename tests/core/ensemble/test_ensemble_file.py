@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from uncertainty_nodes.core.ensemble.file import Ensemble, Member
+from uncertainty_nodes.core.ensemble.file import EnsembleParameters, MemberParameters
 from uncertainty_nodes.core.files import save_tensors
 from uncertainty_nodes.core.last_layer.find import Identity
 from uncertainty_nodes.core.options import EnsembleKind
@@ -23,14 +23,14 @@ class Net(nn.Module):
             self.conv_in, self.conv_out = nn.Conv2d(1, width, 1), nn.Conv2d(width, 1, 1)
 
 
-def member(k: int = 0, shape: tuple[int, ...] = (2, 3), name: str = "") -> Member:
+def member(k: int = 0, shape: tuple[int, ...] = (2, 3), name: str = "") -> MemberParameters:
     generator = torch.Generator().manual_seed(k)
-    return Member(name or f"member {k}", {"clip_l": torch.randn(shape, generator=generator)}, (0.5, 0.25 / (k + 1)))
+    return MemberParameters(name or f"member {k}", {"clip_l": torch.randn(shape, generator=generator)}, (0.5, 0.25 / (k + 1)))
 
 
-def ensemble(count: int = 2, kind: EnsembleKind = EnsembleKind.EMBEDDING, net: nn.Module | None = None) -> Ensemble:
+def ensemble(count: int = 2, kind: EnsembleKind = EnsembleKind.EMBEDDING, net: nn.Module | None = None) -> EnsembleParameters:
     identity = None if net is None else Identity.of(net, "conv_out")
-    return Ensemble(kind, tuple(member(k) for k in range(count)), identity, {"seed": "0"})
+    return EnsembleParameters(kind, tuple(member(k) for k in range(count)), identity, {"seed": "0"})
 
 
 @pytest.mark.parametrize("net", [None, Net()])
@@ -38,7 +38,7 @@ def ensemble(count: int = 2, kind: EnsembleKind = EnsembleKind.EMBEDDING, net: n
 def test_a_file_gives_back_what_was_saved(tmp_path, kind, net):
     made = ensemble(3, kind, net)
     made.save(tmp_path / "e.safetensors")
-    found = Ensemble.load(tmp_path / "e.safetensors")
+    found = EnsembleParameters.load(tmp_path / "e.safetensors")
     assert (found.kind, found.names, found.identity, found.provenance) == (kind, made.names, made.identity, made.provenance)
     for before, after in zip(made.members, found.members, strict=True):
         assert after.equals(before) and after.losses == before.losses
@@ -46,9 +46,9 @@ def test_a_file_gives_back_what_was_saved(tmp_path, kind, net):
 
 
 def test_names_with_dots_come_back(tmp_path):
-    made = Ensemble(EnsembleKind.LORA, (Member("a", {"transformer.x.0.lora_A.weight": torch.ones(1, 2)}),))
+    made = EnsembleParameters(EnsembleKind.LORA, (MemberParameters("a", {"transformer.x.0.lora_A.weight": torch.ones(1, 2)}),))
     made.save(tmp_path / "e.safetensors")
-    assert list(Ensemble.load(tmp_path / "e.safetensors").members[0].tensors) == ["transformer.x.0.lora_A.weight"]
+    assert list(EnsembleParameters.load(tmp_path / "e.safetensors").members[0].tensors) == ["transformer.x.0.lora_A.weight"]
 
 
 def test_another_model_is_told_apart():
@@ -63,12 +63,12 @@ def test_another_model_is_told_apart():
 
 def test_equal_members_have_one_name():
     a, b = member(0), member(1)
-    made = Ensemble(EnsembleKind.EMBEDDING, (a, b, copied("c", a), copied("d", b)))
+    made = EnsembleParameters(EnsembleKind.EMBEDDING, (a, b, copied("c", a), copied("d", b)))
     assert made.distinct == ["member 0", "member 1", "member 0", "member 1"]
 
 
-def copied(name: str, like: Member) -> Member:
-    return Member(name, {key: tensor.clone() for key, tensor in like.tensors.items()})
+def copied(name: str, like: MemberParameters) -> MemberParameters:
+    return MemberParameters(name, {key: tensor.clone() for key, tensor in like.tensors.items()})
 
 
 @pytest.mark.parametrize(
@@ -81,35 +81,35 @@ def copied(name: str, like: Member) -> Member:
             "All members must have tensors of one shape: 'member 0' has {'clip_l': (2, 3)}, 'member 1' has {'clip_l': (2, 4)}.",
         ),
         (
-            [Member("x", {"clip_l": torch.tensor([float("nan")])})],
+            [MemberParameters("x", {"clip_l": torch.tensor([float("nan")])})],
             "Member 'x' is empty, or holds NaN or infinite values: leave it out, or train it again.",
         ),
-        ([Member("x", {})], "Member 'x' is empty, or holds NaN or infinite values: leave it out, or train it again."),
+        ([MemberParameters("x", {})], "Member 'x' is empty, or holds NaN or infinite values: leave it out, or train it again."),
     ],
 )
 def test_members_that_cannot_be(members, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        Ensemble(EnsembleKind.EMBEDDING, tuple(members))
+        EnsembleParameters(EnsembleKind.EMBEDDING, tuple(members))
 
 
 def test_loras_may_have_different_ranks():
-    assert len(Ensemble(EnsembleKind.LORA, (member(0), member(1, (4, 3))))) == 2
+    assert len(EnsembleParameters(EnsembleKind.LORA, (member(0), member(1, (4, 3))))) == 2
 
 
 def test_files_that_are_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="give the path of a saved ensemble"):
-        Ensemble.load(tmp_path / "none.safetensors")
+        EnsembleParameters.load(tmp_path / "none.safetensors")
     path = tmp_path / "e.safetensors"
     save_tensors(path, {"a": torch.ones(1)}, "uncertainty", 1, {})
     with pytest.raises(ValueError, match="is not a saved ensemble but uncertainty"):
-        Ensemble.load(path)
+        EnsembleParameters.load(path)
     save_tensors(path, {"5.a": torch.ones(1)}, "ensemble", 1, {"members": [{"name": "a", "losses": []}]})
     with pytest.raises(ValueError, match="is not a whole saved ensemble"):
-        Ensemble.load(path)
+        EnsembleParameters.load(path)
     ensemble().save(path)
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ValueError, match="is not a whole safetensors file"):
-        Ensemble.load(path)
+        EnsembleParameters.load(path)
 
 
 def test_an_exported_member_is_an_ordinary_file(tmp_path):

@@ -11,7 +11,7 @@ from torch import nn
 
 from uncertainty_nodes.core.denoiser import Prediction, Process
 from uncertainty_nodes.core.ensemble.bootstrap import bootstraps
-from uncertainty_nodes.core.ensemble.training import beginning, train
+from uncertainty_nodes.core.ensemble.training import member_start_generator, train
 from uncertainty_nodes.core.last_layer.fit import Training
 from uncertainty_nodes.core.options import EnsembleTrainingOptions
 
@@ -32,7 +32,7 @@ class Toy(nn.Module):
 
     @contextmanager
     def enter(self, k):
-        self.offset = torch.randn(2, generator=beginning(0, k)).requires_grad_()
+        self.offset = torch.randn(2, generator=member_start_generator(0, k)).requires_grad_()
         try:
             yield {"offset": self.offset}
         finally:

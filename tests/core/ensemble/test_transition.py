@@ -10,7 +10,7 @@ from torch import Tensor
 
 from references import alpha_at
 from uncertainty_nodes.core.denoiser import Process
-from uncertainty_nodes.core.ensemble.paide import Gaussian, kl
+from uncertainty_nodes.core.ensemble.paide import Outcomes, kl
 from uncertainty_nodes.core.ensemble.transition import ancestral_step, ode_step, outcome
 from uncertainty_nodes.core.options import Distance
 
@@ -96,4 +96,4 @@ def test_where_no_noise_is_drawn_there_is_no_gaussian_to_compare(sigma, followin
     assert outcome(x, x0, sigma, following, Process.FLOW, Distance.KL) is None
     points = outcome(x, x0, sigma, following, Process.FLOW, Distance.W2)
     expected = ode_step(x, x0, sigma, following, Process.FLOW) / math.hypot(1 - following, following)
-    assert isinstance(points, Gaussian) and torch.equal(points.mean, expected)
+    assert isinstance(points, Outcomes) and torch.equal(points.mean, expected)

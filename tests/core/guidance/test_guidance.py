@@ -13,7 +13,7 @@ from torch import Tensor
 from references import LEVELS, Calls, ConvDenoiser, GaussianDenoiser, cosine, mixture_sample, norm, spread_around_mean
 from uncertainty_nodes.core.denoiser import Process, eps_from_x0
 from uncertainty_nodes.core.draws import noise
-from uncertainty_nodes.core.guidance.step import Guided, climb, guide_step, half_safe, high_uncertainty, scale
+from uncertainty_nodes.core.guidance.step import GuidedStep, find_direction, guide_step, half_safe, high_uncertainty, scale
 from uncertainty_nodes.core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidanceUnits
 
 SHAPE = (2, 2, 3, 3)
@@ -21,7 +21,7 @@ RAW = GuidanceUnits.RAW
 MODES = pytest.mark.parametrize("mode", GuidanceMode)
 
 
-def conv_step(options: GuidanceOptions, batch: int = 3, sigma: float = 0.5, dtype: torch.dtype = torch.float32) -> Guided:
+def conv_step(options: GuidanceOptions, batch: int = 3, sigma: float = 0.5, dtype: torch.dtype = torch.float32) -> GuidedStep:
     """One guided step of a small network at random latents."""
     generator = torch.Generator().manual_seed(5)
     x, x0 = (torch.randn(batch, 3, 8, 8, generator=generator).to(dtype) for _ in range(2))
@@ -75,7 +75,7 @@ def test_relative_strength_is_the_ratio_of_norms_on_the_masked_pixels(mode, perc
     assert torch.allclose(opposite.correction, -guided.correction)
 
 
-def eps_on_mask(guided: Guided) -> Tensor:
+def eps_on_mask(guided: GuidedStep) -> Tensor:
     """The noise prediction of ``conv_step`` where its mask is one."""
     generator = torch.Generator().manual_seed(5)
     x, x0 = (torch.randn(guided.x0.shape, generator=generator) for _ in range(2))
@@ -89,7 +89,7 @@ def test_raw_strength_is_lambda_times_mask_times_the_direction(mode, percentile)
     options = GuidanceOptions(0.7, percentile, DrawOptions(samples=4), mode=mode, units=RAW)
     guided = guide_step(denoise, x, x0, level, Process.VP, options, 1)
     z = noise(options.draws, 1, x0)
-    direction, drawn = climb(denoise, x, x0, level, Process.VP, z, options)
+    direction, drawn = find_direction(denoise, x, x0, level, Process.VP, z, options)
     u = spread_around_mean(drawn.eps)
     mask = torch.stack([(image > torch.quantile(image, percentile / 100)).float() if percentile else torch.ones_like(image) for image in u])
     assert torch.equal(guided.mask, mask)
@@ -248,7 +248,7 @@ def test_other_errors_of_a_model_come_through():
 def test_under_cfg_the_models_own_prediction_is_redrawn_and_the_mix_is_moved():
     denoise, x, own, level = mixture_sample(Process.VP, 0.6)
     mix, options = own + torch.randn(SHAPE), GuidanceOptions(0.5, units=RAW, mode=GuidanceMode.FORWARD)
-    guided = guide_step(denoise, x, mix, level, Process.VP, options, 0, own=own)
+    guided = guide_step(denoise, x, mix, level, Process.VP, options, 0, conditional=own)
     plain = guide_step(denoise, x, own, level, Process.VP, options, 0)
     assert torch.equal(guided.correction, plain.correction)
     assert torch.allclose(guided.x0 - mix, plain.x0 - own, atol=1e-5)
@@ -270,7 +270,7 @@ def test_a_broken_image_stays_alone(mode):
     ("x", "x0", "own", "sigma", "sentence"),
     [
         ((2, 3), (2, 4), None, 0.5, "x and its prediction must share one shape"),
-        ((2, 3), (2, 3), (2, 4), 0.5, r"own must have the shape of x, \(2, 3\), got \(2, 4\)"),
+        ((2, 3), (2, 3), (2, 4), 0.5, r"The conditional prediction must have the shape of x, \(2, 3\), got \(2, 4\)"),
         ((0, 3), (0, 3), None, 0.5, "The batch is empty"),
         ((2, 3), (2, 3), None, 0.0, "sigma must be finite and above 0"),
         ((2, 3), (2, 3), None, math.nan, "sigma must be finite and above 0"),
@@ -286,7 +286,7 @@ def test_a_step_that_cannot_be_guided_is_one_sentence(x, x0, own, sigma, sentenc
             Process.VP,
             GuidanceOptions(),
             0,
-            own=None if own is None else torch.zeros(own),
+            conditional=None if own is None else torch.zeros(own),
         )
 
 

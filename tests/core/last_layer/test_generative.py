@@ -93,7 +93,7 @@ def test_nfe_is_what_was_run(model):
     found = estimate_generative(sample, encode, network, laplace, GenerativeOptions(members=2))
     assert found.result.nfe == sample.rows / 3 == 3 * 4 * 2 and sample.calls == 3
     plain = found.images[0]
-    saved = estimate_generative(sample, encode, network, laplace, GenerativeOptions(members=2), plain=plain)
+    saved = estimate_generative(sample, encode, network, laplace, GenerativeOptions(members=2), trained=plain)
     assert saved.result.nfe == 2 * 4 * 2 and sample.calls == 5
     assert torch.equal(saved.images, found.images) and torch.equal(saved.result.scores, found.result.scores)
     shorter = estimate_generative(Sampler(network, sample.noise, 2), encode, network, laplace, GenerativeOptions(members=2, member_steps=2))

@@ -22,8 +22,8 @@ from references_bayes import (
     training,
 )
 from uncertainty_nodes.core.denoiser import Prediction, Process
-from uncertainty_nodes.core.last_layer.fit import Training, fit
-from uncertainty_nodes.core.last_layer.layer_algebra import patches, positions
+from uncertainty_nodes.core.last_layer.fit import Training, fit_last_layer
+from uncertainty_nodes.core.last_layer.layer_algebra import input_patches, positions
 
 
 @each_network
@@ -37,7 +37,7 @@ def test_kronecker_is_the_dense_matrix_of_its_factors(kind):
     ours = torch.kron(gaussian.turn_out, gaussian.turn_in).double()
     torch.testing.assert_close(ours @ torch.diag(gaussian.variance.double().flatten()) @ ours.T, dense, rtol=1e-4, atol=1e-6)
     features = torch.randn(2, *patch_source(layer))
-    a = patches(layer, features).double()  # (N, I, P)
+    a = input_patches(layer, features).double()  # (N, I, P)
     outputs, inputs = len(c.gradients), len(c.inputs)
     blocks = torch.stack([dense.view(outputs, inputs, outputs, inputs)[o, :, o] for o in range(outputs)])
     expected = torch.einsum("nip,oij,njp->nop", a, blocks, a)
@@ -46,7 +46,7 @@ def test_kronecker_is_the_dense_matrix_of_its_factors(kind):
 
 def test_kronecker_factors_are_sums_over_samples_and_positions():
     network, clean = TinyTransformer(), clean_samples(3, 2, 4, 4)
-    found = fit(network, training(network), in_batches(clean, 2), KRONECKER).curvature
+    found = fit_last_layer(network, training(network), in_batches(clean, 2), KRONECKER).curvature
     x, sigma, target = noised(training(network), clean)
     tokens = x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).reshape(3, 4, 8)
     a = torch.tanh(network.enter(tokens) + sigma.view(-1, 1, 1)).detach()
@@ -62,5 +62,5 @@ def test_kronecker_is_the_exact_fisher_of_equal_samples_with_one_position():
     x, sigma, target = noised(training(network), clean)
     g = naive_gradients(network, network.proj_out, x, sigma, target)[0].flatten()
     same = Training(lambda *_: network(x, sigma), Process.VP, Prediction.X0, training(network).levels)
-    found = fit(network, same, [(target, None), (target, None)], KRONECKER).curvature
+    found = fit_last_layer(network, same, [(target, None), (target, None)], KRONECKER).curvature
     torch.testing.assert_close(torch.kron(found.gradients, found.inputs) / found.count, 2 * torch.outer(g, g), rtol=1e-4, atol=1e-6)

@@ -22,9 +22,9 @@ from references_bayes import (
     training,
 )
 from uncertainty_nodes.core.draws import step_generator
-from uncertainty_nodes.core.last_layer.fit import fit
+from uncertainty_nodes.core.last_layer.fit import fit_last_layer
 from uncertainty_nodes.core.last_layer.laplace import Laplace
-from uncertainty_nodes.core.last_layer.layer_algebra import patches, split
+from uncertainty_nodes.core.last_layer.layer_algebra import input_patches, split
 from uncertainty_nodes.core.options import LaplaceOptions
 
 
@@ -41,12 +41,12 @@ def test_fit_and_variance_work_on_weights_made_under_inference_mode():
     torch.manual_seed(2)
     plain = TinyTransformer()
     clean = clean_samples(4, 2, 4, 4)
-    expected = fit(plain, training(plain), in_batches(clean))
+    expected = fit_last_layer(plain, training(plain), in_batches(clean))
     with torch.inference_mode():
         torch.manual_seed(2)
         network = TinyTransformer()
         assert network.enter.weight.is_inference()
-        found = fit(network, training(network), in_batches(clean.clone()))
+        found = fit_last_layer(network, training(network), in_batches(clean.clone()))
         variance = found.posterior(network).predict(lambda: network(clean, torch.ones(4)))[1]
         with found.posterior(network).sampled(0, 0):
             assert not torch.equal(network.final_layer.linear.weight, plain.final_layer.linear.weight)
@@ -79,7 +79,7 @@ def test_variance_of_the_output_is_that_over_10000_weight_draws(kind, options):
     # the network is linear in its last layer: that layer of the deviation alone is the output's deviation
     generator = torch.Generator().manual_seed(3)
     deviations = torch.stack([posterior.gaussian.deviation(generator) for _ in range(10000)])
-    brute = torch.einsum("doi,nip->dnop", deviations, patches(layer, seen[0])).var(dim=0)
+    brute = torch.einsum("doi,nip->dnop", deviations, input_patches(layer, seen[0])).var(dim=0)
     if kind == "tokens":
         brute = brute.movedim(1, 2).reshape(2, 2, 2, 2, 2, 2).permute(0, 3, 1, 4, 2, 5)
     ratio = variance / brute.reshape(x.shape)
@@ -167,7 +167,7 @@ def test_a_file_keeps_everything(tmp_path, options):
     found = fitted(network, (2, 4, 4), options)
     found.save(tmp_path / "fit.safetensors")
     loaded = Laplace.load(tmp_path / "fit.safetensors")
-    assert (loaded.identity, loaded.options, loaded.seen) == (found.identity, options, 6)
+    assert (loaded.identity, loaded.options, loaded.samples) == (found.identity, options, 6)
     assert torch.equal(loaded.posterior(network).gaussian.variance, found.posterior(network).gaussian.variance)
     half = TinyUNet().half()
     half.load_state_dict({k: v.half() for k, v in network.state_dict().items()})
@@ -217,8 +217,8 @@ def test_damaged_files_are_refused(tmp_path):
 
 def test_a_fit_of_one_sample_gives_no_posterior():
     network = TinyUNet()
-    with pytest.raises(ValueError, match="at least 2 training samples, this one has seen 1"):
-        replace(fitted(network, (2, 4, 4)), seen=1).posterior(network)
+    with pytest.raises(ValueError, match="at least 2 training samples, this one has 1"):
+        replace(fitted(network, (2, 4, 4)), samples=1).posterior(network)
 
 
 @pytest.mark.parametrize("options", [LaplaceOptions(), KRONECKER], ids=["diagonal", "kronecker"])

@@ -26,7 +26,7 @@ from references_bayes import (
     training,
 )
 from uncertainty_nodes.core.denoiser import Prediction, Process
-from uncertainty_nodes.core.last_layer.fit import Training, fit
+from uncertainty_nodes.core.last_layer.fit import Training, fit_last_layer
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import LaplaceOptions
 
@@ -35,7 +35,7 @@ from uncertainty_nodes.core.options import LaplaceOptions
 def test_squares_are_those_of_one_backward_pass_a_sample(kind):
     network, shape = make(kind)
     clean = clean_samples(6, *shape)
-    found = fit(network, training(network), in_batches(clean, cond=0.3))
+    found = fit_last_layer(network, training(network), in_batches(clean, cond=0.3))
     gradients = naive_gradients(network, last(network), *noised(training(network), clean), cond=0.3)
     torch.testing.assert_close(found.curvature.squares, gradients.square().sum(0), rtol=1e-5, atol=1e-8)
     options = LaplaceOptions(prior_precision=3.0, noise_variance=0.25)
@@ -51,7 +51,9 @@ def test_loss_is_the_training_loss_of_each_prediction(process, prediction):
     network, clean = TinyUNet(), clean_samples(5, 2, 4, 4)
     task = training(network, process, prediction)
     gradients = naive_gradients(network, network.conv_out, *noised(task, clean))
-    torch.testing.assert_close(fit(network, task, in_batches(clean)).curvature.squares, gradients.square().sum(0), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(
+        fit_last_layer(network, task, in_batches(clean)).curvature.squares, gradients.square().sum(0), rtol=1e-5, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("kind", ["conv2d", "vectors"])
@@ -78,7 +80,7 @@ def test_posterior_is_that_of_laplace_torch(kind):
         sigma_noise=math.sqrt(options.noise_variance),
     )
     theirs.fit(torch.utils.data.DataLoader(data, batch_size=3))
-    ours = fit(network, training(network), in_batches(clean), options).posterior(network).gaussian.variance
+    ours = fit_last_layer(network, training(network), in_batches(clean), options).posterior(network).gaussian.variance
     weight, bias = theirs.posterior_precision.split([layer.weight.numel(), layer.bias.numel()])
     torch.testing.assert_close(ours, 1 / as_matrix(weight.view_as(layer.weight), bias), rtol=1e-5, atol=0)
 
@@ -94,30 +96,30 @@ def test_batch_size_changes_nothing(options, kind):
 
 def test_draws_are_further_training_pairs_with_noise_of_their_own():
     network, clean = TinyUNet(), clean_samples(3, 2, 4, 4)
-    twice = fit(network, training(network), in_batches(clean, 2), LaplaceOptions(draws=2)).curvature.squares
-    repeated = fit(network, training(network), in_batches(clean.repeat_interleave(2, 0), 2)).curvature.squares
+    twice = fit_last_layer(network, training(network), in_batches(clean, 2), LaplaceOptions(draws=2)).curvature.squares
+    repeated = fit_last_layer(network, training(network), in_batches(clean.repeat_interleave(2, 0), 2)).curvature.squares
     torch.testing.assert_close(twice, repeated, rtol=1e-5, atol=0)
-    assert not torch.allclose(twice, 2 * fit(network, training(network), in_batches(clean)).curvature.squares, rtol=0.1)
-    other = fit(network, training(network), in_batches(clean), LaplaceOptions(seed=1)).curvature.squares
-    assert not torch.allclose(other, fit(network, training(network), in_batches(clean)).curvature.squares, rtol=0.1)
+    assert not torch.allclose(twice, 2 * fit_last_layer(network, training(network), in_batches(clean)).curvature.squares, rtol=0.1)
+    other = fit_last_layer(network, training(network), in_batches(clean), LaplaceOptions(seed=1)).curvature.squares
+    assert not torch.allclose(other, fit_last_layer(network, training(network), in_batches(clean)).curvature.squares, rtol=0.1)
 
 
 @pytest.mark.parametrize("options", [LaplaceOptions(), KRONECKER], ids=["diagonal", "kronecker"])
 def test_a_fit_that_was_cut_short_goes_on_from_its_file(tmp_path, options):
     network, clean = TinyUNet(), clean_samples(10, 2, 4, 4)
-    whole = fit(network, training(network), in_batches(clean), options)
+    whole = fit_last_layer(network, training(network), in_batches(clean), options)
 
     def stop(so_far):
         so_far.save(tmp_path / "part.safetensors")
-        if so_far.seen == 8:
+        if so_far.samples == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(network, training(network), in_batches(clean), options, progress=stop)
+        fit_last_layer(network, training(network), in_batches(clean), options, progress=stop)
     part, passes = Laplace.load(tmp_path / "part.safetensors"), []
     counting = Training(lambda *a: passes.append(len(a[0])) or network(*a), Process.VP, Prediction.EPS, training(network).levels)
-    rest = fit(network, counting, in_batches(clean), options, resume=part)
-    assert part.seen == 8 and rest.seen == 10 and passes == [2]
+    rest = fit_last_layer(network, counting, in_batches(clean), options, resume=part)
+    assert part.samples == 8 and rest.samples == 10 and passes == [2]
     for name, value in whole.curvature.tensors().items():
         assert torch.equal(value, rest.curvature.tensors()[name])
 
@@ -134,7 +136,7 @@ def test_memory_is_that_of_one_batch():
             del clean
             assert sum(ref() is not None for ref in alive) <= 2
 
-    assert fit(network, training(network), stream()).seen == 12
+    assert fit_last_layer(network, training(network), stream()).samples == 12
 
 
 def test_fit_leaves_network_random_state_and_modes_alone():
@@ -156,7 +158,7 @@ def test_a_pass_that_fails_leaves_no_hook_and_no_mode_behind():
 
     task = Training(out_of_memory, Process.VP, Prediction.EPS, torch.tensor([0.5]))
     with torch.no_grad(), pytest.raises(torch.cuda.OutOfMemoryError):
-        fit(network, task, in_batches(clean_samples(2, 2, 4, 4)))
+        fit_last_layer(network, task, in_batches(clean_samples(2, 2, 4, 4)))
     with torch.no_grad():
         assert not network(torch.ones(1, 2, 4, 4), torch.ones(1)).requires_grad
     assert torch.is_grad_enabled() and not network.conv_out._forward_hooks
@@ -168,31 +170,35 @@ def test_fit_refuses_in_a_sentence():
     broken = clean.clone()
     broken[3, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="at least 2 training samples, got none"):
-        fit(network, training(network), [])
+        fit_last_layer(network, training(network), [])
     with pytest.raises(ValueError, match="at least 2 training samples, got 1; give it more images"):
-        fit(network, training(network), in_batches(clean[:1]))
+        fit_last_layer(network, training(network), in_batches(clean[:1]))
     with pytest.raises(ValueError, match="Training sample 3 gives NaN"):
-        fit(network, training(network), in_batches(broken, 2))
+        fit_last_layer(network, training(network), in_batches(broken, 2))
     with pytest.raises(ValueError, match="got 'nope' .there is none of that name.; this network ends with .'conv_in', 'conv_out'."):
-        fit(network, training(network), in_batches(clean), layer="nope")
+        fit_last_layer(network, training(network), in_batches(clean), layer="nope")
     with pytest.raises(ValueError, match="it acted 0 times"):
-        fit(network, Training(lambda x, s, c: x, Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean))
+        fit_last_layer(network, Training(lambda x, s, c: x, Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean))
     with pytest.raises(ValueError, match="it acted 2 times"):
-        fit(network, Training(lambda *a: network(*a) - network(*a), Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean))
+        fit_last_layer(
+            network, Training(lambda *a: network(*a) - network(*a), Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean)
+        )
     with pytest.raises(ValueError, match="does not depend on the last layer"):
-        fit(network, Training(lambda *a: network(*a).detach(), Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean))
+        fit_last_layer(network, Training(lambda *a: network(*a).detach(), Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean))
     with pytest.raises(ValueError, match="must return the shape of its input"):
-        fit(network, Training(lambda *a: network(*a)[:, :, 1:], Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean))
+        fit_last_layer(
+            network, Training(lambda *a: network(*a)[:, :, 1:], Process.VP, Prediction.EPS, torch.ones(1) / 2), in_batches(clean)
+        )
 
 
 def test_going_on_with_another_fit_is_refused():
     network, clean = TinyUNet(), clean_samples(8, 2, 4, 4)
-    part = fit(network, training(network), in_batches(clean[:4]))
+    part = fit_last_layer(network, training(network), in_batches(clean[:4]))
     with pytest.raises(ValueError, match="as it began: seed was 0, got 1"):
-        fit(network, training(network), in_batches(clean), LaplaceOptions(seed=1), resume=part)
+        fit_last_layer(network, training(network), in_batches(clean), LaplaceOptions(seed=1), resume=part)
     with pytest.raises(ValueError, match="ended after sample 4, inside this batch"):
-        fit(network, training(network), in_batches(clean, 3), resume=part)
+        fit_last_layer(network, training(network), in_batches(clean, 3), resume=part)
     with pytest.raises(ValueError, match="other weights"):
-        fit(TinyUNet(), training(network), in_batches(clean), resume=part)
-    later = fit(network, training(network), in_batches(clean), LaplaceOptions(prior_precision=9.0), resume=part)
-    assert later.options.prior_precision == 9.0 and later.seen == 8
+        fit_last_layer(TinyUNet(), training(network), in_batches(clean), resume=part)
+    later = fit_last_layer(network, training(network), in_batches(clean), LaplaceOptions(prior_precision=9.0), resume=part)
+    assert later.options.prior_precision == 9.0 and later.samples == 8

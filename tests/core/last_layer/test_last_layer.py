@@ -21,7 +21,7 @@ from references_bayes import (
 from uncertainty_nodes.core.denoiser import Prediction, Process
 from uncertainty_nodes.core.last_layer.find import find_last_layer
 from uncertainty_nodes.core.last_layer.fit import Training
-from uncertainty_nodes.core.last_layer.layer_algebra import apply, patches, positions, split
+from uncertainty_nodes.core.last_layer.layer_algebra import apply, input_patches, positions, split
 
 
 @pytest.mark.parametrize(("make", "name"), [(TinyUNet, "conv_out"), (TinyTransformer, "final_layer.linear"), (TinyMLP, "proj_out")])
@@ -87,5 +87,5 @@ def test_parameters_of_a_layer_are_those_of_its_matrix(kind):
     matrix = as_matrix(*[p.detach() for p in parameters(layer)])
     features = torch.randn(2, *patch_source(layer))
     y = layer(features)
-    torch.testing.assert_close(matrix @ patches(layer, features), positions(layer, y))
+    torch.testing.assert_close(matrix @ input_patches(layer, features), positions(layer, y))
     torch.testing.assert_close(apply(layer, features, *split(layer, matrix)), y)

@@ -24,7 +24,8 @@ from references import (
 from uncertainty_nodes.core.denoiser import Prediction, Process, add_noise, eps_from_x0, x0_from_output
 from uncertainty_nodes.core.draws import noise
 from uncertainty_nodes.core.options import AleatoricOptions, Center, DrawOptions, Pooling, Quantity
-from uncertainty_nodes.core.pixelwise.aleatoric import Spread, estimate, estimate_step, pool
+from uncertainty_nodes.core.pixelwise.aleatoric import Spread, estimate_aleatoric, estimate_aleatoric_step
+from uncertainty_nodes.core.result import pool
 
 SHAPE = (2, 3, 8, 8)
 NATIVE = [
@@ -63,7 +64,7 @@ def test_on_gaussian_data_both_spreads_converge_to_their_closed_forms(process, s
     samples, gaussian = 200, GaussianDenoiser(process)
     denoise = native(gaussian, prediction)
     options = AleatoricOptions(DrawOptions(samples=samples, micro_batch=50))
-    spread = estimate_step(denoise, *sample(denoise, sigma, process), process, options, 0)
+    spread = estimate_aleatoric_step(denoise, *sample(denoise, sigma, process), process, options, 0)
     v, u = gaussian.spreads(sigma)
     # a variance of M normal draws has relative deviation sqrt(2 / (M - 1)); the pixels of one image are independent
     error = 5 * math.sqrt(2 / (samples - 1) / math.prod(SHAPE[1:]))
@@ -77,7 +78,7 @@ def test_around_the_samplers_prediction_the_closed_form_gains_the_squared_bias(p
     samples, denoise = 400, GaussianDenoiser(process)
     x, x0, level = sample(denoise, sigma, process)
     options = AleatoricOptions(DrawOptions(samples=samples, micro_batch=100), center=Center.PREDICTION)
-    spread = estimate_step(denoise, x, x0, level, process, options, 0)
+    spread = estimate_aleatoric_step(denoise, x, x0, level, process, options, 0)
     alpha, k, (v, u) = alpha_at(process, sigma), denoise.gain(sigma), denoise.spreads(sigma)
     bias = (1 - alpha * k) * (denoise.mean - x0)
     expected_v = v + bias.square()
@@ -94,8 +95,8 @@ def test_both_centres_equal_the_loops(process, sigma, antithetic):
     x, x0, level = sample(denoise, sigma, process, shape)
     _, clean, eps = redraws(denoise, x0, sigma, process, noise(draws, 3, x0))
     own_eps = (x.double() - alpha_at(process, sigma) * x0.double()) / sigma
-    around_mean = estimate_step(denoise, x, x0, level, process, AleatoricOptions(draws), 3)
-    around_own = estimate_step(denoise, x, x0, level, process, AleatoricOptions(draws, center=Center.PREDICTION), 3)
+    around_mean = estimate_aleatoric_step(denoise, x, x0, level, process, AleatoricOptions(draws), 3)
+    around_own = estimate_aleatoric_step(denoise, x, x0, level, process, AleatoricOptions(draws, center=Center.PREDICTION), 3)
     for got, expected in (
         (around_mean.denoised, spread_around_mean(clean)),
         (around_mean.noise, spread_around_mean(eps)),
@@ -109,7 +110,7 @@ def test_both_centres_equal_the_loops(process, sigma, antithetic):
 def conv_score(x: Tensor, x0: Tensor, **draws: int) -> Spread:
     options = AleatoricOptions(DrawOptions(**draws))
     with torch.no_grad():
-        return estimate_step(ConvDenoiser(3, x.ndim - 2), x, x0, torch.tensor(0.5), Process.VP, options, 5)
+        return estimate_aleatoric_step(ConvDenoiser(3, x.ndim - 2), x, x0, torch.tensor(0.5), Process.VP, options, 5)
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 10), (4, 3, 8, 8), (4, 3, 3, 5, 5)])
@@ -129,9 +130,9 @@ def test_a_neighbour_its_place_and_the_micro_batch_do_not_matter(shape):
 
 def test_each_image_has_its_own_noise_level():
     x, x0, denoise, options = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8), GaussianDenoiser(Process.VP), AleatoricOptions()
-    both = estimate_step(denoise, x, x0, torch.tensor([0.2, 0.9]), Process.VP, options, 0)
+    both = estimate_aleatoric_step(denoise, x, x0, torch.tensor([0.2, 0.9]), Process.VP, options, 0)
     for i, sigma in enumerate((0.2, 0.9)):
-        one = estimate_step(denoise, x[i : i + 1], x0[i : i + 1], torch.tensor(sigma), Process.VP, options, 0)
+        one = estimate_aleatoric_step(denoise, x[i : i + 1], x0[i : i + 1], torch.tensor(sigma), Process.VP, options, 0)
         assert torch.allclose(both.noise[i], one.noise[0])
         assert torch.allclose(both.denoised[i], one.denoised[0])
 
@@ -141,7 +142,9 @@ def test_same_seed_same_score_another_seed_or_step_another():
 
     def score(seed: int, step: int) -> Tensor:
         with torch.no_grad():
-            return estimate_step(denoise, x, x0, torch.tensor(0.5), Process.VP, AleatoricOptions(DrawOptions(seed=seed)), step).denoised
+            return estimate_aleatoric_step(
+                denoise, x, x0, torch.tensor(0.5), Process.VP, AleatoricOptions(DrawOptions(seed=seed)), step
+            ).denoised
 
     assert torch.equal(score(1, 2), score(1, 2))
     assert not torch.allclose(score(1, 2), score(2, 2))
@@ -162,7 +165,7 @@ def test_half_precision_goes_in_and_float32_comes_out(dtype):
     calls = Calls(ConvDenoiser(3).to(dtype))
     x, x0 = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
     with torch.no_grad():
-        spread = estimate_step(calls, x.to(dtype), x0.to(dtype), torch.tensor(0.5), Process.VP, AleatoricOptions(), 5)
+        spread = estimate_aleatoric_step(calls, x.to(dtype), x0.to(dtype), torch.tensor(0.5), Process.VP, AleatoricOptions(), 5)
     assert calls.dtypes == {dtype}
     exact = conv_score(x, x0)
     for quantity in Quantity:
@@ -175,9 +178,9 @@ def test_half_precision_goes_in_and_float32_comes_out(dtype):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_broken_latent_spoils_its_own_map_only(center, value):
     x, x0, options = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8), AleatoricOptions(center=center)
-    healthy = estimate_step(GaussianDenoiser(Process.VP), x, x0, torch.tensor(0.5), Process.VP, options, 0)
+    healthy = estimate_aleatoric_step(GaussianDenoiser(Process.VP), x, x0, torch.tensor(0.5), Process.VP, options, 0)
     x0[0, 1, 2, 3] = value
-    spread = estimate_step(GaussianDenoiser(Process.VP), x, x0, torch.tensor(0.5), Process.VP, options, 0)
+    spread = estimate_aleatoric_step(GaussianDenoiser(Process.VP), x, x0, torch.tensor(0.5), Process.VP, options, 0)
     for quantity in Quantity:
         assert torch.equal(spread[quantity][1], healthy[quantity][1])
         assert not spread[quantity][0, 1, 2, 3].isfinite()
@@ -188,7 +191,7 @@ def test_out_of_memory_changes_nothing_but_the_number_of_calls():
     x, x0 = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
     with torch.no_grad():
         options = AleatoricOptions(DrawOptions(micro_batch=4))
-        spread = estimate_step(out_of_memory(ConvDenoiser(3), 4), x, x0, torch.tensor(0.5), Process.VP, options, 5)
+        spread = estimate_aleatoric_step(out_of_memory(ConvDenoiser(3), 4), x, x0, torch.tensor(0.5), Process.VP, options, 5)
     assert torch.allclose(spread.noise, conv_score(x, x0).noise, rtol=1e-3, atol=1e-6)
 
 
@@ -207,7 +210,7 @@ def test_pooling_equals_numpy(shape):
 def test_a_finished_sample_is_scored_at_each_level_as_the_loops_do(quantity, center):
     shape, sigmas, draws = (2, 2, 3, 3), [0.8, 0.3], DrawOptions(samples=3, seed=1)
     calls, latents = Calls(MixtureDenoiser(Process.VP, shape[1:])), torch.randn(shape)
-    result = estimate(calls, latents, sigmas, Process.VP, AleatoricOptions(draws, quantity=quantity, center=center), passes=2)
+    result = estimate_aleatoric(calls, latents, sigmas, Process.VP, AleatoricOptions(draws, quantity=quantity, center=center), passes=2)
     assert result.nfe == calls.rows * 2 / len(latents) == 12
     maps = []
     for step, sigma in enumerate(sigmas):
@@ -236,7 +239,7 @@ def test_a_finished_sample_is_scored_at_each_level_as_the_loops_do(quantity, cen
 def test_a_step_that_cannot_be_measured_is_one_sentence(x, x0, sigma, sentence):
     calls = Calls(GaussianDenoiser(Process.VP))
     with pytest.raises(ValueError, match=sentence):
-        estimate_step(calls, torch.zeros(x), torch.zeros(x0), torch.tensor(sigma), Process.VP, AleatoricOptions(), 0)
+        estimate_aleatoric_step(calls, torch.zeros(x), torch.zeros(x0), torch.tensor(sigma), Process.VP, AleatoricOptions(), 0)
     assert calls.rows == 0
 
 
@@ -253,4 +256,4 @@ def test_a_step_that_cannot_be_measured_is_one_sentence(x, x0, sigma, sentence):
 )
 def test_a_finished_sample_that_cannot_be_scored_is_one_sentence(latents, sigmas, sentence):
     with pytest.raises(ValueError, match=sentence):
-        estimate(GaussianDenoiser(Process.VP), latents, sigmas, Process.VP)
+        estimate_aleatoric(GaussianDenoiser(Process.VP), latents, sigmas, Process.VP)

@@ -12,7 +12,7 @@ from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.denoiser import Process, add_noise
 from uncertainty_nodes.core.metrics.scores import auroc, bootstrap_interval
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions, GuidanceUnits, Quantity
-from uncertainty_nodes.core.pixelwise.aleatoric import estimate_step
+from uncertainty_nodes.core.pixelwise.aleatoric import estimate_aleatoric_step
 from uncertainty_nodes.hosts.diffusers.attach import attach, denoiser, score
 from uncertainty_nodes.hosts.diffusers.space import Space
 
@@ -38,7 +38,7 @@ def test_per_pixel_denoised_rises_and_noise_falls_with_the_error(demo, digits, t
     x = add_noise(images, torch.randn(images.shape, generator=torch.Generator().manual_seed(t)), sigma, Process.VP)
     with torch.no_grad():
         x0 = denoise(x, sigma)
-        spread = estimate_step(denoise, x, x0, sigma, Process.VP, AleatoricOptions(), step=0)
+        spread = estimate_aleatoric_step(denoise, x, x0, sigma, Process.VP, AleatoricOptions(), step=0)
     error = (x0 - images).square()
     assert correlation(spread.denoised, error) > 0.3
     assert correlation(spread.noise, error) < -0.04

@@ -12,7 +12,14 @@ from references import ConvDenoiser
 from uncertainty_nodes.core.denoiser import Process
 from uncertainty_nodes.core.draws import step_generator
 from uncertainty_nodes.core.options import Direction, DrawOptions, DropoutOptions, Pooling
-from uncertainty_nodes.core.pixelwise.mc_dropout import dropping, estimate, estimate_step, finish, measure, recorder
+from uncertainty_nodes.core.pixelwise.mc_dropout import (
+    dropping,
+    estimate_dropout,
+    estimate_dropout_step,
+    finish,
+    measure_dropout_step,
+    recorder,
+)
 
 
 class Dropper(nn.Module):
@@ -38,7 +45,7 @@ def sample(batch=3):
 
 
 def spread(network, x, sigma, seed=0, step=0):
-    return estimate_step(network, network, x, sigma, Process.VP, options(seed=seed), step).denoised
+    return estimate_dropout_step(network, network, x, sigma, Process.VP, options(seed=seed), step).denoised
 
 
 KINDS = [nn.Dropout(0.3), nn.Dropout2d(0.3)]
@@ -50,7 +57,7 @@ def test_variance_is_the_closed_form_of_a_linear_layer(dropout):
     network = Dropper(dropout).eval()
     (x, sigma), p = sample(), dropout.p
     with torch.no_grad():
-        found = estimate_step(network, network, x, sigma, Process.VE, options(1024), 0)
+        found = estimate_dropout_step(network, network, x, sigma, Process.VE, options(1024), 0)
         h = network.hidden(x)
         exact = torch.einsum("oi,bihw->bohw", network.leave.weight[:, :, 0, 0].square(), h.square()) * p / (1 - p)
     ratio = found.denoised / exact
@@ -63,7 +70,7 @@ def test_equals_a_loop_that_drops_by_hand(dropout):
     network, (x, sigma) = Dropper(dropout).eval(), sample()
     generator, passes = step_generator(4, 2), []
     with torch.no_grad():
-        found = estimate_step(network, network, x, sigma, Process.VP, options(5, seed=4), 2)
+        found = estimate_dropout_step(network, network, x, sigma, Process.VP, options(5, seed=4), 2)
         for _ in range(5):
             shape = (6, 1, 1) if isinstance(dropout, nn.Dropout2d) else (6, 4, 4)
             mask = (torch.rand(shape, generator=generator) >= 0.3) / 0.7
@@ -99,9 +106,9 @@ def test_modes_hooks_statistics_and_random_state_are_left_as_they_were(error, tr
 
     if error:
         with pytest.raises(error):
-            estimate_step(network, denoise, x, sigma, Process.VP, options(), 0)
+            estimate_dropout_step(network, denoise, x, sigma, Process.VP, options(), 0)
     else:
-        estimate_step(network, denoise, x, sigma, Process.VP, options(), 0)
+        estimate_dropout_step(network, denoise, x, sigma, Process.VP, options(), 0)
     assert not any(any(s) for s in seen) and len(seen) == (3 if error else 5)
     assert [m.training for m in network.modules()] == modes
     assert not any(m._forward_hooks for m in network.modules())
@@ -112,7 +119,7 @@ def test_modes_hooks_statistics_and_random_state_are_left_as_they_were(error, tr
 def test_a_network_without_dropout_is_refused(network):
     x, sigma = sample()
     with pytest.raises(ValueError, match="has no dropout layer with p above 0, so MC dropout cannot vary it; choose another estimator"):
-        estimate(network, network, x, [0.5], Process.VP)
+        estimate_dropout(network, network, x, [0.5], Process.VP)
 
 
 def test_everything_dropped_is_zero_and_not_nan():
@@ -130,15 +137,15 @@ def test_finished_samples_are_scored_at_each_level():
         return network(x, sigma)
 
     with torch.no_grad():
-        found = estimate(network, counting, x, [0.8, 0.5], Process.VP, options(pooling=Pooling.SUM), passes=2)
+        found = estimate_dropout(network, counting, x, [0.8, 0.5], Process.VP, options(pooling=Pooling.SUM), passes=2)
     assert sum(rows) == 3 * 2 * 5 and found.nfe == 2 * 2 * 5
     assert found.direction is Direction.HIGH_IS_BAD and found.quantity == "mc_dropout" and found.curve.shape == (2, 3)
     torch.testing.assert_close(found.scores, 2 * found.maps.flatten(1).sum(1))
     assert found.provenance["method"] == "mc dropout" and "center" not in found.provenance
     with pytest.raises(ValueError, match="sigmas is empty"):
-        estimate(network, network, x, [], Process.VP)
+        estimate_dropout(network, network, x, [], Process.VP)
     with pytest.raises(ValueError, match="NaN or infinite"):
-        estimate(network, network, x * torch.nan, [0.5], Process.VP)
+        estimate_dropout(network, network, x * torch.nan, [0.5], Process.VP)
 
 
 def test_a_run_is_recorded_step_by_step():
@@ -147,7 +154,7 @@ def test_a_run_is_recorded_step_by_step():
     with pytest.raises(ValueError, match="No step was measured"):
         finish(record)
     with torch.no_grad():
-        spreads = [measure(record, network, network, x, sigma * s, options(), step) for step, s in enumerate([1.0, 0.5])]
+        spreads = [measure_dropout_step(record, network, network, x, sigma * s, options(), step) for step, s in enumerate([1.0, 0.5])]
     found = finish(record)
     torch.testing.assert_close(found.maps, (spreads[0].denoised + spreads[1].denoised) / 2)
     assert found.nfe == 10 and found.sigmas.tolist() == pytest.approx([0.6, 0.3])

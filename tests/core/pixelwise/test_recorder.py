@@ -8,7 +8,8 @@ import torch
 from references import Calls, ConvDenoiser
 from uncertainty_nodes.core.denoiser import Process
 from uncertainty_nodes.core.options import AleatoricOptions, Center, Direction, DrawOptions, Pooling, Quantity, StepWindow
-from uncertainty_nodes.core.pixelwise.aleatoric import Recorder, Spread, pool
+from uncertainty_nodes.core.pixelwise.aleatoric import Recorder, Spread
+from uncertainty_nodes.core.result import pool
 
 
 def recorded(options: AleatoricOptions, sigmas: list[float], passes: int = 1, calls: Calls | None = None) -> tuple[Recorder, list[Spread]]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertainty_nodes.core.options import Colormap, HeatmapOptions, HeatmapScale
-from uncertainty_nodes.core.view.colormaps import colorize, table
+from uncertainty_nodes.core.view.colormaps import color_table, colorize
 from uncertainty_nodes.core.view.heatmap import heatmap, normalise, overlay, reduce_channels, resize, worst_mask
 
 MIN_MAX = {"low": 0.0, "high": 100.0}
@@ -41,7 +41,7 @@ def test_colours_are_the_published_ones(colormap):
 
 @pytest.mark.parametrize("colormap", Colormap)
 def test_beyond_the_ends_is_the_end_and_nan_the_high_one(colormap):
-    low, *_, high = table(colormap)
+    low, *_, high = color_table(colormap)
     assert torch.equal(colorize(torch.tensor([-1.0, 2.0, math.nan, math.inf]), colormap), torch.stack([low, high, high, high]))
 
 

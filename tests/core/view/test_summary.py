@@ -10,7 +10,7 @@ import torch
 
 from uncertainty_nodes.core.options import Direction
 from uncertainty_nodes.core.result import Uncertainty
-from uncertainty_nodes.core.view.summary import dividing_line, histogram, summarize, summarize_scores, table
+from uncertainty_nodes.core.view.summary import csv_table, dividing_line, histogram, summarize, summarize_scores
 
 HIGH, LOW = Direction.HIGH_IS_BAD, Direction.LOW_IS_BAD
 
@@ -69,8 +69,8 @@ def test_nothing_finite_has_no_bins():
 
 
 def test_the_table_can_be_read_back():
-    rows = list(csv.DictReader(table(summarize(result([0.1, float("inf"), 0.3]), accepted=[0])).splitlines()))
+    rows = list(csv.DictReader(csv_table(summarize(result([0.1, float("inf"), 0.3]), accepted=[0])).splitlines()))
     assert [r["accepted"] for r in rows] == ["yes", "no", "no"]
     assert [r["score"] for r in rows] == [repr(float(torch.tensor(0.1))), "", repr(float(torch.tensor(0.3)))]
     assert [(r["image"], r["rank"]) for r in rows] == [("0", "1"), ("1", "3"), ("2", "2")]
-    assert {r["accepted"] for r in csv.DictReader(table(summarize(result([0.1, 0.2]))).splitlines())} == {""}
+    assert {r["accepted"] for r in csv.DictReader(csv_table(summarize(result([0.1, 0.2]))).splitlines())} == {""}

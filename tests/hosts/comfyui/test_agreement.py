@@ -13,7 +13,7 @@ from comfy_server import Server
 from comfy_uncertainty import ESTIMATE, estimator, guided_sampler, read, record, samples, save, save_uncertainty, uncertainty
 from uncertainty_nodes.core.denoiser import Process
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, Quantity
-from uncertainty_nodes.core.pixelwise.aleatoric import estimate
+from uncertainty_nodes.core.pixelwise.aleatoric import estimate_aleatoric
 from uncertainty_nodes.hosts.diffusers.demo import load_demo, predict
 
 
@@ -43,7 +43,7 @@ def test_scores_are_those_of_core_on_the_same_network(comfy: Server, quantity: Q
         return x - sigma[0] * eps
 
     options = AleatoricOptions(DrawOptions(4, ESTIMATE["seed"]), quantity=quantity)
-    expected = estimate(denoise, samples(comfy, history, saved), told["sigmas"], Process.VE, options)
+    expected = estimate_aleatoric(denoise, samples(comfy, history, saved), told["sigmas"], Process.VE, options)
     assert torch.allclose(torch.tensor(told["scores"]), expected.scores, rtol=1e-3)
     assert torch.allclose(torch.tensor(told["curve"]), expected.curve, rtol=1e-3)
     assert told["direction"] == expected.direction.value

@@ -31,7 +31,7 @@ def laplace_of(network: nn.Module, unsure: float = 1.0) -> Laplace:
     name, generator = find_last_layer(network), torch.Generator().manual_seed(2)
     squares = torch.rand(matrix_size(get_layer(network, name)), generator=generator).double() * 1e6
     squares[torch.rand(squares.shape, generator=generator) > unsure] = math.inf
-    return Laplace(Identity.of(network, name), Diagonal(squares), LaplaceOptions(), seen=2)
+    return Laplace(Identity.of(network, name), Diagonal(squares), LaplaceOptions(), samples=2)
 
 
 def without_variance(laplace: Laplace) -> Laplace:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from uncertainty_nodes.core.denoiser import Prediction, Process
 from uncertainty_nodes.core.draws import step_generator
 from uncertainty_nodes.core.last_layer.find import find_last_layer, get_layer
-from uncertainty_nodes.core.last_layer.fit import Training, fit
+from uncertainty_nodes.core.last_layer.fit import Training, fit_last_layer
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import Covariance, LaplaceOptions
 
@@ -132,7 +132,7 @@ def in_batches(clean: Tensor, batch: int = 4, cond: float = 0.0) -> list[tuple[T
 
 
 def fitted(network: nn.Module, shape: tuple[int, ...], options: LaplaceOptions | None = None, count: int = 6, batch: int = 4) -> Laplace:
-    return fit(network, training(network), in_batches(clean_samples(count, *shape), batch), options)
+    return fit_last_layer(network, training(network), in_batches(clean_samples(count, *shape), batch), options)
 
 
 def last(network: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from references import SIGMAS, ConvDenoiser
 from uncertainty_nodes.core.denoiser import Process
-from uncertainty_nodes.core.ensemble.estimate import estimate
+from uncertainty_nodes.core.ensemble.estimate import estimate_ensemble
 from uncertainty_nodes.core.ensemble.samplers import ode_sampler, one_by_one
 from uncertainty_nodes.core.options import EnsembleOptions, PaideOptions
 
@@ -35,7 +35,7 @@ def options(**given) -> EnsembleOptions:
 def run(denoisers, x=None, sigmas=VP, process=Process.VP, branch=1, chosen=None, members=None):
     x = noise() if x is None else x
     members = names(len(denoisers)) if members is None else members
-    return estimate(ode_sampler(one_by_one(denoisers), sigmas, process), x, members, sigmas, process, branch, chosen or options())
+    return estimate_ensemble(ode_sampler(one_by_one(denoisers), sigmas, process), x, members, sigmas, process, branch, chosen or options())
 
 
 def alone(denoise, x: Tensor, sigmas=VP, process=Process.VP) -> Tensor:

@@ -146,7 +146,7 @@ def test_an_ensemble_of_another_model_is_refused(comfy: Server) -> None:
 
 
 def test_an_ensemble_of_words_says_how_to_use_it(comfy: Server) -> None:
-    words = trained_file.Ensemble(EnsembleKind.EMBEDDING, (trained_file.Member("one", {"clip_l": torch.ones(1, 768)}),))
+    words = trained_file.EnsembleParameters(EnsembleKind.EMBEDDING, (trained_file.MemberParameters("one", {"clip_l": torch.ones(1, 768)}),))
     words.save(comfy.base / "output" / "uncertainty" / "ensemble" / "words.safetensors")
     s = scene("flow")
     save(s, sampled(s, s.graph.node("UQ_LoadEnsemble", model=s.model, name="words"), s.positive))
@@ -161,9 +161,9 @@ def test_loras_that_were_trained_on_diffusers_load_by_their_keys(comfy: Server) 
     for k in range(2):
         up, down = torch.randn(320, 2, generator=generator), torch.randn(2, 320, generator=generator)
         tensors = {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down, f"{name}.alpha": torch.tensor(2.0)}
-        members.append(trained_file.Member(f"member {k + 1}", tensors))
+        members.append(trained_file.MemberParameters(f"member {k + 1}", tensors))
     elsewhere = Identity("conv_out", "Conv2d 4x320x3x3", "a", "b")
-    loras = trained_file.Ensemble(EnsembleKind.LORA, tuple(members), elsewhere, {"host": "diffusers"})
+    loras = trained_file.EnsembleParameters(EnsembleKind.LORA, tuple(members), elsewhere, {"host": "diffusers"})
     loras.save(comfy.base / "output" / "uncertainty" / "ensemble" / "elsewhere.safetensors")
     s = scene("eps")
     loaded = s.graph.node("UQ_LoadEnsemble", model=s.model, name="elsewhere")

@@ -24,7 +24,7 @@ from uncertainty_nodes.core.last_layer.generative import estimate_generative
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.last_layer.linear_steps import ddim_step, dpmpp_2m_step
 from uncertainty_nodes.core.options import BayesDiffOptions, DrawOptions, DropoutOptions, GenerativeOptions, StepWindow
-from uncertainty_nodes.core.pixelwise.mc_dropout import estimate as estimate_dropout
+from uncertainty_nodes.core.pixelwise.mc_dropout import estimate_dropout as estimate_dropout
 
 STEPS = 5
 COORDINATES = Process.VE, Prediction.EPS

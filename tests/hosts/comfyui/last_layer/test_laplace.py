@@ -14,7 +14,7 @@ from comfy_events import Events
 from comfy_scenes import FAMILIES, Scene, scene, text
 from comfy_server import Server
 from uncertainty_nodes.core.demo.extractor import load_reference
-from uncertainty_nodes.core.last_layer.fit import fit as core_fit
+from uncertainty_nodes.core.last_layer.fit import fit_last_layer as core_fit
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import LaplaceOptions
 
@@ -37,7 +37,7 @@ def test_a_fit_is_the_one_made_without_comfyui(comfy: Server, covariance: str) -
     digits = reference.images[reference.labels == 3]
     options = LaplaceOptions(covariance=found.options.covariance, draws=2, seed=5)
     expected = core_fit(network, training, [(part, None) for part in digits.split(16)], options)
-    assert found.identity == expected.identity and found.seen == expected.seen == len(digits)
+    assert found.identity == expected.identity and found.samples == expected.samples == len(digits)
     assert found.options == options
     for name, value in expected.curvature.tensors().items():
         torch.testing.assert_close(found.curvature.tensors()[name], value, rtol=1e-3, atol=1e-6 * float(value.abs().max()))
@@ -52,7 +52,7 @@ def test_every_kind_of_model_is_fitted_at_its_last_layer(comfy: Server, family: 
     shape = {"batch": 3, "channels": FAMILIES[family].channels, "frames": FAMILIES[family].frames, "height": 8, "width": 8}
     latents = s.graph.node("UQTest_RandomLatent", seed=2, scale=1.0, salt=0, **shape)
     found = saved(comfy, s, fit(s, latents, batch_size=2), f"family_{family}")
-    assert found.identity.name == LAST[family] and found.seen == 3
+    assert found.identity.name == LAST[family] and found.samples == 3
     assert found.curvature.squares.isfinite().all() and bool((found.curvature.squares > 0).all())
 
 
@@ -63,7 +63,7 @@ def test_seed_and_place_decide_the_noise_not_the_batch_size_or_the_list(comfy: S
         parts = [s.graph.node("UQTest_RandomLatent", seed=seed, scale=1.0, salt=0, **LATENT) for seed in (1, 2)]
         latents = s.graph.node("UQTest_ListOf", a=parts[0], b=parts[1])
         found.append(saved(comfy, s, fit(s, latents, batch_size=batch_size, draws=2), f"batch_{batch_size}"))
-    assert found[0].seen == found[1].seen == 6
+    assert found[0].samples == found[1].samples == 6
     torch.testing.assert_close(found[0].curvature.squares, found[1].curvature.squares, rtol=1e-3, atol=0)
 
 

@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestral
 
 import tiny_pipelines
 import tiny_text
-from uncertainty_nodes.core.ensemble.file import Ensemble, Member
+from uncertainty_nodes.core.ensemble.file import EnsembleParameters, MemberParameters
 from uncertainty_nodes.core.last_layer.find import Identity
 from uncertainty_nodes.core.options import EnsembleKind, EnsembleOptions
 from uncertainty_nodes.hosts.diffusers.demo import NO_CLASS, sample, starting_noise
@@ -31,8 +31,8 @@ def table_ensemble(network, changes):
         moved = {
             n: t.detach() + change * torch.randn(t.shape, generator=torch.Generator().manual_seed(k)) for n, t in tables(network).items()
         }
-        members.append(Member(f"member {k}", moved))
-    return Ensemble(EnsembleKind.CLASS_EMBEDDING, tuple(members))
+        members.append(MemberParameters(f"member {k}", moved))
+    return EnsembleParameters(EnsembleKind.CLASS_EMBEDDING, tuple(members))
 
 
 def state(network):
@@ -159,7 +159,7 @@ def test_a_lora_member_is_the_network_with_its_weights_moved(tmp_path, names):
     pipe = tiny_text.make("sd", tmp_path)
     noise, cond = tiny_pipelines.embeddings(1, 4, 8, 8, seed=9), {"encoder_hidden_states": tiny_pipelines.embeddings(1, 6, 16)}
     before, parts = state(pipe.unet), [lora(pipe, k, names) for k in range(2)]
-    ensemble = Ensemble(EnsembleKind.LORA, tuple(Member(f"m{k}", part[2]) for k, part in enumerate(parts)))
+    ensemble = EnsembleParameters(EnsembleKind.LORA, tuple(MemberParameters(f"m{k}", part[2]) for k, part in enumerate(parts)))
     found = decu(pipe.unet, pipe.scheduler, noise, LoraMembers(pipe, ensemble, cond), STEPS, EnsembleOptions(0.0))
     assert same(before, state(pipe.unet)) and not hasattr(pipe.unet, "peft_config")
     for k, (layer, change, _) in enumerate(parts):
@@ -200,12 +200,12 @@ def test_bad_input_is_a_sentence(demo):
     with pytest.raises(ValueError, match="^Guidance needs no_class"):
         decu(network, scheduler, starting_noise(2, 0), TableMembers(network, good, LABELS), STEPS, guidance_scale=2.0)
     with pytest.raises(ValueError, match="^This ensemble is of the kind embedding, asked for is class_embedding.$"):
-        TableMembers(network, Ensemble(EnsembleKind.EMBEDDING, good.members), LABELS)
+        TableMembers(network, EnsembleParameters(EnsembleKind.EMBEDDING, good.members), LABELS)
     foreign = Identity("conv_out", "Conv2d 1x24x3x3", "another", "another")
     with pytest.raises(ValueError, match="^This ensemble is for a model of another architecture"):
-        TableMembers(network, Ensemble(EnsembleKind.CLASS_EMBEDDING, good.members, foreign), LABELS)
+        TableMembers(network, EnsembleParameters(EnsembleKind.CLASS_EMBEDDING, good.members, foreign), LABELS)
     with pytest.raises(ValueError, match="^The members' tables are"):
-        TableMembers(network, Ensemble(EnsembleKind.CLASS_EMBEDDING, (Member("a", {"x": torch.ones(2, 2)}),)), LABELS)
+        TableMembers(network, EnsembleParameters(EnsembleKind.CLASS_EMBEDDING, (MemberParameters("a", {"x": torch.ones(2, 2)}),)), LABELS)
     with pytest.raises(ValueError, match="has no table of class embeddings"):
         tables(tiny_pipelines.unet())
     conds = [{"encoder_hidden_states": torch.ones(1, n, 16)} for n in (5, 6)]

@@ -11,7 +11,7 @@ import tiny_pipelines
 import tiny_text
 from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.draws import step_generator
-from uncertainty_nodes.core.ensemble.training import beginning
+from uncertainty_nodes.core.ensemble.training import member_start_generator
 from uncertainty_nodes.core.options import BootstrapOptions, EnsembleOptions, EnsembleTrainingOptions
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
 from uncertainty_nodes.hosts.diffusers.ensemble.lora import worn
@@ -62,7 +62,7 @@ def test_the_loss_of_tables_is_the_networks_own(demo):
     made = train_tables(network, scheduler, images, labels, Plan(1, EnsembleTrainingOptions(1, 3, 0.05), BootstrapOptions(seed=4)))
     table = network.class_embedding.weight.detach().clone()
     rows = labels.unique()
-    table[rows] = torch.randn(len(rows), table.shape[1], generator=beginning(0, 0)) * table.std()
+    table[rows] = torch.randn(len(rows), table.shape[1], generator=member_start_generator(0, 0)) * table.std()
     kept = []
     for c in rows.tolist():
         places = (labels == c).nonzero()[:, 0]

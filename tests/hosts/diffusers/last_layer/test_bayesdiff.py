@@ -23,7 +23,7 @@ from demo_draws import TWO, draw
 from uncertainty_nodes.core.demo.network import LAPLACE
 from uncertainty_nodes.core.last_layer.find import get_layer
 from uncertainty_nodes.core.last_layer.laplace import Laplace
-from uncertainty_nodes.core.last_layer.layer_tap import lend
+from uncertainty_nodes.core.last_layer.layer_tap import shifted_weights
 from uncertainty_nodes.core.options import BayesDiffOptions, DropoutOptions, StepWindow
 from uncertainty_nodes.core.pixelwise import mc_dropout as core_dropout
 from uncertainty_nodes.hosts.diffusers.attach import denoiser
@@ -81,7 +81,7 @@ def test_after_one_step_the_variance_is_the_sum_over_single_weights(name, cfg):
         for place in (deviation > 0).nonzero().tolist():
             single = torch.zeros_like(deviation)
             single[tuple(place)] = deviation[tuple(place)]
-            with lend(layer, single):
+            with shifted_weights(layer, single):
                 pipe.draw(1, cfg, num_inference_steps=1, **more)
             expected = expected + (finals.pop() - plain).double().square()
     finally:
@@ -209,7 +209,7 @@ def test_what_is_recorded_is_what_core_estimates_at_that_step(demo):
         handle.remove()
     space, denoise = Space.of(scheduler), denoiser(network, scheduler, {"class_labels": torch.arange(2)}, 2)
     recorded = [(i, x, space.sigma_at(t)) for i, (x, t) in enumerate(seen)][-len(run.result().sigmas) :]
-    spreads = [core_dropout.estimate_step(network, denoise, x, torch.tensor(s), space.process, LATE, i) for i, x, s in recorded]
+    spreads = [core_dropout.estimate_dropout_step(network, denoise, x, torch.tensor(s), space.process, LATE, i) for i, x, s in recorded]
     torch.testing.assert_close(run.result().maps, torch.stack([s.denoised for s in spreads]).mean(dim=0), rtol=1e-3, atol=1e-7)
 
 

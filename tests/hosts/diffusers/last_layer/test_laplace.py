@@ -74,7 +74,7 @@ def test_the_fit_is_that_of_a_backward_pass_per_sample(kind):
         level = int((levels - sigma).abs().argmin())
         loss = loss_of(network, scheduler, x0[i : i + 1], n, level, rows(cond, slice(i, i + 1)))
         expected = expected + as_matrix(*torch.autograd.grad(loss, parameters(layer))).double().square()
-    assert found.seen == count
+    assert found.samples == count
     torch.testing.assert_close(found.curvature.squares, expected, rtol=2e-3, atol=1e-5 * float(expected.max()))
 
 
@@ -92,7 +92,7 @@ def test_a_fit_in_parts_and_from_a_file_is_the_whole_fit(demo, tmp_path):
     whole = fit(*demo, data)
     fit(*demo, data[:2]).save(tmp_path / "part.safetensors")
     resumed = fit(*demo, data, resume=Laplace.load(tmp_path / "part.safetensors"))
-    assert resumed.seen == whole.seen == 6
+    assert resumed.samples == whole.samples == 6
     torch.testing.assert_close(resumed.curvature.squares, whole.curvature.squares)
     half = (tmp_path / "part.safetensors").read_bytes()
     (tmp_path / "part.safetensors").write_bytes(half[: len(half) // 2])

@@ -15,11 +15,11 @@ from torch import Tensor
 from ...core.demo.extractor import load_reference
 from ...core.options import LaplaceOptions
 from ...hosts.diffusers.demo_images import DemoModel
-from ...hosts.diffusers.images import ImageModel, load_captioned
+from ...hosts.diffusers.images import ImageModel, load_captioned, loading_bars
 from ...hosts.diffusers.information import Cond
 from ..shared.checks import DEMO
 from ..shared.pictures import find_images, leave_out, read_picture, with_captions
-from ..shared.progress import progress_bar
+from ..shared.progress import on_terminal, progress_bar
 from .options import FitOptions
 
 ModelOf = Callable[[str], ImageModel]  # of a caption
@@ -80,7 +80,8 @@ def partial_path(options: FitOptions, samples: Sequence[Sample], laplace: Laplac
 def load_captioned_model(options: FitOptions) -> ModelOf:
     """A function of the caption; the demo model has none."""
     if options.model != DEMO:
-        return load_captioned(options.model, options.device)
+        with loading_bars(shown=on_terminal()):
+            return load_captioned(options.model, options.device)
     model = DemoModel(options.device)
     return lambda caption: model
 

@@ -12,9 +12,10 @@ from ...core.last_layer.laplace import Laplace
 from ...core.options import SamplingScore
 from ...hosts.diffusers.draw import DemoDrawer, Drawer, PipelineDrawer, ScoredBy, bundled_encoder
 from ...hosts.diffusers.image_encoders import clip_encoder
-from ...hosts.diffusers.images import pipeline_kind
+from ...hosts.diffusers.images import loading_bars, pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device
+from ..shared.progress import on_terminal
 from .options import BY_POSTERIOR, GenerateOptions
 
 
@@ -31,14 +32,17 @@ def load_drawer(options: GenerateOptions) -> Drawer:
         return DemoDrawer.load([int(c) for c in options.conditions()], options.seed, options.guidance_scale, options.device)
     settings: dict[str, Any] = {"negative_prompt": options.negative, "guidance_scale": options.guidance_scale}
     settings = {name: value for name, value in settings.items() if value is not None}
-    return PipelineDrawer.load(options.model, [str(c) for c in options.conditions()], options.seed, settings, options.device)
+    prompts = [str(prompt) for prompt in options.conditions()]
+    with loading_bars(shown=on_terminal()):
+        return PipelineDrawer.load(options.model, prompts, options.seed, settings, options.device)
 
 
 def load_scorer(options: GenerateOptions) -> ScoredBy:
     laplace = load_posterior(options) if options.method in BY_POSTERIOR else None
     encode = None
     if options.method is SamplingScore.GENERATIVE:
-        encode = bundled_encoder if options.encoder is None else clip_encoder(options.encoder, options.device)
+        with loading_bars(shown=on_terminal()):
+            encode = bundled_encoder if options.encoder is None else clip_encoder(options.encoder, options.device)
     return ScoredBy(options.method_options(), laplace, encode)
 
 

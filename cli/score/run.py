@@ -13,11 +13,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from ...hosts.diffusers.demo_images import DemoModel
-from ...hosts.diffusers.images import ImageModel, load_model, measure, pipeline_kind
+from ...hosts.diffusers.images import ImageModel, load_model, loading_bars, measure, pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device, enough_memory
 from ..shared.pictures import ImageFile, find_images, in_batches, leave_out, read_picture
-from ..shared.progress import progress_bar
+from ..shared.progress import on_terminal, progress_bar
 from ..shared.records import SavingPace, finite, tell_unscored
 from .options import ScoreOptions
 from .rows import Row, Skipped, load_rows, save_rows
@@ -123,7 +123,8 @@ def score_group(options: ScoreOptions, model: ImageModel, images: Sequence[Image
 def load(options: ScoreOptions) -> ImageModel:
     if options.model == DEMO:
         return DemoModel(options.device)
-    return load_model(options.model, options.prompt or "", options.negative or "", options.device)
+    with loading_bars(shown=on_terminal()):
+        return load_model(options.model, options.prompt or "", options.negative or "", options.device)
 
 
 def report(options: ScoreOptions, scoring: Scoring, new: int) -> None:

@@ -24,13 +24,17 @@ def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[tq
     Where stderr is no terminal, redrawing would fill a file with thousands of bars: there it logs a line at the beginning, at the
     end and every half minute.
     """
-    if sys.stderr.isatty():
+    if on_terminal():
         with logging_redirect_tqdm(), tqdm(total=total, initial=done, desc=what, unit=unit) as bar:
             yield bar
     else:
         with LoggedBar(total=total, initial=done, desc=what, unit=unit, bar_format=LINE, miniters=1, file=io.StringIO(),
                        mininterval=SECONDS_BETWEEN_LINES) as bar:  # fmt: skip
             yield bar
+
+
+def on_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 class LoggedBar(tqdm):

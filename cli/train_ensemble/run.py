@@ -12,11 +12,11 @@ from ...core.ensemble.file import EnsembleParameters
 from ...core.options import EnsembleKind
 from ...hosts.diffusers.demo_images import DemoModel
 from ...hosts.diffusers.ensemble.train import Plan, train_loras, train_tables, train_words
-from ...hosts.diffusers.images import load_pipeline, pipeline_kind, prepare
+from ...hosts.diffusers.images import load_pipeline, loading_bars, pipeline_kind, prepare
 from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.pictures import find_images, find_images_below
-from ..shared.progress import progress_bar
+from ..shared.progress import on_terminal, progress_bar
 from .images import encode_images, read_captions
 from .options import TrainOptions
 
@@ -62,7 +62,8 @@ def prepare_pipeline(options: TrainOptions) -> Callable[[Plan], EnsembleParamete
     pipeline_kind(options.model)
     images = find_images_below(options.folder)
     captions = read_captions(images, options)
-    pipe = load_pipeline(options.model, options.device, torch.float32)
+    with loading_bars(shown=on_terminal()):
+        pipe = load_pipeline(options.model, options.device, torch.float32)
     model = prepare(pipe, "")
     side = options.size or (getattr(pipe, "unet", None) or pipe.transformer).config.sample_size * pipe.vae_scale_factor
     clean, images = encode_images(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,8 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
 
 from ...core.options import AleatoricOptions, InformationOptions
 from ...core.result import Uncertainty
@@ -135,6 +138,19 @@ def load_pipeline(path: str | Path, device: str = "cpu", dtype: torch.dtype | No
         reason = " ".join(str(error).split())
         raise OSError(f"The pipeline in {str(path)!r} can't be loaded ({reason}); save it again with save_pretrained().") from error
     return pipe.to(device)
+
+
+@contextmanager
+def loading_bars(shown: bool) -> Iterator[None]:
+    """Whether diffusers and transformers draw their bars while they load inside the block; afterwards they are as they were."""
+    hidden = [] if shown else [host for host in (diffusers_logging, transformers_logging) if host.is_progress_bar_enabled()]
+    for host in hidden:
+        host.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for host in hidden:
+            host.enable_progress_bar()
 
 
 def saved_config(path: str | Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .options import StepWindow, limits
@@ -31,6 +31,17 @@ class SigmaWindow:
         """
         inside = self.sigma_end * (1 - 1e-5) <= sigma <= self.sigma_start * (1 + 1e-5)
         return sigma > 0 and inside and active_before % self.every == 0
+
+    def reaching(self, sigmas: Iterable[float]) -> SigmaWindow:
+        """This window where a step of a run lies in it; else the one step nearest to it, so that a run of few steps is measured too.
+
+        sigmas: noise levels of the run's steps, in any order; 0, the end, is no step. Two steps as near as each other: the first of them.
+        """
+        steps = [float(sigma) for sigma in sigmas if sigma > 0]
+        if not steps or any(self.is_active(sigma) for sigma in steps):
+            return self
+        nearest = min(steps, key=lambda sigma: max(sigma - self.sigma_start, self.sigma_end - sigma))
+        return SigmaWindow(nearest, nearest)
 
 
 def levels(window: StepWindow, count: int, percent_to_sigma: PercentToSigma) -> list[float]:

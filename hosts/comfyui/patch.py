@@ -96,14 +96,6 @@ class Run:
             self._record(step, guided)
         return step.denoised if guided is None else guided.x0
 
-    def reach(self, sigmas: Tensor) -> None:
-        """Measure at least once: where no step lies in the window, as in runs of few steps, at the step nearest to it."""
-        window = self.record_gate.window
-        levels = [float(sigma) for sigma in sigmas if sigma > 0]
-        if levels and not any(window.is_active(level) for level in levels):
-            nearest = min(levels, key=lambda level: max(level - window.sigma_start, window.sigma_end - level))
-            self.record_gate = StepGate(SigmaWindow(nearest, nearest))
-
     def outcome(self, name: str) -> Uncertainty | str:
         """The result, or the sentence that says why there is none."""
         self.recorder.nfe = self.nfe
@@ -164,7 +156,7 @@ def attach(
         guider = executor.class_obj
         run = Run(guider.model_patcher.get_model_object("model_sampling"), *seeded(options, guide, args, kwargs), on_draws)
         if guide is not None:
-            run.reach(args[3])
+            run.record_gate = StepGate(run.record_gate.window.reaching(args[3].tolist()))
         guider.model_options[key] = run
         try:
             samples = executor(*args, **kwargs)

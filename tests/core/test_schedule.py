@@ -99,3 +99,21 @@ def test_levels_are_even_in_percent_and_reach_both_ends():
 def test_a_bad_count_of_levels_is_refused(count, sentence):
     with pytest.raises(ValueError, match=sentence):
         levels(StepWindow(), count, flow)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([0.9, 0.5, 0.1, 0.0], (0.6, 0.4)),  # one lies inside
+        ([0.9, 0.7, 0.1, 0.0], (0.7, 0.7)),
+        ([1.0, 0.2, 0.0], (0.2, 0.2)),
+        ([0.01, 0.0], (0.01, 0.01)),
+        ([0.0], (0.6, 0.4)),  # no step at all
+        ([], (0.6, 0.4)),
+    ],
+)
+def test_a_run_of_few_steps_is_measured_at_the_step_nearest_to_the_window(steps, expected):
+    reached = SigmaWindow(0.6, 0.4, every=2).reaching(steps)
+    assert (reached.sigma_start, reached.sigma_end) == expected
+    opened = [sigma for sigma in steps if StepGate(reached).opens(sigma)]
+    assert len(opened) == (1 if any(steps) else 0)

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from comfy_fixture import comfy, pytest_collection_modifyitems  # noqa: F401  here, so that tests/hosts and tests/web share one server
+from comfy_fixture import comfy, pytest_collection_modifyitems, pytest_generate_tests  # noqa: F401  here, so that tests/hosts and tests/web share one server
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("repeatable")
 
 torch.set_num_threads(1)  # small tensors, often beside a server: further threads cost more than they bring
 
-if home := os.environ.get("COMFYUI_PATH"):
-    sys.path.insert(0, home)
+if homes := os.environ.get("COMFYUI_PATH"):
+    sys.path.insert(0, homes.split(os.pathsep)[0])  # of several, the first: a process can import one ComfyUI only
 
 
 @pytest.fixture(autouse=True)

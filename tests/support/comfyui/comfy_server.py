@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 from collections.abc import Iterator, Mapping
@@ -17,35 +16,10 @@ from pathlib import Path
 
 import tiny_checkpoints
 from comfy_client import Client, ComfyError
+from comfy_installations import Installation, installations
 
 HERE = Path(__file__).resolve().parent
 PACKS = {"uncertainty-nodes": HERE.parents[2], "uq-test-nodes": HERE / "comfy_test_nodes"}
-NEEDED = ("aiohttp", "alembic", "torchsde", "torchvision", "comfyui_frontend_package")
-HOW_TO_GET = (
-    "git clone https://github.com/comfyanonymous/ComfyUI ~/comfy/ComfyUI (or set COMFYUI_PATH), "
-    "install its requirements.txt, and set COMFYUI_PYTHON to that Python"
-)
-
-
-def find_comfy() -> Path:
-    """COMFYUI_PATH, else where comfy-cli puts it."""
-    return Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser().resolve()
-
-
-def find_python() -> str:
-    """COMFYUI_PYTHON, else the one that runs the tests."""
-    return os.path.expanduser(os.environ.get("COMFYUI_PYTHON", sys.executable))
-
-
-def why_not() -> str | None:
-    """One line that says what is missing for a ComfyUI to test with, and how to get it; None when nothing is."""
-    if not (find_comfy() / "main.py").is_file():
-        return f"no ComfyUI at {find_comfy()}: {HOW_TO_GET}"
-    probe = f"from importlib.util import find_spec; print(*[n for n in {NEEDED} if find_spec(n) is None])"
-    found = subprocess.run([find_python(), "-c", probe], capture_output=True, text=True)
-    if found.returncode or found.stdout.strip():
-        return f"{find_python()} lacks {found.stdout.strip() or 'a working interpreter'} for ComfyUI: {HOW_TO_GET}"
-    return None
 
 
 def free_port() -> int:
@@ -60,10 +34,14 @@ class Server(Client):
     base: models, input, output, custom_nodes and the log live there; made when missing.
     packs: name under custom_nodes -> folder to link.
     arguments: appended to main.py's command line.
+    copy: the ComfyUI to start; the first there is when left out.
     """
 
-    def __init__(self, base: Path, packs: Mapping[str, Path] = PACKS, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, base: Path, packs: Mapping[str, Path] = PACKS, arguments: tuple[str, ...] = (), copy: Installation | None = None
+    ) -> None:
         self.base, self.packs, self.arguments, self.port = base, packs, arguments, free_port()
+        self.copy = copy or installations()[0]
         self.process: subprocess.Popen[bytes] | None = None
         super().__init__(f"http://127.0.0.1:{self.port}")
 
@@ -85,7 +63,7 @@ class Server(Client):
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
         with open(self.base / "comfyui.log", "ab") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-            self.process = subprocess.Popen(self.command(), cwd=find_comfy(), env=environment, start_new_session=True, **streams)
+            self.process = subprocess.Popen(self.command(), cwd=self.copy.home, env=environment, start_new_session=True, **streams)
         try:
             self.wait_until_ready(timeout)
         except BaseException:
@@ -96,7 +74,7 @@ class Server(Client):
     def command(self) -> list[str]:
         place = ["--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(self.base)]
         alone = ["--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes"]
-        return [find_python(), "main.py", "--cpu", *place, *alone, "--preview-method", "latent2rgb", *self.arguments]
+        return [self.copy.python, "main.py", "--cpu", *place, *alone, "--preview-method", "latent2rgb", *self.arguments]
 
     def wait_until_ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -132,12 +110,12 @@ class Server(Client):
 
 
 @contextmanager
-def with_tiny_models(base: Path) -> Iterator[Server]:
+def with_tiny_models(base: Path, copy: Installation) -> Iterator[Server]:
     """A running server that has every tiny checkpoint; its models are deleted afterwards, log and output stay."""
     try:
         with ThreadPoolExecutor(1) as pool:
-            made = pool.submit(tiny_checkpoints.make, find_comfy(), find_python(), base / "models")
-            with Server(base) as server:
+            made = pool.submit(tiny_checkpoints.make, copy.home, copy.python, base / "models")
+            with Server(base, copy=copy) as server:
                 made.result()
                 yield server
     finally:

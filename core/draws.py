@@ -39,21 +39,21 @@ def noise(options: DrawOptions, step: int, like: Tensor) -> Tensor:
 def evaluate(denoise: Denoiser, x: Tensor, sigma: Tensor, dtype: torch.dtype, micro_batch: int = 1) -> Tensor:
     """denoise each of M draws of B images: x (M, B, C, ...), sigma (B,) -> x0 (M, B, C, ...), float32.
 
-    ``micro_batch`` draws share one call, flattened in the order (M, B). dtype: what the denoiser is fed.
-    Out of memory with several draws in a call: halved once for the rest of this evaluation, with a warning.
+    ``micro_batch`` draws share one call, all of them for 0, flattened in the order (M, B). dtype: what the denoiser is fed.
+    Out of memory with several draws in a call: half as many for the rest of this evaluation, with a warning, down to one.
     Raises ValueError when the denoiser returns another shape than it was given.
     """
     done: list[Tensor] = []
-    halved = False
+    micro_batch = micro_batch or x.shape[0]
     while (i := sum(len(d) for d in done)) < x.shape[0]:
         part = x[i : i + micro_batch]
         rows = rearrange(part, "m b ... -> (m b) ...").to(dtype)
         try:
             x0 = denoise(rows, sigma.repeat(len(part)))
         except torch.cuda.OutOfMemoryError:
-            if halved or len(part) == 1:
+            if len(part) == 1:
                 raise
-            halved, micro_batch = True, len(part) // 2
+            micro_batch = len(part) // 2
             log.warning("Out of memory in the uncertainty passes: going on with %d draws per call.", micro_batch)
             continue
         if x0.shape != rows.shape:

@@ -29,12 +29,15 @@ class StepWindow:
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """M noise draws per step: count, seed, antithetic pairs (z, -z), and how many draws share one network call."""
+    """M noise draws per step: count, seed, antithetic pairs (z, -z).
+
+    micro_batch: how many draws share one network call; 0 = as many as the host has memory for.
+    """
 
     samples: int = bounded(5, 2, 1024)
     seed: int = SEED.field()
     antithetic: bool = False
-    micro_batch: int = bounded(1, 1, 1024)
+    micro_batch: int = bounded(0, 0, 1024)
 
     def __post_init__(self) -> None:
         check_fields(self)

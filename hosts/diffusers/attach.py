@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from ...core.pixelwise.aleatoric import Recorder, estimate_aleatoric
 from ...core.result import Uncertainty
 from ...core.schedule import SigmaWindow, StepGate, levels
 from .call import Call, original
+from .memory import fit_draws
 from .repeatable import check_repeatable
 from .space import Space
 from .watch import Watch, watching
@@ -64,7 +65,7 @@ class Run(Watch):
         recording, guiding = self._opens("record", self.record, sigma), self._opens("guide", self.guide, sigma)
         self.correction = None
         if guiding and self.guide.strength != 0:
-            guided = guide_step(call.denoise, x, x0, level, self.space.process, half_safe(self.guide, call.x.dtype), self.step)
+            guided = guide_step(call.denoise, x, x0, level, self.space.process, self._guidance(call.x), self.step)
             self.guidance_nfe += guided.nfe
             if guided.spread is not None:  # else nothing can be moved at this level
                 self.correction = guided.correction
@@ -72,7 +73,14 @@ class Run(Watch):
                     self.recorder.add(guided.spread, sigma, 0.0, 0.0)  # the guidance's own draws cost nothing further
                     recording = False
         if recording:
+            self.recorder.options = replace(self.record, draws=fit_draws(self.record.draws, call.x))
             self.recorder.measure(call.denoise, x, x0, level, self.step)
+
+    def _guidance(self, x: Tensor) -> GuidanceOptions:
+        """The options for a network that is fed x: a checkpointed gradient wants its draws one by one, which is what keeps it small."""
+        options = half_safe(self.guide, x.dtype)
+        draws = replace(options.draws, micro_batch=options.draws.micro_batch or 1) if options.checkpoint else fit_draws(options.draws, x)
+        return replace(options, draws=draws)
 
     def _opens(self, name: str, options: AleatoricOptions | GuidanceOptions | None, sigma: float) -> bool:
         if options is None:
@@ -124,6 +132,7 @@ def score(
     """
     check_repeatable(network)
     options, space = options or AleatoricOptions(), Space.of(scheduler)
+    options = replace(options, draws=fit_draws(options.draws, latents))
     sigmas = levels(options.window, count, space.percent_to_sigma)
     return estimate_aleatoric(denoiser(network, scheduler, cond, len(latents)), latents, sigmas, space.process, options)
 

@@ -10,13 +10,14 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
-from ...core.denoiser import Denoiser
+from ...core.denoiser import Denoiser, Process
 from ...core.options import InformationOptions
 from ...core.pixelwise import information as core
 from ...core.pixelwise.information import ConditionPosterior, Information
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
 from .attach import denoiser
 from .call import UNBATCHED
+from .memory import fit_draws
 from .repeatable import check_repeatable
 from .space import Space
 
@@ -34,9 +35,8 @@ def information(
     {"class_labels": ...}, or {"encoder_hidden_states": ...} of the prompt and of "".
     Raises ValueError for a condition that is missing or of another batch, and a network or scheduler that is not understood.
     """
-    options = options or InformationOptions()
     conditional, unconditional = _denoisers(network, scheduler, [cond, empty], latents)
-    found = core.estimate_information(conditional, unconditional, latents, *_levels(scheduler, options), options)
+    found = core.estimate_information(conditional, unconditional, latents, *_settings(scheduler, latents, options))
     return _described(network, scheduler, found)
 
 
@@ -54,9 +54,8 @@ def classify(
 
     NFE: (K + 1) x samples x levels. Raises as ``information`` does, and for no condition or a prior that does not fit.
     """
-    options = options or InformationOptions()
     unconditional, *conditionals = _denoisers(network, scheduler, [empty, *conds], latents)
-    found = core.condition_posterior(conditionals, unconditional, latents, *_levels(scheduler, options), options, log_prior)
+    found = core.condition_posterior(conditionals, unconditional, latents, *_settings(scheduler, latents, options), log_prior)
     return replace(found, information=[_described(network, scheduler, i) for i in found.information])
 
 
@@ -70,9 +69,8 @@ def checklist(
     options: InformationOptions | None = None,
 ) -> list[Information]:
     """What each part of a condition adds given the rest; without[k]: the inputs without part k. NFE: (K + 1) x samples x levels."""
-    options = options or InformationOptions()
     full, *rest = _denoisers(network, scheduler, [whole, *without], latents)
-    found = core.part_information(full, rest, latents, *_levels(scheduler, options), options)
+    found = core.part_information(full, rest, latents, *_settings(scheduler, latents, options))
     return [_described(network, scheduler, i, has_empty=False) for i in found]
 
 
@@ -82,9 +80,13 @@ def each_class(classes: int, no_class: int, latents: Tensor) -> tuple[list[Cond]
     return every, none
 
 
-def _levels(scheduler: SchedulerMixin, options: InformationOptions) -> tuple[Quadrature, Any]:
-    space = Space.of(scheduler)
-    return window_quadrature(options, space.percent_to_sigma, space.process), space.process
+def _settings(
+    scheduler: SchedulerMixin, latents: Tensor, options: InformationOptions | None
+) -> tuple[Quadrature, Process, InformationOptions]:
+    """At which levels, of which process, and with how many draws to a call latents (B, C, ...) are compared."""
+    options, space = options or InformationOptions(), Space.of(scheduler)
+    options = replace(options, draws=fit_draws(options.draws, latents))
+    return window_quadrature(options, space.percent_to_sigma, space.process), space.process, options
 
 
 def _denoisers(network: nn.Module, scheduler: SchedulerMixin, conds: Sequence[Cond], latents: Tensor) -> list[Denoiser]:

@@ -94,7 +94,7 @@ def test_evaluate_passes_draws_in_the_order_m_then_b_with_their_sigmas():
     assert torch.equal(result, x + sigma.view(1, 3, 1))
 
 
-@pytest.mark.parametrize("micro_batch", [1, 2, 3, 5, 64])
+@pytest.mark.parametrize("micro_batch", [0, 1, 2, 3, 5, 64])
 def test_micro_batches_do_not_change_the_result(micro_batch):
     x, sigma = torch.randn(5, 2, 3, 8, 8), torch.tensor([0.3, 0.9])
     calls = Calls(ConvDenoiser(3))
@@ -102,7 +102,7 @@ def test_micro_batches_do_not_change_the_result(micro_batch):
     with torch.no_grad():
         assert torch.allclose(evaluate(calls, x, sigma, torch.float32, micro_batch), expected, atol=1e-5)
     assert calls.rows == 10
-    assert max(calls.sizes) == 2 * min(micro_batch, 5)
+    assert max(calls.sizes) == 2 * min(micro_batch or 5, 5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -112,19 +112,29 @@ def test_the_denoiser_is_fed_the_type_asked_for_and_float32_comes_back(dtype):
     assert calls.dtypes == {dtype}
 
 
-@pytest.mark.parametrize(("micro_batch", "largest", "sizes"), [(4, 4, [8, 4, 4, 2]), (64, 4, [10, 4, 4, 2]), (2, 2, [4, 2, 2, 2, 2, 2])])
-def test_out_of_memory_halves_once_and_gives_the_same_result(micro_batch, largest, sizes, caplog):
+HALVED = [
+    (4, 4, [8, 4, 4, 2], [2]),
+    (64, 4, [10, 4, 4, 2], [2]),
+    (2, 2, [4, 2, 2, 2, 2, 2], [1]),
+    (0, 4, [10, 4, 4, 2], [2]),
+    (0, 2, [10, 4, 2, 2, 2, 2, 2], [2, 1]),
+]
+
+
+@pytest.mark.parametrize(("micro_batch", "largest", "sizes", "halved"), HALVED)
+def test_out_of_memory_halves_and_gives_the_same_result(micro_batch, largest, sizes, halved, caplog):
     x, sigma, denoise = torch.randn(5, 2, 3, 8, 8), torch.tensor([0.3, 0.9]), ConvDenoiser(3)
     calls = Calls(out_of_memory(denoise, largest))
     with torch.no_grad(), caplog.at_level(logging.WARNING):
         result = evaluate(calls, x, sigma, torch.float32, micro_batch)
         assert torch.allclose(result, evaluate(denoise, x, sigma, torch.float32), atol=1e-5)
     assert calls.sizes == sizes
-    assert [r.getMessage().split(": ")[1] for r in caplog.records] == [f"going on with {largest // 2} draws per call."]
+    said = [r.getMessage().split(": ")[1] for r in caplog.records]
+    assert said == [f"going on with {draws} draws per call." for draws in halved]
 
 
-@pytest.mark.parametrize(("micro_batch", "sizes"), [(4, [8, 4]), (64, [10, 4]), (1, [2])])
-def test_out_of_memory_twice_or_with_a_single_draw_is_raised(micro_batch, sizes):
+@pytest.mark.parametrize(("micro_batch", "sizes"), [(4, [8, 4, 2]), (64, [10, 4, 2]), (1, [2])])
+def test_out_of_memory_with_a_single_draw_is_raised(micro_batch, sizes):
     calls = Calls(out_of_memory(ConvDenoiser(3), 1))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         evaluate(calls, torch.randn(5, 2, 3, 8, 8), torch.ones(2), torch.float32, micro_batch)

@@ -36,7 +36,7 @@ def test_defaults_are_valid_and_frozen(options):
         (o.DrawOptions, "samples", None, "samples must be between 2 and 1024, got None."),
         (o.DrawOptions, "seed", -1, "seed must be between 0 and 18446744073709551615, got -1."),
         (o.DrawOptions, "seed", 2**64, f"seed must be between 0 and 18446744073709551615, got {2**64}."),
-        (o.DrawOptions, "micro_batch", 0, "micro_batch must be between 1 and 1024, got 0."),
+        (o.DrawOptions, "micro_batch", -1, "micro_batch must be between 0 and 1024, got -1."),
         (o.StepWindow, "start", -0.1, "start_percent must be between 0 and 1, got -0.1."),
         (o.StepWindow, "end", 1.1, "end_percent must be between 0 and 1, got 1.1."),
         (o.StepWindow, "end", 98, "end_percent must be between 0 and 1, got 98."),

@@ -23,6 +23,7 @@ from ....core.last_layer.layer_tap import tap_layer
 from ....core.options import BayesDiffOptions
 from ....core.result import Uncertainty
 from ..call import Call
+from ..memory import fit_draws
 from ..space import Space
 from ..watch import Watch, network_of, watching
 from .solver import WAY_OUT, check_linear, linear_step
@@ -62,6 +63,7 @@ class BayesDiffRun(Watch):
         part = self.conditional(call.x)
         mixing = Mixing(part, len(call.x), self._scale(part, call.x))
         x, space = call.x[part], self.space
+        self.propagation.options = replace(self.options, draws=fit_draws(self.options.draws, call.x))
         self._check(x)
         place = space.place(call.timestep.flatten()[0])
         linear = linear_step(space, self.step if place is None else place, self.step == 0)
@@ -144,12 +146,12 @@ class Mixing:
         return none + self.scale * (cond - none)
 
     def x0(self, call: Call, x: Tensor, sigma: Tensor) -> Tensor:
-        """The clean prediction at drawn samples (M * B, C, ...), draw by draw where both halves have to be asked."""
+        """The clean prediction at drawn samples (M * B, C, ...)."""
         if self.passes == 1:
             return call.denoise(x, sigma)
-        batch = self.rows // 2
-        pairs = zip(x.split(batch), sigma.split(batch), strict=True)
-        return torch.cat([self.of(call.denoise(torch.cat([part, part]), torch.cat([s, s]))) for part, s in pairs])
+        both = [values.unflatten(0, (-1, self.rows // 2)) for values in (x, sigma)]  # (M, B, ...)
+        x0 = call.denoise(*(torch.cat([values, values], dim=1).flatten(0, 1) for values in both))
+        return torch.cat([self.of(draw) for draw in x0.split(self.rows)])
 
 
 @contextmanager

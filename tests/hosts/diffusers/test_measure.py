@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, HeunDiscreteScheduler
@@ -124,6 +126,7 @@ class Counted:
     def __init__(self, network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
         forward, self.rows = network.forward, 0
 
+        @functools.wraps(forward)
         def counting(sample, timestep, class_labels=None, return_dict=True):
             self.rows += len(sample)
             return forward(sample, timestep, class_labels, return_dict)

@@ -55,27 +55,36 @@ def load_tensors(path: str | Path, kind: str, version: int = 1) -> tuple[dict[st
     version: the newest version the caller understands.
     Raises FileNotFoundError for a missing file; ValueError for a truncated or foreign one, another kind, or a newer version.
     """
+    tensors, header = read_safetensors(path, f"saved {kind}")
+    return tensors, _read_metadata(Path(path), header, kind, version)
+
+
+def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of any safetensors file, on the CPU, and its header. what: what the file should be, in words.
+
+    Raises FileNotFoundError for a missing file, ValueError for one that is not whole.
+    """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}; give the path of a saved {kind}.")
+        raise FileNotFoundError(f"There is no file {str(path)!r}; give the path of a {what}.")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = _checked_metadata(path, file.metadata() or {}, kind, version)
-            names = file.keys()
             # cloned, because a mapped file could not be replaced on Windows
-            return {name: file.get_tensor(name).clone() for name in names}, metadata
-    except SafetensorError as error:
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - it is no dict
+    except (AttributeError, SafetensorError) as error:  # torch lacks some of the number types that the format has
         raise ValueError(f"{str(path)!r} is not a whole safetensors file ({error}); make or copy it again.") from error
 
 
-def _checked_metadata(path: Path, header: Mapping[str, str], kind: str, version: int) -> dict[str, Any]:
+def _read_metadata(path: Path, header: Mapping[str, str], kind: str, version: int) -> dict[str, Any]:
     if header.get("producer") != PRODUCER or header.get("kind") != kind:
-        found = header.get("kind", "a file of another program") if header.get("producer") == PRODUCER else "a file of another program"
-        raise ValueError(f"{str(path)!r} is not a saved {kind} but {found}; give the path of a saved {kind}.")
+        other = header.get("kind", "a file of another program") if header.get("producer") == PRODUCER else "a file of another program"
+        raise ValueError(f"{str(path)!r} is not a saved {kind} but {other}; give the path of a saved {kind}.")
     try:
-        found_version, metadata = int(header["version"]), dict(json.loads(header["metadata"]))
-    except (KeyError, TypeError, ValueError) as error:
+        file_version, metadata = int(header["version"]), json.loads(header["metadata"])
+    except (KeyError, RecursionError, ValueError) as error:
         raise ValueError(f"{str(path)!r} has a damaged header; make or copy it again.") from error
-    if found_version > version:
-        raise ValueError(f"{str(path)!r} is in format {found_version}, this version reads up to {version}; update Uncertainty Nodes.")
+    if file_version < 1 or not isinstance(metadata, dict):
+        raise ValueError(f"{str(path)!r} has a damaged header; make or copy it again.")
+    if file_version > version:
+        raise ValueError(f"{str(path)!r} is in format {file_version}, this version reads up to {version}; update Uncertainty Nodes.")
     return metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from .files import load_tensors, save_tensors
 from .options import Direction, Pooling
+from .values import check_names, check_number, check_tensor, check_text, check_texts, intact
 
 KIND = "uncertainty"
 VERSION = 1
 UPPER_TAIL_FRACTION = 0.05
+VARIANCES = ("bayesdiff", "denoised", "mc_dropout", "noise")  # quantities that cannot be negative
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
@@ -84,10 +87,23 @@ class Uncertainty:
     def load(cls, path: str | Path) -> Uncertainty:
         """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
         tensors, m = load_tensors(path, KIND, VERSION)
-        try:
-            return cls(**tensors, **{**m, "direction": Direction(m["direction"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+        with intact(path, KIND):
+            check_names("tensors", tensors, ("maps", "scores", "curve", "sigmas"))
+            check_names("facts", m, ("direction", "quantity", "nfe", "seconds", "provenance"))
+            quantity, direction = check_text("quantity", m["quantity"]), Direction(m["direction"])
+            low = 0.0 if quantity in VARIANCES else -math.inf
+            maps, scores, curve = (check_tensor(name, tensors[name], low=low, missing=True) for name in ("maps", "scores", "curve"))
+            return cls(
+                maps=maps.float(),
+                scores=scores.float(),
+                curve=curve.float(),
+                sigmas=check_tensor("sigmas", tensors["sigmas"], low=0).float(),
+                direction=direction,
+                quantity=quantity,
+                nfe=check_number("nfe", m["nfe"], 0),
+                seconds=check_number("seconds", m["seconds"], 0),
+                provenance=check_texts("provenance", m["provenance"]),
+            )
 
 
 def pool(maps: Tensor, pooling: Pooling) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from ..files import load_tensors
 from ..metrics.features import FeatureStatistics
+from ..values import check_spread, check_tensor, check_text, intact
 from .network import FOLDER
 
 EXTRACTOR_KIND = "feature extractor"
@@ -70,11 +72,15 @@ def load_extractor(path: str | Path | None = None) -> DigitClassifier:
     path = FOLDER / "extractor.safetensors" if path is None else Path(path)
     tensors, metadata = load_tensors(path, EXTRACTOR_KIND)
     model = DigitClassifier()
-    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    weights = model.state_dict()
     if metadata.get("architecture") != ARCHITECTURE:
         raise ValueError(f"{str(path)!r} holds architecture {metadata.get('architecture')!r}, wanted {ARCHITECTURE!r}; train it again.")
-    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
+    if {name: tensor.shape for name, tensor in tensors.items()} != {name: tensor.shape for name, tensor in weights.items()}:
         raise ValueError(f"{str(path)!r} holds other weights than {ARCHITECTURE!r} has; train it again.")
+    with intact(path, EXTRACTOR_KIND):
+        for name, tensor in tensors.items():
+            whole, variance = not weights[name].is_floating_point(), name.endswith("running_var")
+            check_tensor(name, tensor, low=0 if whole or variance else -math.inf, whole=whole)
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 
@@ -103,15 +109,15 @@ def load_reference(path: str | Path | None = None) -> Reference:
     """
     path = FOLDER / "reference.safetensors" if path is None else Path(path)
     tensors, metadata = load_tensors(path, REFERENCE_KIND)
-    try:
-        held_out = tensors["held_out"].long()
-        scatter = tensors["covariance"] * (len(held_out) - 1)
-        return Reference(
-            statistics=FeatureStatistics(len(held_out), tensors["mean"], scatter, str(metadata["extractor"])),
-            features=tensors["features"].float(),
-            images=digits_to_images(tensors["images"]),
-            labels=tensors["labels"].long(),
-            held_out=held_out,
-        )
-    except KeyError as error:
-        raise ValueError(f"{str(path)!r} lacks {error.args[0]!r}; train the extractor again.") from error
+    with intact(path, REFERENCE_KIND):
+        held_out = check_tensor("held_out", tensors["held_out"], (None,), low=0, whole=True).long()
+        mean = check_tensor("mean", tensors["mean"], (None,)).double()
+        scatter = check_spread("covariance", tensors["covariance"], len(mean)).double() * (len(held_out) - 1)
+        features = check_tensor("features", tensors["features"], (None, len(mean))).float()
+        images = check_tensor("images", tensors["images"], (None, 28, 28), low=0, high=255, whole=True)
+        labels = check_tensor("labels", tensors["labels"], (len(images),), low=0, high=9, whole=True).long()
+        if not len(images) <= len(features) <= len(held_out) or len(held_out.unique()) < len(held_out):
+            counts = f"{len(images)} images, {len(features)} features and {len(held_out)} digits"
+            raise ValueError(f"it has {counts}, some of them twice or missing")
+        statistics = FeatureStatistics(len(held_out), mean, scatter, check_text("extractor", metadata["extractor"]))
+        return Reference(statistics, features, digits_to_images(images), labels, held_out)

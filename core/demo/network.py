@@ -15,10 +15,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..ensemble.file import EnsembleParameters
+from ..files import read_safetensors
+from ..values import check_tensor, intact
 
 FOLDER = Path(__file__).resolve().parents[2] / "demo_model"
 LAPLACE = FOLDER / "laplace.safetensors"  # its last-layer posterior, for core.last_layer.laplace.Laplace.load
@@ -35,7 +36,10 @@ def read_config() -> dict[str, Any]:
 
 def read_weights() -> dict[str, Tensor]:
     """Name -> float32 tensor, on the CPU."""
-    return {name: weight.float() for name, weight in load_file(FOLDER / "model.safetensors").items()}
+    path = FOLDER / "model.safetensors"
+    tensors, _ = read_safetensors(path, "the bundled model")
+    with intact(path, "model"):
+        return {name: check_tensor(name, tensor).float() for name, tensor in tensors.items()}
 
 
 def read_ensemble() -> EnsembleParameters:

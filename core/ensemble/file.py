@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ..files import load_tensors, replacing, save_tensors
 from ..last_layer.find import Identity
 from ..options import EnsembleKind, check_choice
+from ..values import check_list, check_number, check_tensor, check_text, check_texts, intact
 
 KIND = "ensemble"
 VERSION = 1
@@ -64,7 +66,8 @@ class EnsembleParameters:
             if shapes(member) != first and self.kind is not EnsembleKind.LORA:
                 found = f"{self.members[0].name!r} has {first}, {member.name!r} has {shapes(member)}"
                 raise ValueError(f"All members must have tensors of one shape: {found}.")
-            if not member.tensors or not all(bool(t.isfinite().all()) for t in member.tensors.values()):
+            check_text("The name of a member", member.name)
+            if not member.tensors or not all(bool(t.float().isfinite().all()) for t in member.tensors.values()):
                 raise ValueError(f"Member {member.name!r} is empty, or holds NaN or infinite values: leave it out, or train it again.")
 
     def __len__(self) -> int:
@@ -99,16 +102,12 @@ class EnsembleParameters:
     def load(cls, path: str | Path) -> EnsembleParameters:
         """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
         tensors, m = load_tensors(path, KIND, VERSION)
-        parts: list[dict[str, Tensor]] = [{} for _ in m.get("members", ())]
-        try:
-            for key, tensor in tensors.items():
-                k, name = key.split(".", 1)
-                parts[int(k)][name] = tensor
-            members = tuple(MemberParameters(h["name"], part, tuple(h["losses"])) for h, part in zip(m["members"], parts, strict=True))
-            identity = m["identity"] and Identity(**m["identity"])
-            return cls(EnsembleKind(m["kind"]), members, identity, dict(m["provenance"]))
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+        with intact(path, KIND):
+            heads = check_list("members", m["members"])
+            parts = split_members(tensors, len(heads), ".")
+            members = tuple(MemberParameters(h["name"], part, check_losses(h["losses"])) for h, part in zip(heads, parts, strict=True))
+            identity = None if m["identity"] is None else Identity(**m["identity"])
+            return cls(EnsembleKind(m["kind"]), members, identity, check_texts("provenance", m["provenance"]))
 
     def export(self, folder: str | Path, stem: str) -> list[Path]:
         """Each member as an ordinary embedding or LoRA file, ``STEM_1.safetensors`` and so on, that stock loaders read.
@@ -126,3 +125,19 @@ class EnsembleParameters:
 
 def shapes(member: MemberParameters) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in member.tensors.items()}
+
+
+def split_members(tensors: Mapping[str, Tensor], count: int, separator: str) -> list[dict[str, Tensor]]:
+    """``{"0.name": tensor, ...}`` as one dict for each of ``count`` members. Raises ValueError for a name without its member."""
+    parts: list[dict[str, Tensor]] = [{} for _ in range(count)]
+    for key, tensor in tensors.items():
+        k, _, name = key.partition(separator)
+        if not k.isdecimal() or int(k) >= count or not name:
+            raise ValueError(f"it has {count} members, and {key!r} belongs to none of them")
+        parts[int(k)][name] = check_tensor(key, tensor)
+    return parts
+
+
+def check_losses(losses: Any) -> tuple[float, ...]:
+    """One mean squared error a step. Raises ValueError for what is none."""
+    return tuple(check_number("Each loss", loss, 0) for loss in check_list("losses", losses))

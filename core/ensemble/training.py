@@ -16,10 +16,13 @@ from ..draws import step_generator
 from ..files import load_tensors, save_tensors
 from ..last_layer.fit import Training
 from ..options import EnsembleTrainingOptions
+from ..values import check_list, check_tensor, intact
+from .file import check_losses, split_members
 
 KIND = "ensemble training checkpoint"
 VERSION = 1
 SAVE_EVERY = 25  # steps
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam knows of a parameter
 
 Enter = Callable[[int], AbstractContextManager[Mapping[str, Tensor]]]
 """enter(k): a block inside which the model uses member k's parameters; yields them, name -> float32 leaf, as they begin.
@@ -185,14 +188,33 @@ def save_checkpoint(path: Path, members: Sequence[TrainedMember], facts: Mapping
 def load_checkpoint(path: Path, facts: Mapping[str, object]) -> list[TrainedMember]:
     """The members so far. Raises ValueError for a checkpoint that is damaged, or of a training with other options or data."""
     tensors, m = load_tensors(path, KIND, VERSION)
+    earlier = m.get("facts")
     for name, value in facts.items():
-        if m.get("facts", {}).get(name) != value:
-            before = m.get("facts", {}).get(name)
+        before = earlier.get(name) if isinstance(earlier, dict) else None
+        if before != value:
             raise ValueError(
                 f"{str(path)!r} is of a training with {name} {before}, asked for is {value}: go on as it began, or delete it to begin anew."
             )
-    parts: list[dict[str, dict[str, Tensor]]] = [{"parameters": {}, "moments": {}} for _ in m["losses"]]
+    with intact(path, KIND):
+        losses = [check_losses(each) for each in check_list("losses", m["losses"])]
+        return [load_member(part, each) for part, each in zip(split_members(tensors, len(losses), "|"), losses, strict=True)]
+
+
+def load_member(tensors: Mapping[str, Tensor], losses: tuple[float, ...]) -> TrainedMember:
+    """One member of a checkpoint. Raises ValueError, naming the tensor, for one that no training leaves."""
+    parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "moments": {}}
     for key, tensor in tensors.items():
-        k, part, name = key.split("|", 2)
-        parts[int(k)][part][name] = tensor
-    return [TrainedMember(p["parameters"], p["moments"], tuple(losses)) for p, losses in zip(parts, m["losses"], strict=True)]
+        part, _, name = key.partition("|")
+        moment = name.rpartition("|")[2]
+        low = 0 if part == "moments" and moment in ("step", "exp_avg_sq") else -math.inf  # Adam's count of steps and mean of squares
+        parts[part][name] = check_tensor(key, tensor, low=low)
+    shapes = {name: tensor.shape for name, tensor in parts["parameters"].items()}
+    moments = {f"{name}|{moment}": () if moment == "step" else shape for name, shape in shapes.items() for moment in MOMENTS}
+    if (
+        not shapes
+        or not losses
+        or {name: tuple(tensor.shape) for name, tensor in parts["moments"].items()}
+        != {name: tuple(shape) for name, shape in moments.items()}
+    ):
+        raise ValueError("a member lacks parameters, losses, or what the optimiser knows of each parameter")
+    return TrainedMember(parts["parameters"], parts["moments"], losses)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..files import load_tensors, save_tensors
 from ..options import limits
+from ..values import check_tensor, check_text, intact
 
 KIND = "step thresholds"
 VERSION = 1
@@ -21,6 +22,7 @@ OCTAVES = (-40, 24)
 PER_OCTAVE = 64
 BINS = (OCTAVES[1] - OCTAVES[0]) * PER_OCTAVE
 MAX_STEPS = 1000
+MAX_COUNT = 2**48  # in a bin; leaves room to add histograms up
 SAME_SIGMA = 1e-4  # relative; noise levels closer than this are one step
 
 
@@ -79,10 +81,14 @@ class StepThresholds:
     def load(cls, path: str | Path) -> StepThresholds:
         """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
         tensors, metadata = load_tensors(path, KIND, VERSION)
-        sigmas, counts = tensors.get("sigmas"), tensors.get("counts")
-        if sigmas is None or counts is None or "quantity" not in metadata or counts.shape != (len(sigmas), BINS):
-            raise ValueError(f"{str(path)!r} does not hold the tables of saved {KIND}; make or copy it again.")
-        return cls(metadata["quantity"], dict(zip(sigmas.tolist(), counts.unbind(), strict=True)))
+        with intact(path, KIND):
+            quantity, levels = check_text("quantity", metadata["quantity"]), check_tensor("sigmas", tensors["sigmas"]).double().tolist()
+            counts = check_tensor("counts", tensors["counts"], low=0, high=MAX_COUNT, whole=True).long()
+            if not isinstance(levels, list) or counts.shape != (len(levels), BINS) or len(levels) > MAX_STEPS:
+                raise ValueError(f"counts must have the shape (steps, {BINS}), got {tuple(counts.shape)}")
+            if len(set(levels)) < len(levels) or not all(level > 0 for level in levels):
+                raise ValueError(f"sigmas must differ and be above 0, got {levels!r:.100}")
+            return cls(quantity, dict(zip(levels, counts.unbind(), strict=True)))
 
     def _step(self, sigma: float) -> Tensor:
         """The counts of this noise level, begun when it is new."""

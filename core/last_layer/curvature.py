@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..options import LaplaceOptions
+from ..values import check_tensor
 from .layer_algebra import Layer, apply, input_patches, matrix_size, positions, split
 
 
@@ -47,6 +48,10 @@ class Curvature(Protocol):
 
     def tensors(self) -> dict[str, Tensor]:
         """What a file keeps; the keyword arguments to make it again."""
+        ...
+
+    def check(self) -> None:
+        """Raises ValueError, naming the sum, for values that no samples add up to."""
         ...
 
 
@@ -81,6 +86,9 @@ class Diagonal:
 
     def tensors(self) -> dict[str, Tensor]:
         return {"squares": self.squares}
+
+    def check(self) -> None:
+        check_tensor("squares", self.squares, (None, None), low=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
+from ..values import check_text
 from .layer_algebra import LAYERS, Layer
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,10 @@ class Identity:
     layer: str
     architecture: str
     weights: str
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            check_text(f"identity {name}", value)
 
     @classmethod
     def of(cls, network: nn.Module, name: str) -> Identity:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..options import LaplaceOptions
+from ..values import check_spread, check_tensor
 from .curvature import has_gradient, precision_scale
 from .layer_algebra import Layer, input_patches, matrix_size, positions
 
@@ -50,6 +51,11 @@ class Kronecker:
 
     def tensors(self) -> dict[str, Tensor]:
         return {"inputs": self.inputs, "gradients": self.gradients, "count": self.count}
+
+    def check(self) -> None:
+        check_spread("inputs", self.inputs)
+        check_spread("gradients", self.gradients)
+        check_tensor("count", self.count, (), low=0, whole=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..draws import step_generator
 from ..files import load_tensors, save_tensors
 from ..options import Covariance, LaplaceOptions
+from ..values import check_count, intact
 from .curvature import Curvature, Diagonal, WeightGaussian
 from .find import Identity
 from .kronecker import Kronecker
@@ -55,12 +56,12 @@ class Laplace:
     def load(cls, path: str | Path) -> Laplace:
         """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
         tensors, m = load_tensors(path, KIND, VERSION)
-        try:
+        with intact(path, KIND):
             covariance = Covariance(m["options"]["covariance"])
             options = LaplaceOptions(**{**m["options"], "covariance": covariance})
-            return cls(Identity(**m["identity"]), CURVATURES[covariance](**tensors), options, int(m["seen"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+            curvature = CURVATURES[covariance](**{name: t.double() if t.is_floating_point() else t for name, t in tensors.items()})
+            curvature.check()
+            return cls(Identity(**m["identity"]), curvature, options, check_count("seen", m["seen"]))
 
 
 @dataclass(frozen=True, eq=False)

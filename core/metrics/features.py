@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..files import load_tensors, save_tensors
+from ..values import check_count, check_spread, check_tensor, check_text, intact
 
 KIND = "feature statistics"
 VERSION = 1
@@ -63,10 +64,10 @@ class FeatureStatistics:
     def load(cls, path: str | Path) -> FeatureStatistics:
         """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
         tensors, metadata = load_tensors(path, KIND, VERSION)
-        try:
-            return cls(int(metadata["count"]), tensors["mean"], tensors["scatter"], str(metadata["extractor"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+        with intact(path, KIND):
+            mean = check_tensor("mean", tensors["mean"], (None,)).double()
+            scatter = check_spread("scatter", tensors["scatter"], len(mean)).double()
+            return cls(check_count("count", metadata["count"], 1), mean, scatter, check_text("extractor", metadata["extractor"]))
 
     def _check_same(self, other: FeatureStatistics) -> None:
         if (self.extractor, self.mean.shape) != (other.extractor, other.mean.shape):

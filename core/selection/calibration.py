@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..files import load_tensors, save_tensors
 from ..options import Direction, limits
+from ..values import check_list, check_tensor, check_text, check_texts, intact
 
 KIND = "calibration"
 VERSION = 1
@@ -97,7 +98,7 @@ class Calibration:
     def load(cls, path: str | Path) -> Calibration:
         """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
         tensors, metadata = load_tensors(path, KIND, VERSION)
-        try:
-            return cls(tensors["scores"], Direction(metadata["direction"]), metadata["quantity"], tuple(metadata["provenance"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} is not a whole saved {KIND} ({error}); make or copy it again.") from error
+        with intact(path, KIND):
+            scores = check_tensor("scores", tensors["scores"], (None,)).double()
+            runs = tuple(check_texts("provenance", run) for run in check_list("provenance", metadata["provenance"]))
+            return cls(scores, Direction(metadata["direction"]), check_text("quantity", metadata["quantity"]), runs)

@@ -84,5 +84,5 @@ def test_bad_input_is_a_sentence(call, match):
 
 def test_a_file_with_other_contents_is_refused(tmp_path):
     save_tensors(tmp_path / "t", {"sigmas": torch.ones(2), "counts": torch.ones(2, 3)}, "step thresholds", 1, {"quantity": "noise"})
-    with pytest.raises(ValueError, match="does not hold the tables"):
+    with pytest.raises(ValueError, match="is not a whole saved step thresholds"):
         StepThresholds.load(tmp_path / "t")

@@ -21,8 +21,8 @@ from ...core.guidance.step import guide_step, half_safe
 from ...core.options import AleatoricOptions, Center, GuidanceOptions, Quantity
 from ...core.pixelwise.aleatoric import Recorder, estimate_aleatoric
 from ...core.result import Uncertainty
-from ...core.schedule import SigmaWindow, StepGate, levels
-from .call import Call, original
+from ...core.schedule import StepGate, levels
+from .call import Call, input_name, original, signature_of
 from .memory import fit_draws
 from .repeatable import check_repeatable
 from .space import Space
@@ -43,14 +43,15 @@ class Run(Watch):
     recorder: Recorder | None = None
     guidance_nfe: float = 0.0
     correction: Tensor | None = field(default=None, repr=False)
-    gates: dict[str, StepGate] = field(default_factory=dict, repr=False)
+    record_gate: StepGate | None = field(default=None, repr=False)
+    guide_gate: StepGate | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.record is not None:
             self.recorder = Recorder(self.record, self.space.process)
 
     def result(self, quantity: Quantity | None = None) -> Uncertainty:
-        """What was recorded, in either quantity. Raises ValueError when nothing was asked for or no step fell into the window."""
+        """What was recorded, in either quantity. Raises ValueError when nothing was asked for, or no step was taken."""
         if self.recorder is None:
             raise ValueError("Nothing was recorded: pass record=AleatoricOptions(...) to attach().")
         return self.recorder.result({"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}, quantity)
@@ -62,7 +63,7 @@ class Run(Watch):
         call = call.rows(part)
         x, level = call.x.float(), torch.full(call.x.shape[:1], sigma, device=call.x.device)
         x0 = call.x0(output[part], x, level)
-        recording, guiding = self._opens("record", self.record, sigma), self._opens("guide", self.guide, sigma)
+        recording, guiding = self._opens(sigma)
         self.correction = None
         if guiding and self.guide.strength != 0:
             guided = guide_step(call.denoise, x, x0, level, self.space.process, self._guidance(call.x), self.step)
@@ -82,12 +83,14 @@ class Run(Watch):
         draws = replace(options.draws, micro_batch=options.draws.micro_batch or 1) if options.checkpoint else fit_draws(options.draws, x)
         return replace(options, draws=draws)
 
-    def _opens(self, name: str, options: AleatoricOptions | GuidanceOptions | None, sigma: float) -> bool:
-        if options is None:
-            return False
-        if name not in self.gates:  # made at the first step: only then the scheduler knows its timesteps
-            self.gates[name] = StepGate(SigmaWindow.resolve(options.window, self.space.percent_to_sigma))
-        return self.gates[name].opens(sigma)
+    def _opens(self, sigma: float) -> tuple[bool, bool]:
+        """Whether to record and whether to guide at this step."""
+        if self.record is not None and self.record_gate is None:
+            self.record_gate = self.reaching_gate(self.record.window)
+        if self.guide is not None and self.guide_gate is None:
+            self.guide_gate = self.gate(self.guide.window)
+        recording, guiding = (gate is not None and gate.opens(sigma) for gate in (self.record_gate, self.guide_gate))
+        return recording, guiding
 
     def moved(self, output: Any, sigma: float) -> Any:
         """The network's output with eps moved by the correction; under CFG in both halves, so that their mix moves by just as much."""
@@ -152,4 +155,4 @@ def call_at(network: nn.Module, space: Space, shape: Sequence[int], sigma: Tenso
     scale = 1 / space.train_steps if type(original(network)).__name__.startswith(ZERO_TO_ONE) else 1.0
     timestep = torch.tensor([scale * space.timestep(s) for s in sigma.tolist()], device=sigma.device)
     like = torch.empty(tuple(shape), dtype=next(network.parameters()).dtype, device="meta")
-    return Call(network, space, like, timestep, cond)
+    return Call(network, space, like, timestep, cond, input_name(network, signature_of(network)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from inspect import Signature
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ class Call:
     """Noisy input, timestep, and everything else that the network is conditioned on.
 
     x: (B, C, ...) what is denoised. beside: further input channels, (B, K, ...) such as inpainting's mask and masked image.
-    timestep: scalar or (B,). cond: the other inputs by name.
+    timestep: scalar or (B,). cond: the other inputs by name. x_name: what the network calls x.
     """
 
     network: nn.Module
@@ -30,18 +31,22 @@ class Call:
     x: Tensor
     timestep: Tensor
     cond: dict[str, Any]
+    x_name: str
     beside: Tensor | None = None
 
     @classmethod
-    def bind(cls, network: nn.Module, space: Space, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Call:
-        """From the arguments and the first output of a forward pass."""
-        named = dict(inspect.signature(original(network).forward).bind(*args, **kwargs).arguments)
-        x = named.pop(input_name(network))
+    def bind(
+        cls, network: nn.Module, space: Space, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> Call:
+        """From the arguments and the first output of a forward pass. signature: of the network, ``signature_of``, which is slow to read."""
+        named = dict(signature.bind(*args, **kwargs).arguments)
+        x_name = input_name(network, signature)
+        x = named.pop(x_name)
         named.pop("return_dict", None)
         timestep = torch.as_tensor(named.pop("timestep"), device=x.device)
         channels = min(x.shape[1], output.shape[1])
         beside = x[:, channels:] if x.shape[1] > channels else None
-        return cls(network, space, x[:, :channels], timestep, named, beside)
+        return cls(network, space, x[:, :channels], timestep, named, x_name, beside)
 
     def rows(self, part: slice) -> Call:
         """The same call for some rows of its batch."""
@@ -65,7 +70,7 @@ class Call:
         call = self.tiled(x.shape[0] // self.x.shape[0])
         fed = x.to(self.x.dtype)
         fed = fed if call.beside is None else torch.cat([fed, call.beside], dim=1)
-        inputs = {input_name(self.network): fed, "timestep": call.timestep, **call.cond}
+        inputs = {self.x_name: fed, "timestep": call.timestep, **call.cond}
         # forward, not __call__: the extra passes must not meet our own hook
         return self.network.forward(**inputs, return_dict=False)[0]
 
@@ -85,15 +90,18 @@ def original(network: nn.Module) -> nn.Module:
     return getattr(network, "_orig_mod", network)
 
 
-def input_name(network: nn.Module) -> str:
+def signature_of(network: nn.Module) -> Signature:
+    return inspect.signature(original(network).forward)
+
+
+def input_name(network: nn.Module, signature: Signature) -> str:
     """What the network calls its noisy input. Raises ValueError for one that is not understood."""
-    network = original(network)
-    names = inspect.signature(network.forward).parameters
-    if "timestep" in names and not type(network).__name__.startswith(REVERSED):
+    kind, names = type(original(network)).__name__, signature.parameters
+    if "timestep" in names and not kind.startswith(REVERSED):
         for name in ("sample", "hidden_states"):
             if name in names:
                 return name
-    raise ValueError(f"{type(network).__name__} is called in a way that is not supported; use a UNet, SD3 or Flux model.")
+    raise ValueError(f"{kind} is called in a way that is not supported; use a UNet, SD3 or Flux model.")
 
 
 def each_tensor(values: Any, change: Callable[[Tensor], Tensor], name: str = "") -> Any:

@@ -18,7 +18,7 @@ from ...core.options import DropoutOptions
 from ...core.pixelwise.aleatoric import Recorder
 from ...core.pixelwise.mc_dropout import dropout_layers, finish, measure_dropout_step, recorder
 from ...core.result import Uncertainty
-from ...core.schedule import SigmaWindow, StepGate
+from ...core.schedule import StepGate
 from .call import Call
 from .space import Space
 from .watch import Watch, watching
@@ -29,7 +29,7 @@ class DropoutRun(Watch):
     """State and outcome of one sampling."""
 
     options: DropoutOptions = field(default_factory=DropoutOptions)
-    gate: StepGate | None = None
+    opening: StepGate | None = None
     recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,15 +38,14 @@ class DropoutRun(Watch):
     @torch.no_grad()
     def observe(self, call: Call, output: Tensor, sigma: float) -> None:
         """Measure one step on the conditional rows, where it lies in the window."""
-        if self.gate is None:  # made at the first step: only then the scheduler knows its timesteps
-            self.gate = StepGate(SigmaWindow.resolve(self.options.window, self.space.percent_to_sigma))
-        if self.gate.opens(sigma):
+        self.opening = self.opening or self.reaching_gate(self.options.window)
+        if self.opening.opens(sigma):
             call = call.rows(self.conditional(call.x))
             level = torch.full(call.x.shape[:1], sigma, device=call.x.device)
             measure_dropout_step(self.recorder, call.network, call.denoise, call.x, level, self.options, self.step)
 
     def result(self) -> Uncertainty:
-        """What was recorded; high = bad. Raises ValueError when no step fell into the window."""
+        """What was recorded; high = bad. Raises ValueError when no step was taken."""
         found = finish(self.recorder)
         said = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
         return replace(found, provenance=found.provenance | said)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from .call import input_name, original
+from .call import input_name, original, signature_of
 
 PUT_THERE = {  # attribute that a package leaves on the network's modules -> what it does, and the way out
     "_tome_info": "token merging (tomesd) draws from a random state of its own; call tomesd.remove_patch(pipe) first",
@@ -23,7 +23,7 @@ def check_repeatable(network: nn.Module) -> None:
         raise ValueError(f"{name} is in train mode, where dropout makes every pass another one; call .eval() first.")
     if reason := next(what_remembers(network), None):
         raise ValueError(f"{name} can't be asked again while it samples: {reason}.")
-    input_name(network)
+    input_name(network, signature_of(network))
 
 
 def what_remembers(network: nn.Module) -> Iterator[str]:

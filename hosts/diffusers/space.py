@@ -54,15 +54,26 @@ class Space:
         Raises ValueError for a flow timestep that the run does not hold.
         """
         t = torch.as_tensor(timestep).flatten()[0]
-        place = self.place(t)
+        place = self.step_at(t)
         if place is None and self.process is Process.FLOW:
             raise ValueError(f"The network was called with timestep {float(t):g}, which its {type(self.scheduler).__name__} does not have.")
         if place is None or self._between_steps() or not hasattr(self.scheduler, "sigmas"):
             return self._table_sigma(float(t if place is None else self.scheduler.timesteps[place]))
-        sigma = self.scheduler.sigmas[place].cpu().double()
+        return self._sigma_of_step(place)
+
+    def sigmas_from(self, timestep: Tensor | float) -> tuple[float, ...]:
+        """The noise levels of the run's steps from the one with this timestep on; img2img begins late. None where no run was set up."""
+        first = self.step_at(torch.as_tensor(timestep).flatten()[0])
+        steps = range(first, len(self.scheduler.timesteps)) if first is not None else ()
+        if not hasattr(self.scheduler, "sigmas"):
+            return tuple(self._table_sigma(float(self.scheduler.timesteps[i])) for i in steps)
+        return tuple(self._sigma_of_step(i) for i in steps)
+
+    def _sigma_of_step(self, step: int) -> float:
+        sigma = self.scheduler.sigmas[step].cpu().double()
         return float(sigma if self.process is Process.FLOW else ve_to_vp(sigma.view(1, 1), sigma.view(1))[1])
 
-    def place(self, t: Tensor) -> int | None:
+    def step_at(self, t: Tensor) -> int | None:
         """Index of the run's step that has this timestep; where several have it, the one that the scheduler is at."""
         scheduler = self.scheduler
         if getattr(scheduler, "num_inference_steps", None) is None:

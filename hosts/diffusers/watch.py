@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import Signature
 from typing import Any, TypeVar
 
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
-from .call import Call
+from ...core.options import StepWindow
+from ...core.schedule import SigmaWindow, StepGate
+from .call import Call, signature_of
 from .repeatable import check_repeatable
 from .space import Space
 
@@ -25,6 +28,7 @@ class Watch:
 
     classifier_free: whether a call holds an unconditional half; None: where both halves hold the same sample.
     network_rows: passes of the plain sampling, counted. doubled: number of rows in a call -> whether they were found to be two halves.
+    signature: the network's.  sigmas: noise levels of the run's steps, from its first call on.
     """
 
     space: Space
@@ -35,6 +39,8 @@ class Watch:
     network_rows: int = 0
     timesteps: Tensor | None = field(default=None, repr=False)
     doubled: dict[int, bool] = field(default_factory=dict, repr=False)
+    signature: Signature | None = field(default=None, repr=False)
+    sigmas: tuple[float, ...] = ()
 
     def observe(self, call: Call, output: Tensor, sigma: float) -> None:
         """One step of the sampler. Extra passes go through ``call``, which does not meet the hook."""
@@ -42,8 +48,10 @@ class Watch:
 
     def hook(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook: None, so that the output stays as it is, unless a subclass moves it."""
-        call = Call.bind(network, self.space, args, kwargs, output[0])
+        self.signature = self.signature or signature_of(network)
+        call = Call.bind(network, self.space, self.signature, args, kwargs, output[0])
         sigma = self.space.sigma_at(call.timestep)
+        self.sigmas = self.sigmas or self.space.sigmas_from(call.timestep)
         self.network_rows += call.x.shape[0]
         if self.is_new_step(self.space.noisiness(sigma)):
             self.observe(call, output[0], sigma)
@@ -52,6 +60,14 @@ class Watch:
     def moved(self, output: Any, sigma: float) -> Any:
         """What the sampler is to see instead of the output; None: the output."""
         return None
+
+    def gate(self, window: StepWindow) -> StepGate:
+        """Which steps of the run to act on, known once it has begun: only then the scheduler has its timesteps."""
+        return StepGate(SigmaWindow.resolve(window, self.space.percent_to_sigma))
+
+    def reaching_gate(self, window: StepWindow) -> StepGate:
+        """The same, or the step nearest to the window where no step of the run lies in it: what is to be measured is measured once."""
+        return StepGate(self.gate(window).window.reaching(self.sigmas))
 
     def is_new_step(self, noisiness: float) -> bool:
         """A second call at the same level (Flux with true CFG, second-order solvers) is none: same correction, no new measurement."""

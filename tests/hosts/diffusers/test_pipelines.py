@@ -227,7 +227,7 @@ def test_a_finished_latent_is_scored_at_the_time_that_the_network_understands(mo
     latents, given = pipe.draw(2), calls.pop()
     cond = {key: value for key, value in given.items() if key not in ("hidden_states", "timestep", "return_dict")}
     calls.clear()
-    result = score(pipe.network, pipe.pipe.scheduler, latents, cond, AleatoricOptions(draws=DrawOptions(samples=2)), count=2)
+    result = score(pipe.network, pipe.pipe.scheduler, latents, cond, AleatoricOptions(draws=DrawOptions(samples=2, micro_batch=1)), count=2)
     assert result.maps.shape == latents.shape
     assert result.maps.isfinite().all()
     training = [round((1 - percent) * 999) for percent in (0.60, 0.75) for _ in range(2)]

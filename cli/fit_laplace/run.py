@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.last_layer.laplace import Laplace
-from ...hosts.diffusers.images import pipeline_kind
 from ...hosts.diffusers.last_layer.laplace import fit
+from ...hosts.diffusers.load import pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.progress import progress_bar

@@ -15,8 +15,9 @@ from torch import Tensor
 from ...core.demo.extractor import load_reference
 from ...core.options import LaplaceOptions
 from ...hosts.diffusers.demo_images import DemoModel
-from ...hosts.diffusers.images import ImageModel, load_captioned, loading_bars
+from ...hosts.diffusers.images import ImageModel, load_captioned
 from ...hosts.diffusers.information import Cond
+from ...hosts.diffusers.load import loading_bars
 from ..shared.checks import DEMO
 from ..shared.pictures import find_images, leave_out, read_picture, with_captions
 from ..shared.progress import on_terminal, progress_bar

@@ -12,7 +12,7 @@ from ...core.last_layer.laplace import Laplace
 from ...core.options import SamplingScore
 from ...hosts.diffusers.draw import DemoDrawer, Drawer, PipelineDrawer, ScoredBy, bundled_encoder
 from ...hosts.diffusers.image_encoders import clip_encoder
-from ...hosts.diffusers.images import loading_bars, pipeline_kind
+from ...hosts.diffusers.load import loading_bars, pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.progress import on_terminal

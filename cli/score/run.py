@@ -13,7 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from ...hosts.diffusers.demo_images import DemoModel
-from ...hosts.diffusers.images import ImageModel, load_model, loading_bars, measure, pipeline_kind
+from ...hosts.diffusers.images import ImageModel, load_model, measure
+from ...hosts.diffusers.load import loading_bars, pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device, enough_memory
 from ..shared.pictures import ImageFile, find_images, in_batches, leave_out, read_picture

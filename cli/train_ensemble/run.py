@@ -12,7 +12,8 @@ from ...core.ensemble.file import EnsembleParameters
 from ...core.options import EnsembleKind
 from ...hosts.diffusers.demo_images import DemoModel
 from ...hosts.diffusers.ensemble.train import Plan, train_loras, train_tables, train_words
-from ...hosts.diffusers.images import load_pipeline, loading_bars, pipeline_kind, prepare
+from ...hosts.diffusers.images import prepare
+from ...hosts.diffusers.load import load_pipeline, loading_bars, pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.pictures import find_images, find_images_below

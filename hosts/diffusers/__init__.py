@@ -14,11 +14,11 @@ from .ensemble.decu import decu
 from .ensemble.members import ConditionMembers, LoraMembers, TableMembers, word_members
 from .ensemble.train import train_loras, train_tables, train_words
 from .image_encoders import clip_encoder, open_clip_encoder
-from .images import load_pipeline
 from .information import checklist, classify, information
 from .last_layer.bayesdiff import bayesdiff
 from .last_layer.generative import generative, pipeline_draw
 from .last_layer.laplace import fit as fit_laplace
+from .load import load_pipeline
 
 __all__ = [
     "ConditionMembers",

@@ -19,10 +19,11 @@ from ...core.result import Uncertainty
 from .attach import attach
 from .demo import conditions, load_demo, sample, starting_noise
 from .dropout import mc_dropout
-from .images import load_pipeline, prompted
+from .images import prompted
 from .information import Cond, information
 from .last_layer.bayesdiff import bayesdiff
 from .last_layer.generative import generative, pipeline_draw
+from .load import load_pipeline
 from .watch import network_of
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.last_layer.generative import ImageEncoder
+from .load import variant_of
 
 CLIP_MEAN, CLIP_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of the pixels; Radford et al. 2021
 
@@ -23,8 +24,9 @@ def clip_encoder(path: str | Path, device: str | torch.device = "cpu") -> ImageE
         from transformers import CLIPVisionModelWithProjection
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("This encoder needs transformers: pip install transformers, or use the bundled one.") from error
+    variant = variant_of([Path(path)]) if Path(path).is_dir() else None
     try:
-        model = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True, use_safetensors=True)
+        model = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True, use_safetensors=True, variant=variant)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"There is no CLIP image model in {str(path)!r} ({reason}); give a folder that save_pretrained() wrote.") from error

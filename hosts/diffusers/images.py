@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,17 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
-from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
 from ...core.options import AleatoricOptions, InformationOptions
 from ...core.result import Uncertainty
 from .attach import score
 from .information import Cond, information
-
-SD, SDXL, SD3 = "StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline"
+from .load import SD3, SDXL, load_pipeline
 
 
 class ImageModel(Protocol):
@@ -119,52 +115,6 @@ def load_captioned(path: str | Path, device: str = "cpu", dtype: torch.dtype | N
     pipe = load_pipeline(path, device, dtype)
     model = prepare(pipe, "")
     return lambda caption: replace(model, cond=encode_prompts(pipe, caption, "")[0])
-
-
-def load_pipeline(path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> DiffusionPipeline:
-    """A pipeline that was saved to a folder; nothing is downloaded and no pickled weights are read.
-
-    dtype: half precision on CUDA and float32 elsewhere when left out.
-    Raises ValueError for another kind of pipeline, by name, OSError for a broken folder.
-    """
-    kind = pipeline_kind(path)
-    dtype = dtype or (torch.float16 if torch.device(device).type == "cuda" else torch.float32)
-    # a part that was left out when saving (the third text encoder of SD3) has to be named
-    without: dict[str, Any] = {name: None for name, part in saved_config(path).items() if part == [None, None]}
-    without |= {"safety_checker": None, "requires_safety_checker": False} if kind == SD else {}
-    try:
-        pipe = DiffusionPipeline.from_pretrained(path, local_files_only=True, use_safetensors=True, torch_dtype=dtype, **without)
-    except (OSError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise OSError(f"The pipeline in {str(path)!r} can't be loaded ({reason}); save it again with save_pretrained().") from error
-    return pipe.to(device)
-
-
-@contextmanager
-def loading_bars(shown: bool) -> Iterator[None]:
-    """Whether diffusers and transformers draw their bars while they load inside the block; afterwards they are as they were."""
-    hidden = [] if shown else [host for host in (diffusers_logging, transformers_logging) if host.is_progress_bar_enabled()]
-    for host in hidden:
-        host.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for host in hidden:
-            host.enable_progress_bar()
-
-
-def saved_config(path: str | Path) -> dict[str, Any]:
-    return DiffusionPipeline.load_config(path, local_files_only=True)
-
-
-def pipeline_kind(path: str | Path) -> str:
-    """The class name of the pipeline in a folder. Raises ValueError for one that is not understood, OSError where there is none."""
-    if not (Path(path) / "model_index.json").is_file():
-        raise FileNotFoundError(f"There is no diffusers pipeline in {str(path)!r}; give a folder that holds a model_index.json, or demo.")
-    kind = saved_config(path).get("_class_name")
-    if kind not in (SD, SDXL, SD3):
-        raise ValueError(f"{str(path)!r} holds a {kind}, which is not supported; supported are {SD}, {SDXL} and {SD3}.")
-    return kind
 
 
 def prepare(pipe: DiffusionPipeline, prompt: str, negative: str = "") -> PipelineModel:

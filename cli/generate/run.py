@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -89,7 +90,8 @@ def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, numbers: 
     with enough_memory(len(numbers)):
         images, uncertainty = draw_scored(drawer, numbers, options.steps, by)
     seconds, conditions = round((time.perf_counter() - start) / len(numbers), 4), options.conditions()
-    scores, nfe = uncertainty.scores.tolist(), round(uncertainty.nfe, 6)
+    is_finite = images.flatten(1).isfinite().all(dim=1).cpu()  # a VAE may overflow where the latent did not
+    scores, nfe = uncertainty.scores.cpu().where(is_finite, math.nan).tolist(), round(uncertainty.nfe, 6)
     drawings = [Drawing(n, conditions[n % len(conditions)], finite(score), nfe, seconds) for n, score in zip(numbers, scores, strict=True)]
     for drawing, image in zip(drawings, images, strict=True):
         write_picture(options.out, drawing, image)

@@ -137,9 +137,9 @@ def carry(state: Tensor, linear: LinearStep, covariance: Tensor, of_output: Tens
 
 
 def check_variance(variance: Tensor, x: Tensor) -> Tensor:
-    """Raises ValueError, in a sentence, for what is no variance of a prediction at x."""
+    """Raises ValueError, in a sentence, for what is no variance of a prediction at x. NaN is that of an image that failed, alone."""
     if variance.shape != x.shape:
         raise ValueError(f"output_variance must have the shape of x, {tuple(x.shape)}, got {tuple(variance.shape)}.")
-    if not bool(variance.isfinite().all()) or bool((variance < 0).any()):
+    if bool(variance.isinf().any()) or bool((variance < 0).any()):
         raise ValueError("output_variance must be finite and not negative; raise prior_precision, or run the network in float32.")
     return variance.float()

@@ -63,6 +63,14 @@ def draw(clean: Tensor, levels: Tensor, options: LaplaceOptions, first: int, rep
     return sigma.float().to(clean.device), noise.to(clean.device)
 
 
+class SampleNotFinite(ValueError):
+    """A training sample that can't be learned from. index: its place among the samples, from 0."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"Training sample {index} gives NaN or infinite values in the last layer; leave it out, or use float32.")
+        self.index = index
+
+
 def fit_last_layer(
     network: nn.Module,
     training: Training,
@@ -79,7 +87,8 @@ def fit_last_layer(
     layer: its name; found by ``find_last_layer`` when left out.
     resume: an earlier fit over the start of the same stream, in the same batches; the samples that it has seen are passed over.
     progress: given the fit so far after every batch, whole, to save or to go on from; it may raise to stop.
-    Raises ValueError for fewer than two samples, NaN or infinite values, a layer that is not the last, a ``resume`` of another fit.
+    Raises ValueError for fewer than two samples, a layer that is not the last, a ``resume`` of another fit;
+    SampleNotFinite for one that gives NaN or infinite values.
     """
     options = options or LaplaceOptions()
     stream = iter(data)
@@ -122,14 +131,13 @@ def resume_fit(earlier: Laplace, network: nn.Module, options: LaplaceOptions) ->
 
 
 def add_batch(fitted: Laplace, layer: Layer, training: Training, clean: Tensor, cond: Any) -> Laplace:
-    """The fit with one batch more. Raises ValueError, naming the sample, for NaN or infinite values."""
+    """The fit with one batch more. Raises SampleNotFinite for NaN or infinite values."""
     curvature = fitted.curvature
     for repeat in range(fitted.options.draws):
         features, gradient = gradients(layer, training, clean, cond, *draw(clean, training.levels, fitted.options, fitted.samples, repeat))
         finite = features.flatten(1).isfinite().all(dim=1) & gradient.flatten(1).isfinite().all(dim=1)
         if not bool(finite.all()):
-            sample = fitted.samples + int((~finite).nonzero()[0])
-            raise ValueError(f"Training sample {sample} gives NaN or infinite values in the last layer; leave it out, or use float32.")
+            raise SampleNotFinite(fitted.samples + int((~finite).nonzero()[0]))
         curvature = curvature.add(layer, features, gradient)
     return replace(fitted, curvature=curvature, samples=fitted.samples + len(clean))
 

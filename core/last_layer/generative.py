@@ -55,8 +55,9 @@ def estimate_generative(
     encode: images (B, ...) -> features (B, D).
     trained: the images of the trained weights, where the host has them from as many steps; sampled once more, and counted, when left out.
     Score: the semantic entropy. Maps: per-pixel variance of the M + 1 images, divisor M + 1. NFE: counted at the last layer.
+    An image that is not finite scores NaN and leaves the others alone.
     The model's weights are back bit for bit on every exit. Raises ValueError for a Laplace fit of another model, for images or
-    features of a shape that does not fit, or that are NaN or infinite.
+    features of a shape that does not fit, and where drawn weights or the encoder leave no image finite.
     """
     options = options or GenerativeOptions()
     posterior = laplace.posterior(network)
@@ -71,7 +72,7 @@ def score_members(
 ) -> Generated:
     """What ``estimate_generative`` returns, of images (M + 1, B, ...) that the host has sampled itself; seconds: those of sampling.
 
-    Raises ValueError for images or features of a shape that does not fit, or that are NaN or infinite.
+    Raises ValueError for images or features of a shape that does not fit, and where drawn weights or the encoder leave none finite.
     """
     start = clock(images)
     for number, member in enumerate(images):
@@ -115,15 +116,20 @@ def count_rows(layer: Layer) -> Iterator[list[int]]:
 
 
 def check_images(images: Tensor, first: Tensor | None = None) -> Tensor:
-    """Raises ValueError, in a sentence, for images that no spread can be taken of."""
+    """Raises ValueError, in a sentence, for images that no spread can be taken of. first: those of the trained weights."""
     if images.ndim < 2 or len(images) == 0:
         raise ValueError(f"A sampling must give images of shape (batch, ...), got {tuple(images.shape)}.")
     if first is not None and images.shape != first.shape:
         raise ValueError(f"Every sampling must give images of one shape, got {tuple(first.shape)} and {tuple(images.shape)}.")
-    if not bool(images.isfinite().all()):
-        whose = "the trained weights" if first is None else "drawn weights"
-        raise ValueError(f"A sampling with {whose} gave NaN or infinite values; raise prior_precision, or fit on more images.")
+    if first is not None and leaves_none_finite(first, images):
+        raise ValueError("A sampling with drawn weights gave NaN or infinite values; raise prior_precision, or fit on more images.")
     return images
+
+
+def leaves_none_finite(before: Tensor, after: Tensor) -> bool:
+    """Whether there were finite rows, and none of them is left. before, after: (B, ...)."""
+    finite, still = (rows.flatten(1).isfinite().all(dim=1).cpu() for rows in (before, after))
+    return bool(finite.any()) and not bool((finite & still).any())
 
 
 def encode_images(encode: ImageEncoder, images: Tensor) -> Tensor:
@@ -132,7 +138,7 @@ def encode_images(encode: ImageEncoder, images: Tensor) -> Tensor:
     if features.ndim != 2 or len(features) != len(images) or features.shape[1] == 0:
         shapes = f"({len(images)}, D), got {tuple(features.shape)}"
         raise ValueError(f"The encoder must give one feature vector an image, shape {shapes}; use its pooled output.")
-    if not bool(features.isfinite().all()):
+    if leaves_none_finite(images, features):
         raise ValueError("The encoder gave NaN or infinite features; check the range of the images that it wants, or run it in float32.")
     return features
 

@@ -34,7 +34,9 @@ class Tap:
         straight = torch.allclose(self._push(torch.ones_like(probe)), torch.ones_like(moved), rtol=1e-2)
         if not straight or not torch.allclose(self._push(probe.square()), moved.square(), rtol=1e-2):
             raise ValueError("After its last layer this network does more than rearrange, so a variance there is not the prediction's.")
-        scale = value.max().clamp_min(1e-30)  # half precision would lose small variances
+        largest = value.nan_to_num(nan=0.0, posinf=0.0).max().clamp_min(1e-30)
+        # half precision would lose small variances; a power of two changes no digit, so that no image depends on the largest of another
+        scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent)
         return self._push(value / scale) * scale
 
     def _push(self, value: Tensor) -> Tensor:

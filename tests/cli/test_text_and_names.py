@@ -99,7 +99,7 @@ def test_a_folder_is_scored_whatever_its_name(tmp_path, caplog):
 def test_an_image_is_fitted_and_trained_on_whatever_its_name(tmp_path):
     write_unprintable(tmp_path / "3")
     assert run("fit-laplace", tmp_path, "--draws", 1, "--out", tmp_path / "fit.safetensors") == 0
-    assert Laplace.load(tmp_path / "fit.safetensors").seen == 10
+    assert Laplace.load(tmp_path / "fit.safetensors").samples == 10
     few = ["--members", 1, "--steps", 1, "--batch", 2]
     assert run("train-ensemble", tmp_path, *few, "--out", tmp_path / "ensemble.safetensors") == 0
 

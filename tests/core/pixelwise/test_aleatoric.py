@@ -243,12 +243,20 @@ def test_a_step_that_cannot_be_measured_is_one_sentence(x, x0, sigma, sentence):
     assert calls.rows == 0
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_finished_sample_that_failed_scores_nan_and_leaves_the_others_alone(value):
+    latents = torch.randn(3, 4, 5, 5)
+    whole = estimate_aleatoric(GaussianDenoiser(Process.VP), latents, [0.5, 0.2], Process.VP)
+    latents[1, 2, 3, 4] = value
+    found = estimate_aleatoric(GaussianDenoiser(Process.VP), latents, [0.5, 0.2], Process.VP)
+    assert not found.scores[1].isfinite()
+    assert torch.equal(found.maps[[0, 2]], whole.maps[[0, 2]]) and torch.equal(found.scores[[0, 2]], whole.scores[[0, 2]])
+
+
 @pytest.mark.parametrize(
     ("latents", "sigmas", "sentence"),
     [
         (torch.zeros(1, 3), [], "sigmas is empty: give at least one noise level"),
-        (torch.tensor([[math.nan, 0.0]]), [0.5], "latents hold NaN or infinite values"),
-        (torch.tensor([[math.inf, 0.0]]), [0.5], "latents hold NaN or infinite values"),
         (torch.zeros(0, 3), [0.5], "The batch is empty"),
         (torch.zeros(()), [0.5], r"latents must have the shape \(batch, channels, \.\.\.\), got \(\)"),
         (torch.zeros(1, 3), [0.5, 0.0], "sigma must be finite and above 0"),

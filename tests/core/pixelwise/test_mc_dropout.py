@@ -144,8 +144,12 @@ def test_finished_samples_are_scored_at_each_level():
     assert found.provenance["method"] == "mc dropout" and "center" not in found.provenance
     with pytest.raises(ValueError, match="sigmas is empty"):
         estimate_dropout(network, network, x, [], Process.VP)
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        estimate_dropout(network, network, x * torch.nan, [0.5], Process.VP)
+    failed = x.clone()
+    failed[1] = torch.nan
+    with torch.no_grad():
+        alone = estimate_dropout(network, network, failed, [0.8, 0.5], Process.VP, options(pooling=Pooling.SUM))
+    assert alone.scores.isnan().tolist() == [False, True, False]
+    assert torch.equal(alone.scores[[0, 2]], found.scores[[0, 2]])
 
 
 def test_a_run_is_recorded_step_by_step():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,9 +12,11 @@ from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 
 from ....core.ensemble.training import Enter, member_start_generator
+from ..watch import network_of
 from .frozen import frozen, modules
 
 ADAPTER = "uncertainty_member"
+FIRST_FACTORS = (".lora_down.", ".lora_A.", ".lora.down.", ".lora_linear_layer.down.")  # in the names of LoRA files, one for each layer
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -22,7 +25,7 @@ def fresh_loras(network: nn.Module, rank: int, seed: int) -> Enter:
 
     Source: Hu et al. 2022 (LoRA), whose scale alpha / rank is 1 here. Raises ValueError for a network that takes or has none.
     """
-    check_plain(network)
+    check_no_loras(network)
 
     @contextmanager
     def enter(k: int) -> Iterator[Mapping[str, Tensor]]:
@@ -61,36 +64,63 @@ def lora_file(network: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str,
     return found
 
 
-@contextmanager
-def worn(pipe: DiffusionPipeline, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """The pipeline's network with a LoRA, by any names that the pipeline reads, inside the block; without it on every exit.
+def text_encoders(pipe: DiffusionPipeline) -> list[nn.Module]:
+    parts = (getattr(pipe, f"text_encoder{end}", None) for end in ("", "_2", "_3"))
+    return [part for part in parts if isinstance(part, nn.Module)]
 
-    Raises ValueError when none of the names fits, or when the network has LoRAs already.
+
+@contextmanager
+def lora_applied(pipe: DiffusionPipeline, tensors: Mapping[str, Tensor]) -> Iterator[bool]:
+    """The pipeline with a LoRA, by any names that it reads, inside the block; without it on every exit.
+
+    Yields whether the LoRA acts on a text encoder, so that prompts have to be encoded anew.
+    Raises ValueError for a LoRA that does not fit whole, that changes nothing or is not finite, and where LoRAs are loaded already.
     """
-    network = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
-    check_plain(network)
+    network = network_of(pipe)
+    check_no_loras(network, *text_encoders(pipe))
     with frozen(*modules(pipe)):  # peft sets requires_grad for good
         try:
-            load(pipe, network, tensors)
-            yield
+            load_lora(pipe, network, tensors)
+            yield any(adapted_layers(encoder) for encoder in text_encoders(pipe))
         finally:
             pipe.unload_lora_weights()
 
 
-def load(pipe: DiffusionPipeline, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_lora(pipe: DiffusionPipeline, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Diffusers logs what it leaves out of a file, and goes on; here the LoRA counts by what was really put on the weights."""
+    name, fault = type(network).__name__, None
     try:
         pipe.load_lora_weights(dict(tensors), adapter_name=ADAPTER)
-    except (IndexError, KeyError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"This LoRA does not fit {type(network).__name__} ({reason}); give one made for this model.") from error
-    if ADAPTER not in getattr(network, "peft_config", {}):
-        name = next(iter(tensors), "")
-        raise ValueError(f"No name in this LoRA fits {type(network).__name__}, such as {name!r}; give one made for this model.")
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        fault = error
+    if fault is not None:
+        reason = " ".join(str(fault).split())[:200]
+        raise ValueError(f"This LoRA does not fit {name} ({reason}); give one made for this model.") from fault
+    layers = [layer for part in (network, *text_encoders(pipe)) for layer in adapted_layers(part)]
+    if not layers:
+        first = next(iter(tensors), "")
+        raise ValueError(f"No name in this LoRA fits {name} or its text encoders, such as {first!r}; give one made for this model.")
+    wanted = sum(part in key for key in tensors for part in FIRST_FACTORS)
+    if len(layers) < wanted:
+        fitting = f"Only {len(layers)} of the {wanted} layers that this LoRA is for are in {name} and its text encoders"
+        raise ValueError(f"{fitting}; give one made for this model.")
+    with torch.no_grad():
+        sizes = [float(layer.get_delta_weight(ADAPTER).abs().max()) for layer in layers]
+    if not all(map(math.isfinite, sizes)):
+        raise ValueError("This LoRA holds NaN or infinite values; train it again, or get a whole copy.")
+    if not any(sizes):
+        raise ValueError("This LoRA changes no weight: all of its updates are 0; leave it out, or train it.")
 
 
-def check_plain(network: nn.Module) -> None:
-    """Raises ValueError for a network that can't take LoRAs, or that already has some: they would be lost."""
+def adapted_layers(part: nn.Module) -> list[nn.Module]:
+    """The layers of a network that the LoRA acts on."""
+    return [module for module in part.modules() if ADAPTER in getattr(module, "lora_A", {})]
+
+
+def check_no_loras(network: nn.Module, *encoders: nn.Module) -> None:
+    """Raises ValueError for a network that can't take LoRAs, or where some are loaded already: they would be lost."""
     if not isinstance(network, PeftAdapterMixin):
         raise ValueError(f"{type(network).__name__} can't take LoRAs; train class embeddings, or embeddings of a word.")
-    if getattr(network, "peft_config", None):
-        raise ValueError(f"{type(network).__name__} has LoRAs already ({', '.join(network.peft_config)}): fuse or unload them first.")
+    for part in (network, *encoders):
+        if loaded := getattr(part, "peft_config", None):
+            raise ValueError(f"{type(part).__name__} has LoRAs already ({', '.join(loaded)}): fuse or unload them first.")

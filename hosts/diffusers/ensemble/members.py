@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ....core.ensemble.file import EnsembleParameters
 from ....core.options import EnsembleKind
-from ..images import PipelineModel
+from ..images import PipelineModel, encode_prompts
 from ..information import Cond
-from .lora import worn
+from ..watch import network_of
+from .lora import lora_applied
 from .tables import lent, stacked, tables
 from .words import STAR, Word
 
@@ -117,8 +118,9 @@ def outline(cond: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class LoraMembers:
-    """LoRAs on a pipeline's network, one after another. conds as in ``ConditionMembers``, shared by all.
+    """LoRAs on a pipeline, one after another. cond, empty: as in ``ConditionMembers``, shared by all.
 
+    prompt, negative: what cond and empty were made of; needed for LoRAs that act on a text encoder, under which both are encoded anew.
     Raises ValueError for members of another network.
     """
 
@@ -126,11 +128,13 @@ class LoraMembers:
     ensemble: EnsembleParameters
     cond: Cond
     empty: Cond | None = None
+    prompt: str | list[str] | None = None
+    negative: str = ""
     together = False
 
     def __post_init__(self) -> None:
         check_kind(self.ensemble, EnsembleKind.LORA)
-        self.ensemble.check(self.pipe.unet if hasattr(self.pipe, "unet") else self.pipe.transformer)
+        self.ensemble.check(network_of(self.pipe))
 
     @property
     def names(self) -> list[str]:
@@ -138,8 +142,21 @@ class LoraMembers:
 
     @contextmanager
     def entered(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
-        with worn(self.pipe, self.ensemble.members[members[0]].tensors):
-            yield rows_of([self.cond], self.empty, batch, guided)
+        with lora_applied(self.pipe, self.ensemble.members[members[0]].tensors) as on_text:
+            cond, empty = self._encoded() if on_text else (self.cond, self.empty)
+            yield rows_of([cond], empty, batch, guided)
+
+    def _encoded(self) -> tuple[Cond, Cond | None]:
+        if self.prompt is None:
+            raise ValueError("This LoRA acts on the text encoder: pass the prompt, so that it can be encoded with the LoRA.")
+        with torch.no_grad():
+            cond, empty = encode_prompts(self.pipe, self.prompt, self.negative)
+        return with_inputs(self.cond, cond), None if self.empty is None else with_inputs(self.empty, empty)
+
+
+def with_inputs(cond: Any, new: Cond) -> Any:
+    """Nested inputs with those of ``new`` in the place of the ones of the same name."""
+    return {name: with_inputs(value, new) if isinstance(value, Mapping) else new.get(name, value) for name, value in cond.items()}
 
 
 def word_members(

@@ -15,7 +15,7 @@ from uncertainty_nodes.core.last_layer.find import Identity
 from uncertainty_nodes.core.options import EnsembleKind, EnsembleOptions
 from uncertainty_nodes.hosts.diffusers.demo import NO_CLASS, sample, starting_noise
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
-from uncertainty_nodes.hosts.diffusers.ensemble.lora import worn
+from uncertainty_nodes.hosts.diffusers.ensemble.lora import lora_applied
 from uncertainty_nodes.hosts.diffusers.ensemble.members import ConditionMembers, LoraMembers, TableMembers
 from uncertainty_nodes.hosts.diffusers.ensemble.tables import lent, tables
 
@@ -175,7 +175,7 @@ def test_a_lora_that_fits_nowhere_is_refused(tmp_path):
     pipe = tiny_text.make("sd", tmp_path)
     before = state(pipe.unet)
     for name in ("unet.nowhere.to_k.lora_A.weight", "lora_unet_nowhere.lora_down.weight"):
-        with pytest.raises(ValueError, match="LoRA.* fit"), worn(pipe, {name: torch.ones(1, 2)}):
+        with pytest.raises(ValueError, match="LoRA.* fit"), lora_applied(pipe, {name: torch.ones(1, 2)}):
             pass
         assert same(before, state(pipe.unet)) and not hasattr(pipe.unet, "peft_config")
 

@@ -14,7 +14,7 @@ from uncertainty_nodes.core.draws import step_generator
 from uncertainty_nodes.core.ensemble.training import member_start_generator
 from uncertainty_nodes.core.options import BootstrapOptions, EnsembleOptions, EnsembleTrainingOptions
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
-from uncertainty_nodes.hosts.diffusers.ensemble.lora import worn
+from uncertainty_nodes.hosts.diffusers.ensemble.lora import lora_applied
 from uncertainty_nodes.hosts.diffusers.ensemble.members import LoraMembers, word_members
 from uncertainty_nodes.hosts.diffusers.ensemble.train import Plan, train_loras, train_tables, train_words
 from uncertainty_nodes.hosts.diffusers.ensemble.words import Word
@@ -120,7 +120,7 @@ def test_a_trained_lora_loads_as_it_was_trained(tmp_path):
     made = train_loras(pipe, CLEAN, PROMPTS, PLAN, rank=2)
     path, _ = made.export(tmp_path, "style")
     tensors, place = load_file(path), "transformer_blocks.0.attn.to_q"
-    with worn(pipe, tensors):
+    with lora_applied(pipe, tensors):
         layer = pipe.transformer.get_submodule(place)
         x = torch.ones(1, layer.in_features)
         with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.demo.network import LAPLACE
 from ...core.last_layer.laplace import Laplace
-from ...core.options import SamplingScore
+from ...core.options import BayesDiffOptions, GenerativeOptions, SamplingScore
 from ...hosts.diffusers.draw import DemoDrawer, Drawer, PipelineDrawer, ScoredBy, bundled_encoder
 from ...hosts.diffusers.image_encoders import clip_encoder
 from ...hosts.diffusers.load import loading_bars, pipeline_kind
@@ -49,25 +49,34 @@ def load_scorer(options: GenerateOptions) -> ScoredBy:
 def load_posterior(options: GenerateOptions) -> Laplace:
     """The fit, with the prior precision and noise variance that are asked for."""
     fit = Laplace.load(options.laplace or LAPLACE)
-    asked = {"prior_precision": options.prior_precision, "noise_variance": options.noise_variance}
+    asked: dict[str, Any] = {"prior_precision": options.prior_precision, "noise_variance": options.noise_variance}
     return replace(fit, options=replace(fit.options, **{name: value for name, value in asked.items() if value is not None}))
 
 
 def fingerprint(options: GenerateOptions) -> dict[str, Any]:
-    """All that an image and its score depend on, beside its number."""
+    """All that an image and its score depend on, beside its number, by the names that the command line has for it."""
     return {
         "method": options.method.value,
         "model": options.model if options.model == DEMO else Path(options.model).resolve().as_posix(),
-        "shown": list(options.conditions()),
+        "class" if options.model == DEMO else "prompts": list(options.conditions()),
         "negative": options.negative,
         "guidance_scale": options.guidance_scale,
         "steps": options.steps,
-        "measured": repr(options.method_options()),
-        "posterior": describe_posterior(options),
+        **method_arguments(options),
+        "the method's defaults": repr(GenerateOptions(options.method).method_options()),
+        "laplace": describe_posterior(options),
         "encoder": None if options.encoder is None else Path(options.encoder).resolve().as_posix(),
         "seed": options.seed,
         "device": options.device,
     }
+
+
+def method_arguments(options: GenerateOptions) -> dict[str, int]:
+    method = options.method_options()
+    if isinstance(method, GenerativeOptions):
+        return {"members": method.members, "member_steps": method.member_steps}
+    every = {"every": method.every} if isinstance(method, BayesDiffOptions) else {}
+    return {"samples": method.draws.samples, **every}
 
 
 def describe_posterior(options: GenerateOptions) -> str | None:

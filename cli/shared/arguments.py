@@ -23,11 +23,10 @@ def add_command(commands: Commands[argparse.ArgumentParser], name: str, help: st
     return commands.add_parser(name, help=help, description=text or None, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-def add_whole(group: Group, *flags: str, bounds: Bounds, help: str, default: str = "", dest: str | None = None) -> None:
+def add_whole(group: Group, *flags: str, bounds: Bounds, help: str, default: str = "") -> None:
     """A whole number within bounds. default: in words, of an option that is None until the command knows more."""
     told = f"(default: {default})" if default else DEFAULT
-    named = {} if dest is None else {"dest": dest}
-    group.add_argument(*flags, type=whole(bounds), default=None if default else int(bounds.default), help=f"{help} {told}".strip(), **named)
+    group.add_argument(*flags, type=whole(bounds), default=None if default else int(bounds.default), help=f"{help} {told}".strip())
 
 
 def whole(bounds: Bounds) -> Callable[[str], int]:

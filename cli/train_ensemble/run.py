@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from PIL import ImageOps
@@ -14,6 +15,7 @@ from ...hosts.diffusers.demo_images import DemoModel
 from ...hosts.diffusers.ensemble.train import Plan, train_loras, train_tables, train_words
 from ...hosts.diffusers.images import prepare
 from ...hosts.diffusers.load import load_pipeline, loading_bars, pipeline_kind
+from ...hosts.diffusers.watch import network_of
 from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.pictures import find_images, find_images_below
@@ -64,9 +66,10 @@ def prepare_pipeline(options: TrainOptions) -> Callable[[Plan], EnsembleParamete
     images = find_images_below(options.folder)
     captions = read_captions(images, options)
     with loading_bars(shown=on_terminal()):
-        pipe = load_pipeline(options.model, options.device, torch.float32)
+        pipe: Any = load_pipeline(options.model, options.device, torch.float32)  # which of its parts it has depends on its kind
     model = prepare(pipe, "")
-    side = options.size or (getattr(pipe, "unet", None) or pipe.transformer).config.sample_size * pipe.vae_scale_factor
+    network: Any = network_of(pipe)
+    side = options.size or network.config.sample_size * pipe.vae_scale_factor
     clean, images = encode_images(
         model, [image for image in images if image.name in captions], lambda picture: model.fitted(ImageOps.fit(picture, (side, side)))
     )

@@ -234,7 +234,10 @@ def test_bad_requests_are_refused_in_a_sentence(pipeline, tmp_path, caplog):
 def test_results_of_other_options_are_not_overwritten(drawn, caplog):
     before = (drawn / "results.json").read_bytes()
     assert draw(drawn, "-n", 5, "--seed", 1) == 1
-    assert "holds images made with other options (measured, seed); name another folder with --out" in caplog.text
+    assert "holds images made with other options (seed); name another folder with --out" in caplog.text
+    caplog.clear()
+    assert draw(drawn, "-n", 5, "--members", 3, "--class", 1, "--samples", 7) == 1  # samples are of other methods
+    assert "(class, members);" in caplog.text
     assert (drawn / "results.json").read_bytes() == before
 
 

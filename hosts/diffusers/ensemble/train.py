@@ -126,7 +126,8 @@ def train_words(
 
 def picked(model: PipelineModel, encoded: Cond, rows: Tensor, clean: Tensor) -> Cond:
     """Encoded prompts of some samples as the network takes them."""
-    return model.inputs({name: value[rows.to(value.device)] for name, value in encoded.items()}, clean[: len(rows)])
+    latents = clean[:1].expand(len(rows), *clean.shape[1:])  # of which the size counts; a step may take more than there are
+    return model.inputs({name: value[rows.to(value.device)] for name, value in encoded.items()}, latents)
 
 
 def check_prompts(prompts: Sequence[str], clean: Tensor) -> None:

@@ -19,11 +19,13 @@ from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOp
 from .limits import MAX_SEED
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity, SamplingScore
+from .search import BestOfOptions, Scorer, SearchMode, UntilOptions
 from .viewing import Colormap, FilterRule, HeatmapOptions, HeatmapScale
 
 __all__ = [
     "AleatoricOptions",
     "BayesDiffOptions",
+    "BestOfOptions",
     "Bounds",
     "COARSE_STEP_SIZE",
     "Bootstrap",
@@ -58,7 +60,10 @@ __all__ = [
     "Pooling",
     "Quantity",
     "SamplingScore",
+    "Scorer",
+    "SearchMode",
     "StepWindow",
+    "UntilOptions",
     "bounded",
     "bounds",
     "check_choice",

@@ -1,0 +1,1 @@
+"""Searches: the best of N candidates with early pruning, and sampling until images are good."""

@@ -1,0 +1,84 @@
+"""Sampling until images are good: which seed comes next, what was accepted, and what is best so far."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ..options import Direction, UntilOptions
+from ..result import Uncertainty
+from ..selection.calibration import Calibration
+from ..selection.filtering import decide
+from .seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one image. attempt: 0, 1, ..; index: its place in that attempt's batch. badness: the score turned, high = bad."""
+
+    attempt: int
+    index: int
+    seed: int
+    score: float
+    badness: float
+    accepted: bool
+    reason: str
+
+    @property
+    def rank(self) -> tuple[bool, float, int, int]:
+        """Sorts accepted images first, in the order of the attempts, and the others from best to worst; NaN last."""
+        badness = self.badness if math.isfinite(self.badness) else math.inf
+        return (not self.accepted, 0.0 if self.accepted else badness, self.attempt, self.index)
+
+
+@dataclass
+class Until:
+    """The state of one run. A host samples with ``seed``, scores, and hands the result to ``offer``, until it is ``done``.
+
+    calibration: for the rule ``calibrated``. Decisions are ``core.selection.filtering.decide``'s own.
+    """
+
+    options: UntilOptions
+    calibration: Calibration | None = None
+    attempts: int = 0
+    verdicts: list[Verdict] = field(default_factory=list)
+    nfe: float = 0.0
+
+    @property
+    def seed(self) -> int:
+        """Of the attempt that comes next; the first is the run's own (see ``derive_seed``)."""
+        return derive_seed(self.options.seed, self.attempts)
+
+    @property
+    def accepted(self) -> int:
+        return sum(v.accepted for v in self.verdicts)
+
+    @property
+    def done(self) -> bool:
+        return self.accepted >= self.options.wanted or self.attempts >= self.options.max_attempts
+
+    @property
+    def succeeded(self) -> bool:
+        return self.accepted >= self.options.wanted
+
+    def offer(self, result: Uncertainty, nfe: float = 0.0) -> list[Verdict]:
+        """Judge the batch of one attempt. nfe: calls that its sampling cost, of all its images; those of the score are added.
+
+        Raises ValueError when the run is done, and what ``decide`` raises.
+        """
+        if self.done:
+            raise ValueError(f"The run has ended after {self.attempts} attempts with {self.accepted} accepted; start another.")
+        found = decide(result.scores, result.direction, self.options.rule, self.options.value, self.calibration, quantity=result.quantity)
+        sign = 1 if result.direction is Direction.HIGH_IS_BAD else -1
+        verdicts = [
+            Verdict(self.attempts, i, self.seed, score, sign * score, i in set(found.accepted), found.reasons[i])
+            for i, score in enumerate(result.scores.detach().cpu().double().tolist())
+        ]
+        self.nfe += nfe + result.nfe * len(result)
+        self.attempts += 1
+        self.verdicts += verdicts
+        return verdicts
+
+    def best(self) -> list[Verdict]:
+        """The ``wanted`` best so far: those accepted, as they came, then the best of the others, which say so."""
+        return sorted(self.verdicts, key=lambda v: v.rank)[: self.options.wanted]

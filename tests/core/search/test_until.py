@@ -1,0 +1,88 @@
+"""Until good: seeds, verdicts and what is kept, against the filter's own decisions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from uncertainty_nodes.core.options import Direction, FilterRule, UntilOptions, limits
+from uncertainty_nodes.core.result import Uncertainty
+from uncertainty_nodes.core.search.seeds import derive_seed
+from uncertainty_nodes.core.search.until import Until
+from uncertainty_nodes.core.selection.calibration import Calibration
+from uncertainty_nodes.core.selection.filtering import decide
+
+
+def result(*scores: float, direction: Direction = Direction.LOW_IS_BAD, quantity: str = "information") -> Uncertainty:
+    values = torch.tensor(scores)
+    return Uncertainty(torch.zeros(len(scores), 1, 2, 2), values, values[None], torch.ones(1), direction, quantity, 4.0, 0.1)
+
+
+def threshold(value: float, **more) -> UntilOptions:
+    return UntilOptions(rule=FilterRule.THRESHOLD, value=value, **more)
+
+
+def test_seeds_are_distinct_repeatable_and_start_with_the_given_one():
+    for seed in (0, 1, 2**53 - 1, limits.MAX_SEED):
+        seeds = [derive_seed(seed, i) for i in range(2000)]
+        assert seeds[0] == seed
+        assert len(set(seeds)) == 2000
+        assert all(0 <= s < 2**53 for s in seeds[1:])
+        assert seeds == [derive_seed(seed, i) for i in range(2000)]
+    many = [derive_seed(seed, i) for seed in range(200) for i in range(50)]
+    assert len(set(many)) == len(many)  # a queue that counts its seeds up never draws the same image twice
+    assert derive_seed(0, 1) == 1348624685307472  # for ever: people note seeds down
+    with pytest.raises(ValueError, match="seed must be between 0"):
+        derive_seed(-1, 0)
+
+
+def test_attempts_end_when_enough_are_accepted():
+    run = Until(threshold(5.0, wanted=2, seed=9))
+    seeds = []
+    for scores in ((1.0, 2.0), (6.0, 3.0), (7.0, 8.0), (9.0,)):
+        if run.done:
+            break
+        seeds.append(run.seed)
+        run.offer(result(*scores), nfe=40.0)
+    assert (run.attempts, run.accepted, run.succeeded) == (3, 3, True)
+    assert seeds == [derive_seed(9, i) for i in range(3)]
+    assert [(v.attempt, v.index, v.score) for v in run.best()] == [(1, 0, 6.0), (2, 0, 7.0)]
+    assert run.nfe == 3 * 40 + 6 * 4
+    with pytest.raises(ValueError, match="ended after 3 attempts with 3 accepted"):
+        run.offer(result(9.0))
+
+
+def test_the_best_so_far_is_kept_when_nothing_is_accepted():
+    run = Until(threshold(5.0, wanted=2, max_attempts=3))
+    for score in (2.0, math.nan, 4.0):
+        run.offer(result(score))
+    assert run.done and not run.succeeded
+    assert [(v.attempt, v.accepted) for v in run.best()] == [(2, False), (0, False)]
+    assert "below the threshold" in run.best()[0].reason
+    broken = Until(threshold(5.0, max_attempts=1))
+    broken.offer(result(math.nan))
+    assert broken.best()[0].attempt == 0
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_verdicts_are_the_filters_own(direction):
+    history = Calibration.fit([torch.arange(100.0)], direction, "information")
+    run = Until(UntilOptions(value=30.0, wanted=99), history)
+    values = (5.0, 31.0, 80.0, math.nan, 69.3)
+    verdicts = run.offer(result(*values, direction=direction))
+    expected = decide(torch.tensor(values), direction, FilterRule.CALIBRATED, 30.0, history, quantity="information")
+    assert tuple(v.index for v in verdicts if v.accepted) == expected.accepted
+    assert tuple(v.reason for v in verdicts) == expected.reasons
+    worst_first = sorted((v for v in verdicts if math.isfinite(v.score)), key=lambda v: -v.badness)
+    assert worst_first[0].score == (5.0 if direction is Direction.LOW_IS_BAD else 80.0)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="'keep_best_count' compares images of one batch"):
+        UntilOptions(rule=FilterRule.KEEP_BEST_COUNT)
+    with pytest.raises(ValueError, match="needs a calibration"):
+        Until(UntilOptions()).offer(result(1.0))
+    with pytest.raises(ValueError, match="max_attempts must be between 1"):
+        UntilOptions(max_attempts=0)

@@ -141,11 +141,16 @@ def check_step(x: Tensor, x0: Tensor, sigma: Tensor) -> Tensor:
 
 
 def check_latents(latents: Tensor) -> None:
-    """Raises ValueError, in a sentence, for finished samples that cannot be scored. NaN in one is no reason: its score is NaN, alone."""
+    """Raises ValueError, in a sentence, for finished samples that cannot be scored. One that is NaN is scored NaN, beside the others."""
     if latents.ndim < 2:
         raise ValueError(f"latents must have the shape (batch, channels, ...), got {tuple(latents.shape)}.")
     if latents.shape[0] == 0:
         raise ValueError("The batch is empty: give at least one latent.")
+
+
+def finite_rows(x: Tensor) -> Tensor:
+    """Which samples (N, ...) are finite in every value: (N,) bool."""
+    return x.flatten(1).isfinite().all(dim=1) if x.ndim > 1 else x.isfinite()
 
 
 class CountedDenoiser:

@@ -17,6 +17,7 @@ from .values import check_names, check_number, check_tensor, check_text, check_t
 
 KIND = "uncertainty"
 VERSION = 1
+FAILED = "failed"  # the entry of a provenance that names images without a score
 UPPER_TAIL_FRACTION = 0.05
 VARIANCES = ("bayesdiff", "denoised", "mc_dropout", "noise")  # quantities that cannot be negative
 
@@ -29,7 +30,8 @@ class Uncertainty:
     curve: (S, B) the pooled score at each measured step.   sigmas: (S,) noise level of those steps.
     direction: which end of the score is bad.               quantity: its name.
     nfe: network evaluations per image that it cost.        seconds: the time that it cost, for the whole batch.
-    provenance: how it was made, in words.
+    provenance: how it was made, in words; FAILED names the images without a score.
+    An image whose score is not finite, at any step, failed: its score is NaN, it ranks worst, and no filter accepts it.
     Raises ValueError when the shapes disagree.
     """
 
@@ -49,6 +51,12 @@ class Uncertainty:
         if not fits or self.sigmas.ndim != 1 or self.curve.shape != (len(self.sigmas), batch):
             shapes = ", ".join(f"{name} {tuple(getattr(self, name).shape)}" for name in ("maps", "scores", "curve", "sigmas"))
             raise ValueError(f"maps, scores, curve and sigmas must describe one batch over the same steps, got {shapes}.")
+        usable = self.scores.isfinite() & self.curve.isfinite().all(dim=0).to(self.scores.device)
+        provenance = {name: text for name, text in self.provenance.items() if name != FAILED}
+        if not bool(usable.all()):
+            object.__setattr__(self, "scores", torch.where(usable, self.scores, math.nan))
+            provenance[FAILED] = name_failed((~usable).nonzero().flatten().tolist(), batch)
+        object.__setattr__(self, "provenance", provenance)
 
     def __len__(self) -> int:
         return self.scores.shape[0]
@@ -73,7 +81,8 @@ class Uncertainty:
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors; raises OSError when the file cannot be written."""
-        tensors = {"maps": self.maps, "scores": self.scores, "curve": self.curve, "sigmas": self.sigmas}
+        measured = {"maps": self.maps, "scores": self.scores, "curve": self.curve}
+        tensors = {name: torch.where(values.isfinite(), values, math.nan) for name, values in measured.items()} | {"sigmas": self.sigmas}
         metadata = {
             "direction": self.direction.value,
             "quantity": self.quantity,
@@ -104,6 +113,16 @@ class Uncertainty:
                 seconds=check_number("seconds", m["seconds"], 0),
                 provenance=check_texts("provenance", m["provenance"]),
             )
+
+
+def name_failed(images: Sequence[int], batch: int) -> str:
+    """One line for the images, counted from 0, of a batch that have no score."""
+    if batch == 1:
+        return "The image failed: the model gave values that are not finite (NaN). It has no score and is rejected."
+    numbers = ", ".join(str(image + 1) for image in images)
+    have, rank, are = ("Image", "ranks", "is") if len(images) == 1 else ("Images", "rank", "are")
+    score = "It has no score" if len(images) == 1 else "They have no score"
+    return f"{have} {numbers} of {batch} failed: the model gave values that are not finite (NaN). {score}, {rank} worst and {are} rejected."
 
 
 def pool(maps: Tensor, pooling: Pooling) -> Tensor:

@@ -122,8 +122,6 @@ def advance_all(advance: Advance, x: Tensor, members: Sequence[int], comparison:
 def check_run(latents: Tensor, members: Sequence[str], sigmas: Sequence[float], branch: int) -> None:
     """Raises ValueError, in a sentence, for a run that cannot be."""
     check_latents(latents)
-    if not bool(latents.isfinite().all()):
-        raise ValueError("latents hold NaN or infinite values: an image that failed to sample cannot be scored.")
     if not members:
         raise ValueError("The ensemble is empty: give at least one member, two to compare them.")
     if len(sigmas) < 2 or not all(math.isfinite(s) and s > 0 for s in sigmas[:-1]) or not 0 <= sigmas[-1] < math.inf:

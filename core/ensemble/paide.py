@@ -103,7 +103,8 @@ def pairwise_information(distances: Iterable[Tensor], scale: float, weights: Seq
 def per_image(members: Outcomes, options: PaideOptions | None = None, weights: Sequence[float] | None = None) -> Paide:
     """I and mean distance of whole images, D summed over dimensions: (B,) float64 each. members: (K, B, C, ...).
 
-    Raises ValueError, in a sentence, for what cannot be compared: NaN, variances that are negative, or that a distance lacks.
+    An image at which a member is not finite gets NaN. Raises ValueError, in a sentence, for what cannot be compared: variances that are
+    negative, or that a distance lacks.
     """
     options = options or PaideOptions()
     check_outcomes(members, options.distance)
@@ -150,9 +151,6 @@ def check_outcomes(members: Outcomes, distance: Distance) -> None:
     mean, variance = members.mean, members.variance
     if mean.ndim < 3 or 0 in mean.shape:
         raise ValueError(f"members must have the shape (members, images, channels, ...), none of them 0, got {tuple(mean.shape)}.")
-    for k, usable in enumerate(mean.isfinite().flatten(1).all(dim=1).tolist()):
-        if not usable:
-            raise ValueError(f"Member {k} holds NaN or infinite values: leave it out, or sample it again.")
     if variance is None:
         if distance is not Distance.W2:
             raise ValueError(f"The distance {distance.value!r} needs variances, and points have none; use 'w2'.")

@@ -18,9 +18,10 @@ def gradient_mismatch(
     promised  <grad f, u> with grad f = -(alpha / sigma) g,
     measured  (f(x0 + h u) - f(x0 - h u)) / 2h, with h = step_size * sqrt(alpha^2 + sigma^2) / alpha.
     x0, g: (B, C, ...); g as ``guidance.autograd_gradient`` gives it. An image of g = 0 has no line to measure along and is left
-    out; where all are, 1 is returned. sigma (B,) with alpha > 0; z (M, 1 or B, C, ...). 2 M evaluations per image.
+    out, as is one that is not finite; where all are, 1 is returned. sigma (B,) with alpha > 0; z (M, 1 or B, C, ...).
+    2 M evaluations per image.
     """
-    if not bool(g.any()):
+    if not bool(g.nan_to_num().any()):
         return 1.0
     s = expand(sigma, x0)
     alpha = process.alpha(s)
@@ -34,4 +35,6 @@ def gradient_mismatch(
 
     measured = (total(1) - total(-1)) / (2 * h.flatten())
     promised = (-(alpha / s) * g * u).double().flatten(1).sum(dim=1)
-    return float((measured - promised).abs().sum() / measured.abs().sum().clamp_min(1e-30))
+    sound = measured.isfinite() & promised.isfinite()
+    measured, promised = measured[sound], promised[sound]
+    return float((measured - promised).abs().sum() / measured.abs().sum().clamp_min(1e-30)) if len(measured) else 1.0

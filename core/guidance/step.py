@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..denoiser import CountedDenoiser, Denoiser, Process, check_step, eps_from_x0, expand
+from ..denoiser import CountedDenoiser, Denoiser, Process, check_step, eps_from_x0, expand, finite_rows
 from ..draws import evaluate, noise
 from ..options import COARSE_STEP_SIZE, HALF_STEP_SIZE, Center, GuidanceMode, GuidanceOptions, GuidanceUnits
 from ..pixelwise.aleatoric import Redraws, Spread, redraw, variance
@@ -47,6 +47,7 @@ def guide_step(
     Costs M evaluations per image in modes ``autograd`` (and a backward pass) and ``posterior``, 2 M in ``forward``
     and where ``autograd`` recomputes under checkpointing. Strength 0 returns x0 itself, at no cost; so does a level
     without x0 (alpha = 0, the first step of flow matching). Returns x0 in its own dtype.
+    An image whose correction is not finite is left as it is; its spread is NaN.
     Raises ValueError for mismatched shapes, an empty batch, sigma <= 0 or not finite.
     Source: De Vita & Belagiannis 2024, Alg. 2 and eq. 10.
     """
@@ -66,7 +67,10 @@ def guide_step(
     spread = Spread(variance(redraws.x0, conditional, Center.MEAN), variance(redraws.eps, conditional, Center.MEAN))
     mask = high_uncertainty(spread.noise, options, sigma)
     eps = eps_from_x0(x.float(), x0.float(), sigma, process)
-    correction = torch.where(movable, scale(mask * direction, mask * eps, options), 0.0)
+    correction = scale(mask * direction, mask * eps, options)
+    # an image that fails under the redraws alone is left as the sampler has it
+    sound = movable & finite_rows(correction).view(-1, *[1] * (x.ndim - 1))
+    correction = torch.where(sound, correction, 0.0)
     guided = x0.float() - expand(sigma, x) / alpha.clamp_min(MIN_ALPHA) * correction
     return GuidedStep(guided.to(x0.dtype), correction, mask, spread, counted.rows / x.shape[0])
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..denoiser import finite_rows
 from ..files import load_tensors, save_tensors
 from ..options import limits
 from ..values import check_tensor, check_text, intact
@@ -38,15 +39,15 @@ class StepThresholds:
     counts: dict[float, Tensor] = field(default_factory=dict)
 
     def add(self, sigma: float, maps: Tensor) -> None:
-        """Count every value of ``maps``, (B, C, ...) >= 0, at noise level ``sigma`` > 0. What is not finite is left out.
+        """Count every value of ``maps``, (B, C, ...) >= 0, at noise level ``sigma`` > 0. An image that is not finite is left out.
 
         Values below 2^-40 or above 2^24 count as that bound. Raises ValueError for a negative value, sigma <= 0, or more
         than MAX_STEPS noise levels.
         """
         if not 0 < sigma < float("inf"):
             raise ValueError(f"sigma must be a positive number, got {sigma!r}.")
-        values = maps.detach().cpu().float().flatten()
-        values = values[values.isfinite()]
+        maps = maps.detach().cpu().float()
+        values = maps[finite_rows(maps)].flatten()
         if bool((values < 0).any()):
             raise ValueError(f"A variance cannot be negative, got {float(values.min()):.4g}; give the maps as they were estimated.")
         bins = ((values.log2() - OCTAVES[0]) * PER_OCTAVE).clamp(0, BINS - 1).long()

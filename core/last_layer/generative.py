@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..denoiser import finite_rows
 from ..options import Direction, GenerativeOptions
 from ..result import Uncertainty, clock
 from .laplace import Laplace, LayerPosterior
@@ -55,9 +56,8 @@ def estimate_generative(
     encode: images (B, ...) -> features (B, D).
     trained: the images of the trained weights, where the host has them from as many steps; sampled once more, and counted, when left out.
     Score: the semantic entropy. Maps: per-pixel variance of the M + 1 images, divisor M + 1. NFE: counted at the last layer.
-    An image that is not finite scores NaN and leaves the others alone.
-    The model's weights are back bit for bit on every exit. Raises ValueError for a Laplace fit of another model, for images or
-    features of a shape that does not fit, and where drawn weights or the encoder leave no image finite.
+    The model's weights are back bit for bit on every exit. An image that is not finite, or has no finite
+    features, scores NaN. Raises ValueError for a Laplace fit of another model, and for images or features of a shape that does not fit.
     """
     options = options or GenerativeOptions()
     posterior = laplace.posterior(network)
@@ -72,7 +72,7 @@ def score_members(
 ) -> Generated:
     """What ``estimate_generative`` returns, of images (M + 1, B, ...) that the host has sampled itself; seconds: those of sampling.
 
-    Raises ValueError for images or features of a shape that does not fit, and where drawn weights or the encoder leave none finite.
+    Raises ValueError for images or features of a shape that does not fit.
     """
     start = clock(images)
     for number, member in enumerate(images):
@@ -88,9 +88,17 @@ def score_members(
         quantity=QUANTITY,
         nfe=nfe,
         seconds=seconds + clock(images) - start,
-        provenance=describe_generative(options, laplace, features.shape[2]),
+        provenance=describe_generative(options, laplace, features.shape[2]) | caution_of(images),
     )
     return Generated(result, images, features)
+
+
+def caution_of(images: Tensor) -> dict[str, str]:
+    """Says how many images fail with drawn weights alone, which is the fit's doing. images: (M + 1, B, ...)."""
+    finite = torch.stack([finite_rows(member) for member in images])
+    if lost := int((finite[0] & ~finite.all(dim=0)).sum()):
+        return {"caution": f"With drawn weights {lost} of {finite.shape[1]} images failed: raise prior_precision, or fit on more images."}
+    return {}
 
 
 def sample_members(
@@ -121,26 +129,20 @@ def check_images(images: Tensor, first: Tensor | None = None) -> Tensor:
         raise ValueError(f"A sampling must give images of shape (batch, ...), got {tuple(images.shape)}.")
     if first is not None and images.shape != first.shape:
         raise ValueError(f"Every sampling must give images of one shape, got {tuple(first.shape)} and {tuple(images.shape)}.")
-    if first is not None and leaves_none_finite(first, images):
-        raise ValueError("A sampling with drawn weights gave NaN or infinite values; raise prior_precision, or fit on more images.")
     return images
 
 
-def leaves_none_finite(before: Tensor, after: Tensor) -> bool:
-    """Whether there were finite rows, and none of them is left. before, after: (B, ...)."""
-    finite, still = (rows.flatten(1).isfinite().all(dim=1).cpu() for rows in (before, after))
-    return bool(finite.any()) and not bool((finite & still).any())
-
-
 def encode_images(encode: ImageEncoder, images: Tensor) -> Tensor:
-    """Features (B, D). Raises ValueError, in a sentence, for an encoder that gives anything else."""
-    features = encode(images)
+    """Features (B, D), NaN where image or features are not finite. Raises ValueError for any other shape, or where none are finite."""
+    sound = finite_rows(images)
+    features = encode(torch.where(sound.view(-1, *[1] * (images.ndim - 1)), images, 0.0))
     if features.ndim != 2 or len(features) != len(images) or features.shape[1] == 0:
         shapes = f"({len(images)}, D), got {tuple(features.shape)}"
         raise ValueError(f"The encoder must give one feature vector an image, shape {shapes}; use its pooled output.")
-    if leaves_none_finite(images, features):
+    usable = sound.to(features.device) & finite_rows(features)
+    if bool(sound.any()) and not bool(usable.any()):
         raise ValueError("The encoder gave NaN or infinite features; check the range of the images that it wants, or run it in float32.")
-    return features
+    return torch.where(usable[:, None], features, math.nan)
 
 
 def describe_generative(options: GenerativeOptions, laplace: Laplace, dimensions: int) -> dict[str, str]:

@@ -147,8 +147,7 @@ def estimate_aleatoric(
 
     latents (B, C, ...) stand in for the sampler's own prediction at every level. With Center.PREDICTION the spread is
     taken around them (a reconstruction error), for ``noise`` around zero, the mean of the noise.
-    A latent that is not finite scores NaN, alone.
-    Raises ValueError for an empty list of levels, and what ``estimate_aleatoric_step`` refuses.
+    An image that is not finite scores NaN. Raises ValueError for an empty list of levels, and what ``estimate_aleatoric_step`` refuses.
     """
     if len(sigmas) == 0:
         raise ValueError("sigmas is empty: give at least one noise level.")

@@ -98,8 +98,8 @@ def compare(
 
     That is what it knows beyond the reference; with sign -1, what the reference knows beyond it. Every denoiser is run once a draw,
     on the same x_s as the others: M evaluations per level each. Their number and the seconds are split evenly among the results,
-    so that these add up to what was run. latents x0: (B, C, ...), any float dtype. A latent that is not finite
-    scores NaN and leaves the others alone. Raises ValueError for an empty batch.
+    so that these add up to what was run. latents x0: (B, C, ...), any float dtype. An image that is not finite scores NaN.
+    Raises ValueError for an empty batch.
     """
     check_latents(latents)
     start, x0 = clock(latents), latents.float()

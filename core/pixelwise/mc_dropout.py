@@ -106,7 +106,6 @@ def estimate_dropout(
 ) -> Uncertainty:
     """Score finished samples (B, C, ...): re-noised to each level once, then M passes there. NFE: M per level.
 
-    A latent that is not finite scores NaN, alone.
     Raises ValueError for a network without dropout, an empty list of levels.
     """
     if len(sigmas) == 0:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..denoiser import finite_rows
 from ..options import Direction
-from ..result import Uncertainty
+from ..result import FAILED, Uncertainty
 from .ranks import rank_average
 
 QUANTITY = "combined"
-KEPT = ("note", "caution")  # what a reader of the joined result must still be told
+KEPT = ("note", "caution", FAILED)  # what a reader of the joined result must still be told
 
 
 def combine(results: Sequence[Uncertainty], weights: Sequence[float]) -> Uncertainty:
@@ -21,7 +22,8 @@ def combine(results: Sequence[Uncertainty], weights: Sequence[float]) -> Uncerta
     results: K >= 2 for the same B images, maps of one shape. weights: K numbers >= 0, not all 0.
     z_k: ``bad_maps`` of result k less its mean, over its standard deviation, both over the whole batch; a constant map gives 0.
     Returns scores (B,) and maps (B, C, ...) float32, high = bad. Scores are ranks: they compare images of this batch only.
-    An image without a finite score in any result keeps NaN. The curve has one row, the scores, at sigma 0; NFE and seconds add up.
+    An image that failed in one of the results keeps NaN, and the others are joined as if it were not there.
+    The curve has one row, the scores, at sigma 0; NFE and seconds add up.
     Raises ValueError when results or weights do not fit.
     """
     if len(results) < 2:
@@ -33,7 +35,8 @@ def combine(results: Sequence[Uncertainty], weights: Sequence[float]) -> Uncerta
     if len(set(shapes)) > 1:
         raise ValueError(f"Maps to combine must have one shape, got {', '.join(map(str, shapes))}; measure the same latents.")
     scores = rank_average([r.badness for r in results], weights).float()
-    maps = sum(w * standardise(r.bad_maps) for w, r in zip(weights, results, strict=True)) / sum(weights)
+    sound = torch.stack([r.scores.cpu().isfinite() & finite_rows(r.maps).cpu() for r in results]).all(dim=0)
+    maps = sum(w * standardise(r.bad_maps, sound) for w, r in zip(weights, results, strict=True)) / sum(weights)
     return Uncertainty(
         maps=maps.float(),
         scores=scores,
@@ -47,19 +50,23 @@ def combine(results: Sequence[Uncertainty], weights: Sequence[float]) -> Uncerta
     )
 
 
-def standardise(values: Tensor) -> Tensor:
-    """(values - mean) / standard deviation over all that is finite, float64 on the CPU; 0 where nothing differs."""
-    values = values.detach().cpu().double()
-    finite = values[values.isfinite()]
-    if len(finite) == 0 or finite.min() == finite.max():  # rounding of the mean must not be blown up to a pattern
-        return torch.where(values.isfinite(), 0.0, values)
-    return (values - finite.mean()) / finite.std(correction=0)
+def standardise(maps: Tensor, sound: Tensor) -> Tensor:
+    """(maps - mean) / standard deviation over the images that are ``sound``, (B,) bool; NaN for the others. Float64 on the CPU.
+
+    0 where nothing differs.
+    """
+    standard, values = torch.full_like(maps, torch.nan, dtype=torch.float64, device="cpu"), maps.detach().cpu().double()[sound]
+    if values.numel() == 0:
+        return standard
+    alike = values.min() == values.max()  # rounding of the mean must not be blown up to a pattern
+    standard[sound] = torch.zeros_like(values) if alike else (values - values.mean()) / values.std(correction=0)
+    return standard
 
 
 def describe(results: Sequence[Uncertainty], weights: Sequence[float]) -> dict[str, str]:
     """What was combined, and the notes and cautions of each result, numbered from 1."""
     parts = [f"{r.quantity} ({r.direction.value}) x {w:g}" for r, w in zip(results, weights, strict=True)]
-    said = {"of": ", ".join(parts), "by": "weighted average of ranks in this batch"}
-    if len(results[0]) == 1:
-        said["note"] = "A single image has nothing to be ranked against: its score is 0.5 whatever the results say."
-    return said | {f"{name} of {i}": r.provenance[name] for i, r in enumerate(results, 1) for name in KEPT if name in r.provenance}
+    provenance = {"of": ", ".join(parts), "by": "weighted average of ranks in this batch"}
+    if sum(all(r.scores[i].isfinite() for r in results) for i in range(len(results[0]))) == 1:
+        provenance["note"] = "A single image has nothing to be ranked against: its score is 0.5 whatever the results say."
+    return provenance | {f"{name} of {i}": r.provenance[name] for i, r in enumerate(results, 1) for name in KEPT if name in r.provenance}

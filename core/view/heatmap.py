@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..denoiser import finite_rows
 from ..options import HeatmapOptions, HeatmapScale, bounds
 from .colormaps import colorize
 
@@ -25,7 +26,7 @@ def heatmap(bad_maps: Tensor, options: HeatmapOptions, images: Tensor | None = N
     bad_maps: (B, C, H, W) or (B, C, T, H, W). images: (N, H', W', 3), N = B, or B times the frames of each video.
     Returns (N, H', W', 3) float32. Opacity 0 gives exactly the images. Raises ValueError when shapes do not fit.
     """
-    heat = normalise(reduce_channels(bad_maps), options)
+    heat = normalise(reduce_channels(bad_maps), options, finite_rows(bad_maps))
     if images is None:
         return colorize(_frames(heat), options.colormap)
     frames = _check_images(images, heat)
@@ -60,15 +61,17 @@ def reduce_channels(maps: Tensor) -> Tensor:
     return torch.where(finite, mean, worst.view(-1, *[1] * (mean.ndim - 1)))
 
 
-def normalise(maps: Tensor, options: HeatmapOptions) -> Tensor:
+def normalise(maps: Tensor, options: HeatmapOptions, sound: Tensor | None = None) -> Tensor:
     """(x - low) / (high - low) clamped to [0, 1], with low and high as ``options.scale`` says. Shape kept, (B, [T], H, W).
 
+    sound: (B,) the images that percentiles of the whole batch are taken of; all when left out.
     Where low and high agree to rounding, what lies above them is 1 and the rest 0.
     """
     if options.scale is HeatmapScale.FIXED:
         ends = maps.new_tensor([[options.low, options.high]])
     else:
-        groups = maps.flatten(1) if options.scale is HeatmapScale.IMAGE else maps.reshape(1, -1)
+        whole = maps if sound is None or not bool(sound.any()) else maps[sound]
+        groups = maps.flatten(1) if options.scale is HeatmapScale.IMAGE else whole.reshape(1, -1)
         ends = torch.tensor([_percentiles(group, options.low, options.high) for group in groups], device=maps.device)
     low, high = (end.view(-1, *[1] * (maps.ndim - 1)) for end in ends.unbind(dim=1))
     slack = ROUNDING * torch.maximum(low.abs(), high.abs())

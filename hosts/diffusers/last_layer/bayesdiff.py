@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
-from ....core.denoiser import x0_from_output
 from ....core.last_layer.bayesdiff import Propagation
 from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.layer_tap import tap_layer
@@ -26,9 +24,7 @@ from ..call import Call
 from ..memory import fit_draws
 from ..space import Space
 from ..watch import Watch, network_of, watching
-from .solver import WAY_OUT, check_linear, linear_step
-
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of a step, over its largest value
+from .solver import check_linear, linear_step
 
 
 @dataclass
@@ -36,7 +32,7 @@ class BayesDiffRun(Watch):
     """State and outcome of one sampling.
 
     scale: () -> how strongly classifier-free guidance mixes the two halves of a call, y = none + scale (cond - none).
-    layer_input, layer_output: of the last layer, in the sampler's own pass.  expected: the sample that the next call must hold.
+    layer_input, layer_output: of the last layer, in the sampler's own pass.
     """
 
     posterior: LayerPosterior | None = None
@@ -46,8 +42,6 @@ class BayesDiffRun(Watch):
     own_passes: float = 0.0
     layer_input: Tensor | None = field(default=None, repr=False)
     layer_output: Tensor | None = field(default=None, repr=False)
-    expected: Tensor | None = field(default=None, repr=False)
-    x0_before: Tensor | None = field(default=None, repr=False)
     propagation: Propagation = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +58,7 @@ class BayesDiffRun(Watch):
         mixing = Mixing(part, len(call.x), self._scale(part, call.x))
         x, space = call.x[part], self.space
         self.propagation.options = replace(self.options, draws=fit_draws(self.options.draws, call.x))
-        self._check(x)
+        self.propagation.check(x)
         place = space.step_at(call.timestep.flatten()[0])
         linear = linear_step(space, self.step if place is None else place, self.step == 0)
         y = mixing.of(output[:, : x.shape[1]].float())
@@ -81,7 +75,7 @@ class BayesDiffRun(Watch):
             return variance[:, : x.shape[1]]
 
         self.propagation.advance(denoise, x, level, linear, output_variance, mixing.passes)
-        self._foresee(x.float(), y, linear, level)
+        self.propagation.expect(x, y, level, linear)
 
     def _scale(self, part: slice, x: Tensor) -> float:
         if part.stop - part.start == len(x):
@@ -102,23 +96,6 @@ class BayesDiffRun(Watch):
         self.own_passes += 1
         with tap_layer(self.posterior.layer, lambda: call.output(call.x)) as tap:
             return tap.carry(variance)
-
-    def _foresee(self, x: Tensor, y: Tensor, linear: Any, level: Tensor) -> None:
-        x0 = x0_from_output(y, x, level, self.space.process, self.space.prediction)
-        self.expected = linear.a * x + linear.b * y
-        if linear.c:
-            self.expected = self.expected + linear.c * self.x0_before
-        self.x0_before = x0
-
-    def _check(self, x: Tensor) -> None:
-        """Raises ValueError when the sampler did something else than its scheduler's linear step."""
-        if self.expected is None:
-            return
-        known = self.expected.isfinite()  # an image that failed can't be checked
-        off = (x.float() - self.expected).abs().where(known, 0.0).max()
-        if not off <= TOLERANCE.get(x.dtype, 1e-1) * self.expected.abs().where(known, 0.0).max().clamp_min(1):
-            step = f"Step {self.step} of {type(self.space.scheduler).__name__}"
-            raise ValueError(f"{step} was not the linear step that BayesDiff follows (off by {float(off):.3g}); {WAY_OUT}.")
 
     def result(self) -> Uncertainty:
         """Var[x] of the finished samples; high = bad. Raises ValueError when no step was taken."""

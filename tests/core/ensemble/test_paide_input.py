@@ -52,14 +52,6 @@ POINTS = torch.zeros(2, 1, 3)
             "members must have the shape (members, images, channels, ...), none of them 0, got (3, 0, 2).",
         ),
         (
-            lambda: per_image(Outcomes(POINTS.index_fill(0, torch.tensor([1]), math.nan))),
-            "Member 1 holds NaN or infinite values: leave it out, or sample it again.",
-        ),
-        (
-            lambda: per_pixel(Outcomes(POINTS.index_fill(0, torch.tensor([0]), math.inf))),
-            "Member 0 holds NaN or infinite values: leave it out, or sample it again.",
-        ),
-        (
             lambda: per_image(Outcomes(POINTS), PaideOptions(Distance.KL)),
             "The distance 'kl' needs variances, and points have none; use 'w2'.",
         ),

@@ -58,7 +58,7 @@ def test_order_and_machines_do_not_matter(tmp_path):
 
 def test_extremes_count_and_what_is_not_finite_does_not():
     thresholds = StepThresholds("noise")
-    thresholds.add(1.0, torch.tensor([[0.0, 1e-30, 1e30, math.nan, math.inf]]))
+    thresholds.add(1.0, torch.tensor([[0.0, 1e-30, 1e30], [1.0, math.nan, 1.0], [1.0, 1.0, math.inf]]))
     (counts,) = thresholds.counts.values()
     assert int(counts.sum()) == 3
     assert int(counts[0]) == 2

@@ -48,6 +48,7 @@ def test_each_image_gets_its_own_weakest_part():
         assert torch.equal(found.result.curve[:, image], of.curve[:, image])
         assert torch.equal(found.result.scores[image], of.scores[image]) or math.isnan(of.scores[image])
     assert (found.result.nfe, found.result.seconds) == (18.0, 1.5)
-    assert found.result.provenance == {"of": "the lowest of 3 parts"}
+    assert found.result.provenance["of"] == "the lowest of 3 parts" and "note" not in found.result.provenance
+    assert found.result.provenance["failed"].startswith("Images 3, 4 of 4 failed")
     with pytest.raises(ValueError, match="There is no part"):
         weakest([])

@@ -27,7 +27,8 @@ def test_a_summary_is_json_and_keeps_the_order_of_the_batch():
     s = json.loads(json.dumps(summarize(result([0.5, float("nan"), 0.25]), accepted=[2]), allow_nan=False))
     assert (s["scores"], s["ranks"], s["accepted"]) == ([0.5, None, 0.25], [2, 3, 1], [2])
     assert s["curve"] == [[0.5, 1.0], [None, None], [0.25, 0.5]]
-    assert (s["sigmas"], s["nfe"], s["seconds"], s["provenance"]) == ([2.0, 1.0], 5.0, 0.5, {"a": "b"})
+    assert (s["sigmas"], s["nfe"], s["seconds"], s["provenance"]["a"]) == ([2.0, 1.0], 5.0, 0.5, "b")
+    assert s["provenance"]["failed"].startswith("Image 2 of 3 failed")
     assert s["line"] == 0.375
 
 

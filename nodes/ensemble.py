@@ -8,9 +8,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.options import Distance, EnsembleOptions, Moment, PaideOptions, choose
-from ..hosts.comfyui.ensemble.from_files import PLACE, members_of, parse
+from ..hosts.comfyui.ensemble.from_files import PLACEHOLDER, members_of
 from ..hosts.comfyui.ensemble.members import Ensemble as Members
 from ..hosts.comfyui.ensemble.members import Member
+from ..hosts.comfyui.ensemble.names import parse_names
 from ..hosts.comfyui.ensemble.sample import sample_ensemble
 from ..hosts.comfyui.ksampler import KSample
 from .sampling import ksampler_inputs
@@ -41,7 +42,7 @@ class EnsembleLoRAEmbedding(io.ComfyNode):
                     "prompt",
                     default="",
                     multiline=True,
-                    tooltip=f"What each member encodes by itself; needed for embeddings, which go where it says {PLACE}, or at its end. "
+                    tooltip=f"What each member encodes by itself; needed for embeddings, which go where it says {PLACEHOLDER}, or at its end. "
                     "Empty: the members take positive of Ensemble Uncertainty.",
                 ),
                 io.Clip.Input("clip", optional=True, tooltip="Encodes the prompt, with what a LoRA has for the text encoder."),
@@ -73,7 +74,7 @@ class EnsembleLoRAEmbedding(io.ComfyNode):
     ) -> io.NodeOutput:
         if len(model) > 1:
             raise ValueError(f"Ensemble LoRA / Embedding takes one model, got {len(model)}; its members are the files and conditionings.")
-        names = parse("\n".join(members), strength[0])
+        names = parse_names("\n".join(members), strength[0])
         files = members_of(names, model[0], clip[0] if clip else None, prompt[0])
         given = [*conditioning_1, *conditioning_2, *conditioning_3, *conditioning_4, *conditioning_5]
         wired = [Member(f"conditioning {i}", model[0], condition) for i, condition in enumerate(given, 1)]

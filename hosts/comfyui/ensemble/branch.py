@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..model import count_active
-from .rehearsal import Prediction
+from .rehearsal import Prediction, post_cfg_hooks
 
 OnStep = Callable[[int, Tensor, Tensor], None]  # step, x, x0
 
@@ -52,15 +52,17 @@ class Branch(comfy.samplers.Sampler):
         disable_pbar: bool = False,
     ) -> Tensor:
         """The signature of ``comfy.samplers.Sampler``."""
-        watched = Watched(self, guider, extra_args["model_options"], sigmas, latent_image, denoise_mask)
+        branch_guider = BranchGuider(self, guider, extra_args["model_options"], sigmas, latent_image, denoise_mask)
         try:
-            return self.inner.sample(watched, sigmas, extra_args, watched.on_step, noise, latent_image, denoise_mask, disable_pbar)
+            return self.inner.sample(
+                branch_guider, sigmas, extra_args, branch_guider.on_step, noise, latent_image, denoise_mask, disable_pbar
+            )
         except Reached as reached:
             return reached.x
 
 
-class Watched:
-    """The guider as the sampler sees it."""
+class BranchGuider(comfy.samplers.CFGGuider):
+    """The run's guider as the sampler sees it: all that the run has put on it, but known predictions are not computed again."""
 
     def __init__(
         self,
@@ -71,44 +73,45 @@ class Watched:
         image: Tensor,
         mask: Tensor | None,
     ) -> None:
+        super().__init__(guider.model_patcher)
+        vars(self).update(vars(guider))
         self.branch, self.guider, self.sigmas, self.image, self.mask = branch, guider, sigmas, image, mask
         self.evaluations = 0
         self.latest: tuple[Tensor, Tensor, Tensor] | None = None  # x, sigma, x0
-        self.heard: Prediction | None = None
+        self.prediction: Prediction | None = None
         # the run's own list: what the sampler puts behind us we answer for in place of the network
-        hooks = options["sampler_post_cfg_function"] = [*options.get("sampler_post_cfg_function", []), self.hear]
+        hooks = options["sampler_post_cfg_function"] = [*post_cfg_hooks(options), self.keep_prediction]
         self.hooks = len(hooks)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.guider, name)
-
-    def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], seed: int | None = None) -> Tensor:
+    def outer_predict_noise(
+        self, x: Tensor, timestep: Tensor, model_options: dict[str, Any] | None = None, seed: int | None = None
+    ) -> Tensor:
         branch, number = self.branch, self.evaluations
         if number == branch.stop:
             raise Reached(x)
         self.evaluations += 1
         if number < len(branch.known):
             self.latest = None
-            return branch.known[number].tiled(x).answer(x, sigma, model_options, self.hooks)
+            return branch.known[number].tiled(x).answer(self, x, timestep, model_options, self.hooks)
         comfy.model_management.throw_exception_if_processing_interrupted()
-        x0 = self.guider(x, sigma, model_options=model_options, seed=seed)
-        self.latest = x, sigma, x0
+        x0 = self.guider(x, timestep, model_options=model_options, seed=seed)
+        self.latest = x, timestep, x0
         if branch.stop is not None:
-            branch.made.append(self.heard.cpu())
+            branch.made.append(self.prediction.cpu())
         return x0
 
-    def hear(self, args: dict[str, Any]) -> Tensor:
+    def keep_prediction(self, args: dict[str, Any]) -> Tensor:
         level = float(args["sigma"].max())
         self.branch.passes += len(args["input"]) * (count_active(args["cond"], level) + count_active(args["uncond"], level))
-        self.heard = Prediction(args["denoised"], args["uncond_denoised"])
+        self.prediction = Prediction.of(args)
         return args["denoised"]
 
     def on_step(self, i: int, denoised: Tensor, x: Tensor, steps: int) -> None:
         if self.latest is not None:
             x, sigma, x0 = self.latest
-            self.branch.on_step(i, x, self.kept(sigma, x0))
+            self.branch.on_step(i, x, self.with_mask(sigma, x0))
 
-    def kept(self, sigma: Tensor, x0: Tensor) -> Tensor:
+    def with_mask(self, sigma: Tensor, x0: Tensor) -> Tensor:
         """The prediction with what a noise mask keeps of the latent, as ComfyUI puts it in behind the guider."""
         if self.mask is None:
             return x0

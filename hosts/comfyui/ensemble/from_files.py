@@ -2,133 +2,97 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-import comfy.sd
 import comfy.utils
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.weight_adapter import WeightAdapterBase
+from torch import Tensor
 
 from ..ksampler import Conditioning
+from .lora import apply_lora
 from .members import Member, alike
+from .names import MemberFile
 
-FOLDERS = ("loras", "embeddings")
-PLACE = "embedding:*"  # in a prompt: where each member's embedding goes
-
-
-@dataclass(frozen=True)
-class Named:
-    """One entry of the list of members: a file, and how strong it is."""
-
-    folder: str
-    file: str
-    strength: float
-
-    @property
-    def name(self) -> str:
-        return f"{self.file}:{self.strength:g}"
+PLACEHOLDER = "embedding:*"  # in a prompt: where each member's embedding goes
 
 
-def parse(text: str, strength: float) -> list[Named]:
-    """Names by line or comma: files of loras or embeddings, with or without their ending, and ``:0.8`` behind for a strength of its own.
-
-    Raises ValueError for a name that no file has, or several.
-    """
-    entries = [entry.strip() for entry in re.split(r"[\n,]", text) if entry.strip()]
-    return [find(entry, strength) for entry in entries]
-
-
-def find(entry: str, strength: float) -> Named:
-    name, _, own = entry.rpartition(":")
-    if name and re.fullmatch(r"[-+]?\d*\.?\d+", own):
-        entry, strength = name, float(own)
-    for folder in FOLDERS:
-        known = folder_paths.get_filename_list(folder)
-        found = [file for file in known if entry == file] or [file for file in known if entry in spellings(file)]
-        if len(found) > 1:
-            raise ValueError(f"members names {entry!r}, which may be any of {', '.join(found)}; write one of them in full.")
-        if found:
-            return Named(folder, found[0], strength)
-    known = [file for folder in FOLDERS for file in folder_paths.get_filename_list(folder)]
-    there = f"there are {', '.join(known[:8])}{' and more' if len(known) > 8 else ''}" if known else "both folders are empty"
-    raise ValueError(f"members names {entry!r}, but no file in the folders loras and embeddings is called so; {there}.")
-
-
-def spellings(file: str) -> set[str]:
-    path = PurePath(file.replace("\\", "/"))
-    return {str(path), str(path.with_suffix("")), path.name, path.stem}
-
-
-def members_of(names: Sequence[Named], model: ModelPatcher, clip: Any, prompt: str) -> list[Member]:
+def members_of(files: Sequence[MemberFile], model: ModelPatcher, clip: Any, prompt: str) -> list[Member]:
     """Each file as a member. LoRAs change the model, and the text encoder where clip and prompt are given; embeddings the prompt alone.
 
-    Raises ValueError, in a sentence, for a file that doesn't fit the model or the text encoder, and for an embedding without them.
+    Raises ValueError, in a sentence, for a file that can't be read or doesn't fit the model or the text encoder, and for an
+    embedding without them.
     """
     made: dict[str, Member] = {}
-    for named in names:
-        if named.name not in made:
-            make = lora_member if named.folder == "loras" else embedding_member
-            made[named.name] = make(named, model, clip, prompt)
-    return [made[named.name] for named in names]
+    for file in files:
+        if file.name not in made:
+            make = lora_member if file.folder == "loras" else embedding_member
+            made[file.name] = make(file, model, clip, prompt)
+    return [made[file.name] for file in files]
 
 
-def lora_member(named: Named, model: ModelPatcher, clip: Any, prompt: str) -> Member:
-    path = folder_paths.get_full_path_or_raise(named.folder, named.file)
-    lora = comfy.utils.load_torch_file(path, safe_load=True)
+def lora_member(file: MemberFile, model: ModelPatcher, clip: Any, prompt: str) -> Member:
     encoder = clip if prompt.strip() else None
-    patched, patched_clip = comfy.sd.load_lora_for_models(model, encoder, lora, named.strength, named.strength)
-    check_lora(named.file, model, patched)
-    if len(patches(patched)) == len(patches(model)) and (encoder is None or len(patches(patched_clip)) == len(patches(encoder))):
-        raise ValueError(f"LoRA {named.file!r} has no weight that this model knows: it was made for another kind of model.")
-    return Member(named.name, patched, encode(patched_clip, prompt) if encoder is not None else None)
+    patched, patched_clip = apply_lora(f"LoRA {file.file!r}", read(file), model, encoder, file.strength)
+    return Member(file.name, patched, encode(patched_clip, prompt) if encoder is not None else None)
 
 
-def patches(patched: Any) -> list[tuple[str, Any]]:
-    """Of a model or a text encoder, all that is put on its weights."""
-    patcher = getattr(patched, "patcher", patched)
-    return [(key, patch) for key, several in patcher.patches.items() for patch in several]
+def read(file: MemberFile) -> dict[str, Any]:
+    """Raises ValueError naming the file where it is empty, cut off or something else than its ending says."""
+    path = folder_paths.get_full_path_or_raise(file.folder, file.file)
+    try:
+        tensors = comfy.utils.load_torch_file(path, safe_load=True)
+    except Exception as error:  # whatever the readers of safetensors and of torch's own files raise
+        raise ValueError(f"{file.file!r} can't be read as a file of weights: it is empty or damaged. Download it again.") from error
+    if not tensors or not any(isinstance(value, Tensor) for value in tensors.values()):
+        raise ValueError(f"{file.file!r} holds no weights: take it off the members, or download it again.")
+    return tensors
 
 
-def check_lora(file: str, model: ModelPatcher, patched: ModelPatcher) -> None:
-    """Raises ValueError where ComfyUI would only log that a weight does not fit, and leave it out."""
-    known = {id(patch) for _, patch in patches(model)}
-    for key, patch in patches(patched):
-        adapter, offset = patch[1], patch[3]
-        if id(patch) in known or offset is not None or getattr(adapter, "name", "") != "lora" or not isinstance(adapter, WeightAdapterBase):
-            continue
-        up, down = adapter.weights[0], adapter.weights[1]
-        wanted = comfy.utils.get_attr(patched.model, key).shape
-        if up.shape[0] != wanted[0] or (adapter.weights[3] is None and down.flatten(1).shape[1] != wanted[1:].numel()):
-            found = f"{up.shape[0]} x {down.flatten(1).shape[1]}"
-            raise ValueError(
-                f"LoRA {file!r} is for another model: its weights for {key} make {found}, "
-                f"but this model has {wanted[0]} x {wanted[1:].numel()}."
-            )
-
-
-def embedding_member(named: Named, model: ModelPatcher, clip: Any, prompt: str) -> Member:
-    name = str(PurePath(named.file.replace("\\", "/")).with_suffix(""))
+def embedding_member(file: MemberFile, model: ModelPatcher, clip: Any, prompt: str) -> Member:
+    name = str(PurePath(file.file.replace("\\", "/")).with_suffix(""))
     if clip is None or not prompt.strip():
-        raise ValueError(f"{named.file!r} is an embedding, which needs a text: connect clip and write the prompt that it stands in.")
+        raise ValueError(f"{file.file!r} is an embedding, which needs a text: connect clip and write the prompt that it stands in.")
     if " " in name:
-        raise ValueError(f"Embedding {named.file!r} has a space in its name, which no prompt can hold: rename the file.")
-    plain, bare = written(prompt, f"embedding:{name}"), written(prompt, "")
-    positive = encode(clip, plain)
+        raise ValueError(f"Embedding {file.file!r} has a space in its name, which no prompt can hold: rename the file.")
+    word = "embedding:" + name.replace("(", r"\(").replace(")", r"\)")  # bare parentheses are weights
+    text, bare = write_in(prompt, word), write_in(prompt, "")
+    check_embedding(file, clip, text, bare)
+    positive = encode(clip, text)
     if alike(positive, encode(clip, bare)):  # ComfyUI only logs that it leaves it out
-        raise ValueError(f"Embedding {named.file!r} changes nothing: it was made for another text encoder than clip.")
-    if named.strength != 1:
-        positive = encode(clip, written(prompt, f"(embedding:{name}:{named.strength:g})"))
-    return Member(named.name, model, positive)
+        raise ValueError(f"Embedding {file.file!r} changes nothing: it was made for another text encoder than clip.")
+    if file.strength != 1:
+        positive = encode(clip, write_in(prompt, f"({word}:{file.strength:g})"))
+    return Member(file.name, model, positive)
 
 
-def written(prompt: str, word: str) -> str:
-    return prompt.replace(PLACE, word) if PLACE in prompt else f"{prompt}, {word}"
+def check_embedding(file: MemberFile, clip: Any, text: str, bare: str) -> None:
+    """Raises ValueError where ComfyUI would leave an embedding out of the tokens with a line in its log, or read it as plain letters."""
+    known = len(vectors(clip.tokenize(bare)))
+    found = vectors(clip.tokenize(text))
+    if len(found) == known:
+        read(file)
+        raise ValueError(
+            f"Embedding {file.file!r} is not read as an embedding in the prompt: put a space before {PLACEHOLDER}, and use clip "
+            "of a model that takes embeddings."
+        )
+    if not all(vector.isfinite().all() for vector in found):
+        raise ValueError(f"Embedding {file.file!r} holds NaN or infinite values: the file is damaged; download or train it again.")
+
+
+def vectors(tokens: Any) -> list[Tensor]:
+    """Of what a tokenizer makes of a text, all that is no number of a word."""
+    if isinstance(tokens, Tensor):
+        return [tokens]
+    parts = tokens.values() if isinstance(tokens, dict) else tokens if isinstance(tokens, (list, tuple)) else ()
+    return [vector for part in parts for vector in vectors(part)]
+
+
+def write_in(prompt: str, word: str) -> str:
+    return prompt.replace(PLACEHOLDER, word) if PLACEHOLDER in prompt else f"{prompt}, {word}"
 
 
 def encode(clip: Any, text: str) -> Conditioning:

@@ -6,15 +6,18 @@ shared steps are answered from memory. Nothing is restarted, so multi-step sampl
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
+import comfy.model_patcher
 import comfy.samplers
 import torch
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+SUGGESTED = ("euler", "dpmpp_2m", "heun")
 TOLERANCE = 1e-3  # relative: samplers that think in logarithms come back to a level with some rounding
 
 
@@ -35,64 +38,104 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a guider says of a sample, and beside it what it says without the condition, which samplers named cfg_pp ask for."""
+    """What a guider predicts for a sample, with the parts of it that a hook behind the guidance can ask for."""
 
     denoised: Tensor
+    cond: Tensor
     uncond: Tensor
+
+    @classmethod
+    def of(cls, args: dict[str, Any]) -> Prediction:
+        """args: what ComfyUI passes to a post-CFG hook."""
+        return cls(args["denoised"], args["cond_denoised"], args["uncond_denoised"])
+
+    @classmethod
+    def black(cls, x: Tensor) -> Prediction:
+        return cls(torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x))
 
     def tiled(self, x: Tensor) -> Prediction:
         """For each of several equal groups of rows, on x's device."""
         copies = [len(x) // len(self.denoised)] + [1] * (x.ndim - 1)
-        return Prediction(self.denoised.to(x).repeat(copies), self.uncond.to(x).repeat(copies))
+        return Prediction(*(part.to(x).repeat(copies) for part in (self.denoised, self.cond, self.uncond)))
 
     def cpu(self) -> Prediction:
-        return Prediction(self.denoised.cpu(), self.uncond.cpu())
+        return Prediction(self.denoised.cpu(), self.cond.cpu(), self.uncond.cpu())
 
-    def answer(self, x: Tensor, sigma: Tensor, options: dict[str, Any], known: int) -> Tensor:
+    def answer(self, guider: comfy.samplers.CFGGuider, x: Tensor, sigma: Tensor, options: dict[str, Any], known: int) -> Tensor:
         """As if it had just been computed: hooks that the sampler has put behind the ``known`` first ones hear of it."""
-        args = {"denoised": self.denoised, "cond_denoised": self.denoised, "uncond_denoised": self.uncond}
-        args |= {"input": x, "sigma": sigma, "model_options": options, "cond": None, "uncond": None, "cond_scale": 1.0, "model": None}
-        for hook in options.get("sampler_post_cfg_function", [])[known:]:
+        args = {
+            "denoised": self.denoised,
+            "cond": guider.conds.get("positive"),
+            "uncond": guider.conds.get("negative"),
+            "cond_scale": guider.cfg,
+            "model": guider.inner_model,
+            "uncond_denoised": self.uncond,
+            "cond_denoised": self.cond,
+            "sigma": sigma,
+            "model_options": options,
+            "input": x,
+        }
+        for hook in post_cfg_hooks(options)[known:]:
             args["denoised"] = hook(args)
         return args["denoised"]
 
 
-class Prompter:
-    """In a guider's place: predicts nothing but black, and watches."""
+def post_cfg_hooks(options: dict[str, Any]) -> list[Any]:
+    return options.get("sampler_post_cfg_function", [])
 
-    def __init__(self, model: ModelPatcher) -> None:
-        self.model_patcher = model
-        self.inner_model = SimpleNamespace(model_sampling=model.get_model_object("model_sampling"))
+
+class RehearsalGuider(comfy.samplers.CFGGuider):
+    """A guider that predicts nothing but black, without the network, and watches."""
+
+    def __init__(self, model: ModelPatcher, sigmas: Tensor) -> None:
+        super().__init__(model)
+        self.inner_model = with_model_sampling(model)
+        self.conds = {"positive": [], "negative": []}
+        self.run_options = comfy.model_patcher.create_model_options_clone(self.model_options)
+        self.run_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
+        self.hooks = len(post_cfg_hooks(self.run_options))
         self.levels: list[float] = []
         self.draws_noise = False
 
-    def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, seed: int | None = None) -> Tensor:
-        self.levels.append(float(sigma.max()))
+    def outer_predict_noise(
+        self, x: Tensor, timestep: Tensor, model_options: dict[str, Any] | None = None, seed: int | None = None
+    ) -> Tensor:
+        self.levels.append(float(timestep.max()))
         self.draws_noise |= not torch.equal(x[:1], x[1:])
-        return Prediction(torch.zeros_like(x), torch.zeros_like(x)).answer(x, sigma, model_options or {}, 0)
+        return Prediction.black(x).answer(self, x, timestep, model_options or {}, self.hooks)
+
+
+def with_model_sampling(model: ModelPatcher) -> BaseModel:
+    """The model with the ``model_sampling`` that a run would have, which ComfyUI puts on it only when it is loaded."""
+    patched = copy.copy(model.model)
+    patched._modules = {**patched._modules}  # a shallow copy of a torch module shares them, and so would put it on the model itself
+    patched.model_sampling = model.get_model_object("model_sampling")
+    return patched
 
 
 def rehearse(name: str, model: ModelPatcher, sigmas: Tensor, noise: Tensor, seed: int) -> Rehearsal:
     """noise: (B, C, ...), of which one sample is taken. Raises ValueError for a sampler that doesn't go from level to level."""
-    prompter, begins = Prompter(model), []
+    guider, begins = RehearsalGuider(model, sigmas), []
 
     def on_step(i: int, denoised: Tensor, x: Tensor, steps: int) -> None:
         if i != len(begins) or i >= len(sigmas) - 1:
             return
-        level, wanted = prompter.levels[-1], float(sigmas[i])
+        level, wanted = guider.levels[-1], float(sigmas[i])
         if abs(level - wanted) <= TOLERANCE * wanted:
-            begins.append(len(prompter.levels) - 1)
+            begins.append(len(guider.levels) - 1)
 
     rows = torch.cat([noise[:1], noise[:1]]).to(sigmas.device)
     sampler = comfy.samplers.sampler_object(name)
     try:
-        sampler.sample(prompter, sigmas.clone(), {"model_options": {}, "seed": seed}, on_step, rows, torch.zeros_like(rows), None, True)
+        extra_args = {"model_options": guider.run_options, "seed": seed}
+        sampler.sample(guider, sigmas.clone(), extra_args, on_step, rows, torch.zeros_like(rows), None, True)
     except Exception as error:  # samplers of other packs ask for anything, and fail in any way, where there is no model
-        raise ValueError(refusal(name, f"it needs more than a prediction: {error}")) from error
+        raise ValueError(refusal(name, f"it asks for more than a prediction ({error})")) from error
     if len(begins) != len(sigmas) - 1:
         raise ValueError(refusal(name, "it does not go from one noise level of the schedule to the next"))
-    return Rehearsal((*begins, len(prompter.levels)), prompter.draws_noise)
+    return Rehearsal((*begins, len(guider.levels)), guider.draws_noise)
 
 
 def refusal(name: str, reason: str) -> str:
-    return f"sampler_name {name!r} can't be branched ({reason}); use another one, such as euler or dpmpp_2m."
+    others = " or ".join(other for other in SUGGESTED if other != name)
+    return f"sampler_name {name!r} can't be branched, because {reason}. Choose another sampler, such as {others}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import comfy.model_management
-import comfy.sd
 import folder_paths
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -15,7 +14,8 @@ from ....core.ensemble.file import EnsembleParameters as Trained
 from ....core.ensemble.file import MemberParameters as TrainedMember
 from ....core.options import EnsembleKind
 from .. import files as files
-from .from_files import check_lora, patches
+
+from .lora import apply_lora
 from .members import Ensemble, Member
 from .train import class_table
 
@@ -40,10 +40,7 @@ def on_model(trained: Trained, model: ModelPatcher) -> Ensemble:
 
 
 def lora(member: TrainedMember, model: ModelPatcher, kind: EnsembleKind) -> Member:
-    patched, _ = comfy.sd.load_lora_for_models(model, None, dict(member.tensors), 1.0, 0.0)
-    if len(patches(patched)) == len(patches(model)):
-        raise ValueError(f"The LoRA of {member.name!r} has no weight that this model knows: it was trained on another kind of model.")
-    check_lora(member.name, model, patched)
+    patched, _ = apply_lora(f"The LoRA of {member.name!r}", member.tensors, model, None, 1.0)
     return Member(member.name, patched)
 
 

@@ -102,7 +102,9 @@ class Loras:
             torch.manual_seed(member_start_generator(self.seed, k).initial_seed())
             made = {}
             for name, layer in self.layers.items():
-                made[name] = make(Shaped(layer.weight.shape), rank=self.rank, alpha=float(self.rank)).to(self.device)
+                # of a weight it reads shape and device only; the layer's own may be offloaded or quantised
+                weight = torch.zeros(()).expand(layer.weight.shape)
+                made[name] = make(weight, rank=self.rank, alpha=float(self.rank)).to(self.device)
         return made
 
     def read(self, prompt: int) -> Part:
@@ -116,14 +118,6 @@ class Loras:
         self.layers = {name: layer for name, layer in self.layers.items() if name in used}
         if not self.layers:
             raise ValueError("kind 'lora' can't be trained on this model: ComfyUI puts no adapter on any of its layers; use 'embedding'.")
-
-
-@dataclass(frozen=True)
-class Shaped:
-    """What ``create_train`` asks of a weight, which may be offloaded or quantised."""
-
-    shape: torch.Size
-    device: str = "cpu"
 
 
 def put_on(layer: nn.Module, adapter: nn.Module, undo: ExitStack) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import Bootstrap, BootstrapOptions, EnsembleTrainingOptions, choose
+from ..core.options import Bootstrap, BootstrapOptions, EnsembleTrainingOptions, bounds, choose, limits
 from ..hosts.comfyui.ensemble import saved as trained
-from ..hosts.comfyui.ensemble.members import Ensemble as Members
+from ..hosts.comfyui.ensemble.members import ModelEnsemble
 from ..hosts.comfyui.ensemble.train import Plan, train_ensemble
 from ..hosts.comfyui.files import stamp, target
-from .sockets import Ensemble, checked, schema, seed_input
+from .sockets import Ensemble, checked, float_input, int_input, schema, seed_input
 
 KINDS = ("embedding", "lora")
 DEFAULT = EnsembleTrainingOptions()
-OUTPUT = Ensemble.Output(display_name="ensemble", tooltip="For Ensemble Uncertainty and Save Ensemble.")
+OUTPUT = Ensemble.Output(display_name="ensemble", tooltip="The ensemble, for Ensemble Uncertainty and Save Ensemble.")
 
 
 def plan(members: int, kind: str, rank: int, steps: int, learning_rate: float, seed: int, bootstrap: str, size: int, batch: int) -> Plan:
@@ -36,42 +37,53 @@ class TrainEnsemble(io.ComfyNode):
             "Trains several members on your images, each on its own random part of them, and nothing else of the model. Where they then "
             "disagree, your images say too little. Costs members x steps training steps, 5 x 300 by default, with a backward pass each.",
             inputs=[
-                io.Model.Input("model", tooltip="The model, which stays as it is."),
-                io.Latent.Input("latents", tooltip="What to train on, from VAE Encode: some dozens. A list of latents counts as one set."),
-                io.Conditioning.Input("positive", tooltip="What they show: one prompt for all, or a list with one for each latent."),
-                io.Int.Input("members", default=5, min=1, max=64, tooltip="How many to train; two or more, to compare them."),
+                io.Model.Input("model", tooltip="The model. It stays as it is."),
+                io.Latent.Input(
+                    "latents", tooltip="The images to train on, some dozens, from VAE Encode. A list of latents counts as one set."
+                ),
+                io.Conditioning.Input("positive", tooltip="The prompt of the images: one for all, or a list with one for each latent."),
+                int_input("members", limits.MEMBERS, "How many members to train. It takes two or more to compare them."),
                 io.Combo.Input(
                     "kind",
                     list(KINDS),
                     default="embedding",
-                    tooltip="What is trained. embedding: the prompt as the model reads it, small and fast to sample. lora: a LoRA each.",
+                    tooltip="What is trained of each member. embedding trains the prompt as the model reads it, which is small "
+                    "and fast to sample. lora trains a LoRA.",
                 ),
-                io.Int.Input("rank", default=8, min=1, max=256, tooltip="Of each LoRA; more can learn more."),
-                io.Int.Input("steps", default=DEFAULT.steps, min=1, max=100000, tooltip="Training steps of each member."),
-                io.Float.Input(
+                int_input(
+                    "rank", replace(limits.RANK, default=8), "The rank of each LoRA. A higher rank can learn more and needs more memory."
+                ),
+                int_input("steps", bounds(DEFAULT, "steps"), "How many training steps each member gets."),
+                float_input(
                     "learning_rate",
-                    default=0.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.00001,
-                    round=False,
-                    tooltip="0 = what suits the kind: 0.005 for prompts, 0.1 for the demo model's digits, 0.0005 for LoRAs.",
+                    bounds(DEFAULT, "learning_rate"),
+                    "How far each training step goes. 0 stands for what suits the kind: 0.005 for prompts, 0.1 for the demo model's "
+                    "digits, 0.0005 for LoRAs.",
                 ),
-                seed_input("Of each member's part of the images, and of the noise in training."),
+                seed_input("The seed of each member's part of the images, and of the noise in training."),
                 io.Combo.Input(
                     "bootstrap",
                     [b.value for b in Bootstrap],
                     default=Bootstrap.REPLACEMENT.value,
-                    tooltip="A member's part. with_replacement: drawn from all images again and again. disjoint: no image in two parts.",
+                    tooltip="How the images are shared out. with_replacement draws each member's images from all of them, so that "
+                    "one can come several times. disjoint gives no image to two members.",
                 ),
-                io.Int.Input(
-                    "bootstrap_size", default=0, min=0, max=1000000, tooltip="Images in each part; 0 = as many as there are to have."
+                int_input(
+                    "bootstrap_size",
+                    bounds(BootstrapOptions, "size"),
+                    "How many images each member gets. 0 stands for as many as there are.",
                 ),
-                io.Int.Input("batch_size", default=4, min=1, max=1024, tooltip="Images to a training step; fewer need less memory."),
+                int_input(
+                    "batch_size",
+                    replace(bounds(DEFAULT, "batch"), default=4),
+                    "How many images a training step takes. Fewer need less memory.",
+                ),
             ],
             outputs=[
                 OUTPUT,
-                io.Custom("LOSS_MAP").Output(display_name="losses", tooltip="Mean loss of the members at each step, for Plot Loss Graph."),
+                io.Custom("LOSS_MAP").Output(
+                    display_name="losses", tooltip="The mean loss of the members at each step, for Plot Loss Graph."
+                ),
             ],
             is_input_list=True,
             search_aliases=["train", "lora", "embedding", "bootstrap", "decu"],
@@ -124,10 +136,10 @@ class SaveEnsemble(io.ComfyNode):
             "Save Ensemble",
             "Writes a trained ensemble to output/uncertainty/ensemble, so that it need not be trained again. Costs nothing.",
             inputs=[
-                Ensemble.Input("ensemble", tooltip="From Train Ensemble."),
-                io.String.Input("name", default="ensemble", tooltip="The file's name; a file of that name is replaced."),
+                Ensemble.Input("ensemble", tooltip="A trained ensemble, from Train Ensemble."),
+                io.String.Input("name", default="ensemble", tooltip="The name of the file. A file that already has this name is replaced."),
                 io.Boolean.Input(
-                    "export_loras", default=False, tooltip="Also write each LoRA to output/loras, as a file that Load LoRA lists."
+                    "export_loras", default=False, tooltip="Whether to write each LoRA to output/loras too, as a file for Load LoRA."
                 ),
             ],
             outputs=[OUTPUT],
@@ -140,7 +152,7 @@ class SaveEnsemble(io.ComfyNode):
         return checked(lambda: target(trained.KIND, name), name)
 
     @classmethod
-    def execute(cls, ensemble: Members, name: str, export_loras: bool) -> io.NodeOutput:
+    def execute(cls, ensemble: ModelEnsemble, name: str, export_loras: bool) -> io.NodeOutput:
         if ensemble.trained is None:
             raise ValueError("ensemble holds files or prompts of yours and nothing that was trained: there is nothing to save.")
         written = trained.save(ensemble.trained, name, export_loras)

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import MAX_SEED
+from ..core.options import MAX_SEED, Bounds
 
 Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
 Record = io.Custom("UQ_RECORD")  # hosts.comfyui.patch.Record: what the latest run of a patched model left
@@ -57,6 +57,17 @@ def seed_input(tooltip: str) -> io.Input:
 def percent_input(name: str, default: float, tooltip: str) -> io.Input:
     """A part of the noise schedule, as ComfyUI's own nodes count it: 0 = pure noise, 1 = clean."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+
+
+def float_input(name: str, number: Bounds, tooltip: str) -> io.Input:
+    """A number with the default and the range of an option. Small steps are not rounded to the two digits that widgets show."""
+    fine = {"round": False} if number.step is not None and number.step < 0.01 else {}
+    return io.Float.Input(name, default=float(number.default), min=number.low, max=number.high, step=number.step, tooltip=tooltip, **fine)
+
+
+def int_input(name: str, number: Bounds, tooltip: str) -> io.Input:
+    """A whole number with the default and the range of an option."""
+    return io.Int.Input(name, default=int(number.default), min=int(number.low), max=int(number.high), tooltip=tooltip)
 
 
 def checked(make: Callable[[], object], *values: object) -> bool | str:

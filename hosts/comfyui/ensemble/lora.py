@@ -19,9 +19,7 @@ REAL_VALUES = ("oft", "boft")  # adapters that read values to decide what they d
 Patch = tuple[float, Any, float, Any, Any]  # strength, what is put on, strength of the weight, part of the weight, function
 
 
-def apply_lora(
-    lora_name: str, tensors: Mapping[str, Tensor], model: ModelPatcher, clip: Any, strength: float
-) -> tuple[ModelPatcher, Any]:
+def apply_lora(lora_name: str, tensors: Mapping[str, Tensor], model: ModelPatcher, clip: Any, strength: float) -> tuple[ModelPatcher, Any]:
     """Clones of the model and of the text encoder, where there is one, with all of the LoRA on them that is for them.
 
     lora_name: what errors call it. Raises ValueError, in a sentence, for one that is for another model or text encoder, or not finite.

@@ -29,16 +29,16 @@ class Member:
     positive: Conditioning | None = None
     learned: tuple[tuple[Tensor, Tensor], ...] = ()
 
-    def given(self, positive: Conditioning | None) -> Member:
+    def with_conditioning(self, positive: Conditioning | None) -> Member:
         """With a conditioning, its own or what it makes of the sampler's. Raises ValueError when there is none, or none that it knows."""
         positive = self.positive or positive
         if not positive:
             raise ValueError(f"Member {self.name!r} of the ensemble has no conditioning of its own: connect positive.")
         if self.learned:
-            positive = [[torch.stack([self.own(row) for row in text]), said] for text, said in positive]
+            positive = [[torch.stack([self.trained_text(row) for row in text]), said] for text, said in positive]
         return Member(self.name, self.model, positive)
 
-    def own(self, text: Tensor) -> Tensor:
+    def trained_text(self, text: Tensor) -> Tensor:
         for known, own in self.learned:
             # a text encoder that has been moved says the same with some rounding
             if known.shape == text.shape and (known.to(text) - text).norm() <= ROUNDING * text.norm():
@@ -49,7 +49,7 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
-class Ensemble:
+class ModelEnsemble:
     """trained: the tensors that were trained, for saving; none where members are files or conditionings of the user's.
 
     Raises ValueError, in a sentence, for no member.
@@ -65,9 +65,9 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.members)
 
-    def given(self, positive: Conditioning | None) -> Ensemble:
+    def with_conditioning(self, positive: Conditioning | None) -> ModelEnsemble:
         """With a conditioning for each member. Raises ValueError for one that is left without."""
-        return Ensemble(tuple(member.given(positive) for member in self.members), self.trained)
+        return ModelEnsemble(tuple(member.with_conditioning(positive) for member in self.members), self.trained)
 
     @property
     def distinct(self) -> list[str]:

@@ -28,6 +28,15 @@ class MemberFile:
         return f"{self.file}:{self.strength:g}"
 
 
+def list_files() -> dict[str, tuple[str, str]]:
+    """Name -> (folder, file) of all that can be a member; an embedding that is called like a LoRA has its folder before its name."""
+    files: dict[str, tuple[str, str]] = {}
+    for folder in FOLDERS:
+        for file in folder_paths.get_filename_list(folder):
+            files[f"{folder}/{file}" if file in files else file] = (folder, file)
+    return files
+
+
 def parse_names(text: str, strength: float) -> list[MemberFile]:
     """Names by line, or several on a line with commas between them; with or without their folder and ending.
 

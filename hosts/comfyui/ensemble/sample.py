@@ -19,7 +19,7 @@ from ....core.options import EnsembleOptions
 from ..ksampler import RATIOS, KSample, Latent, Progress, fit_empty
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
 from .branch import Branch
-from .members import Ensemble, join, joinable
+from .members import ModelEnsemble, join, joinable
 from .rehearsal import Prediction, Rehearsal, rehearse
 
 
@@ -31,7 +31,7 @@ class Sampling:
     evaluations before step ``first`` by what an earlier call has kept.
     """
 
-    members: Ensemble
+    members: ModelEnsemble
     run: KSample
     sigmas: Tensor
     rehearsal: Rehearsal
@@ -74,14 +74,14 @@ def same_random_numbers(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def sample_ensemble(ensemble: Ensemble, run: KSample, options: EnsembleOptions) -> tuple[Latent, Branches, list[Latent]]:
+def sample_ensemble(ensemble: ModelEnsemble, run: KSample, options: EnsembleOptions) -> tuple[Latent, Branches, list[Latent]]:
     """What KSampler draws with one member, picked by the seed; how far the members part; what each of them draws.
 
     run.model: any member's. Members that differ in nothing but the text of one conditioning share a batch; the others, and all
     of them where the sampler adds noise, run one after another.
     Raises ValueError for a sampler that can't be branched, a member without conditioning, and what KSample refuses.
     """
-    ensemble = ensemble.given(run.positive)
+    ensemble = ensemble.with_conditioning(run.positive)
     sigmas = run.sigmas()
     image = fit_empty(run.model, run.latent)
     if getattr(image, "is_nested", False):
@@ -105,7 +105,7 @@ def sample_ensemble(ensemble: Ensemble, run: KSample, options: EnsembleOptions) 
     found = estimate_ensemble(advance, noise, names, levels, process, branch, options)
     said = {"host": "comfyui", "model": type(run.model.model).__name__, "sampler": run.sampler_name}
     results = [replace(u, provenance=u.provenance | said).cpu() for u in (found.information, found.distance)]
-    latents = [{**kept(run.latent), "samples": samples} for samples in found.samples]
+    latents = [{**without_ratios(run.latent), "samples": samples} for samples in found.samples]
     return latents[found.base], Branches(*results, found.samples, found.base), latents
 
 
@@ -117,7 +117,7 @@ def members_at_once(run: KSample, members: int, image: Tensor) -> int:
     return next(fitting, 1)
 
 
-def kept(latent: Latent) -> dict[str, Any]:
+def without_ratios(latent: Latent) -> dict[str, Any]:
     return {name: value for name, value in latent.items() if name not in RATIOS}
 
 

@@ -14,9 +14,8 @@ from ....core.ensemble.file import EnsembleParameters as Trained
 from ....core.ensemble.file import MemberParameters as TrainedMember
 from ....core.options import EnsembleKind
 from .. import files as files
-
 from .lora import apply_lora
-from .members import Ensemble, Member
+from .members import Member, ModelEnsemble
 from .train import class_table
 
 KIND = "ensemble"
@@ -24,7 +23,7 @@ DEMO = "demo (bundled)"
 HOST = "comfyui"
 
 
-def on_model(trained: Trained, model: ModelPatcher) -> Ensemble:
+def on_model(trained: Trained, model: ModelPatcher) -> ModelEnsemble:
     """Members that can be sampled. Raises ValueError, in a sentence, for an ensemble of another model, or of words."""
     if trained.kind is EnsembleKind.EMBEDDING:
         raise ValueError(
@@ -36,7 +35,7 @@ def on_model(trained: Trained, model: ModelPatcher) -> Ensemble:
         comfy.model_management.load_models_gpu([model])  # else the patches of an earlier run may still be on its weights
         trained.check(model.model.diffusion_model)
     make = lora if trained.kind is EnsembleKind.LORA else learned
-    return Ensemble(tuple(make(member, model, trained.kind) for member in trained.members), trained)
+    return ModelEnsemble(tuple(make(member, model, trained.kind) for member in trained.members), trained)
 
 
 def lora(member: TrainedMember, model: ModelPatcher, kind: EnsembleKind) -> Member:

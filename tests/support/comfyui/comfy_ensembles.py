@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import torch
+from safetensors.torch import save as serialise
+from torch import Tensor
 
 from comfy_client import History
 from comfy_graph import Node
@@ -38,3 +43,19 @@ def plain_state(comfy: Server, salt: int) -> Any:
     state = comfy.value(history, model)[0]
     # ComfyUI puts a weight that a LoRA was on back as a new Parameter, with any LoRA of its own too
     return samples(comfy, history, saved).tolist(), {k: v for k, v in state.items() if k not in ("objects", "requires_grad")}
+
+
+def write_member(comfy: Server, path: str, tensors: Mapping[str, Tensor] | bytes) -> str:
+    """Of the folder and the name ``path`` below models: tensors as safetensors, or any bytes at all. Its name."""
+    file = comfy.base / "models" / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(tensors if isinstance(tensors, bytes) else serialise(tensors))
+    return path.split("/", 1)[1]
+
+
+def load_latents(comfy: Server, s: Scene, name: str, latents: Tensor) -> Node:
+    """The stock Load Latent of a file that is written here: latents with any values."""
+    tensors = {"latent_tensor": latents.contiguous(), "latent_format_version_0": torch.zeros(0)}
+    (comfy.base / "input").mkdir(exist_ok=True)
+    (comfy.base / "input" / f"{name}.latent").write_bytes(serialise(tensors))
+    return s.graph.node("LoadLatent", latent=f"{name}.latent")

@@ -7,7 +7,7 @@ import torch
 
 import tiny_checkpoints as tiny
 from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
-from comfy_ensembles import ensemble, found, plain_state, sampled
+from comfy_ensembles import ensemble, found, load_latents, plain_state, sampled
 from comfy_events import Events
 from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene, text
@@ -165,7 +165,9 @@ def test_an_embedding_for_another_text_encoder_is_refused(comfy: Server) -> None
 def test_a_sampler_with_levels_of_its_own_is_refused(comfy: Server, sampler: str) -> None:
     s = scene("eps")
     save(s, sampled(s, ensemble(s, *texts(s, "eps", 2)), sampler_name=sampler))
-    with pytest.raises(PromptFailed, match=f"sampler_name '{sampler}' can't be branched"):
+    with pytest.raises(
+        PromptFailed, match=f"sampler_name '{sampler}' can't be branched.*Choose another sampler, such as euler or dpmpp_2m"
+    ):
         comfy.run(s.graph)
 
 
@@ -242,6 +244,23 @@ def test_masked_and_partly_denoised_latents_keep_what_the_mask_keeps(comfy: Serv
     history = comfy.run(s.graph)
     assert found(comfy, history, information)["scores"] == [0.0, 0.0]
     torch.testing.assert_close(samples(comfy, history, kept), samples(comfy, history, given), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [0, 5, 7])
+def test_a_failed_image_leaves_the_seven_others_as_they_are(comfy: Server, bad: int) -> None:
+    latents = torch.randn((8, 16, 8, 8), generator=torch.Generator().manual_seed(2))
+    broken = latents.clone()
+    broken[bad] = torch.nan
+    s = scene("flow", tokens=(7, 7))
+    members, kept = ensemble(s, *texts(s, "flow", 2)), {}
+    for name, values in (("whole", latents), (f"broken_{bad}", broken)):
+        node = sampled(s.having(latent=load_latents(comfy, s, name, values)), members, denoise=0.6)
+        kept[name] = save(s, node), save_uncertainty(s, node[1])
+    history = comfy.run(s.graph)
+    (whole, u), (one_broken, v) = ((samples(comfy, history, a), found(comfy, history, b)) for a, b in kept.values())
+    others = [i for i in range(8) if i != bad]
+    assert torch.equal(whole[others], one_broken[others]) and [u["scores"][i] for i in others] == [v["scores"][i] for i in others]
+    assert one_broken[bad].isnan().all() and v["scores"][bad] != v["scores"][bad]
 
 
 def test_progress_counts_the_shared_steps_once(comfy: Server) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..model import count_active
-from .rehearsal import Prediction, post_cfg_hooks
+from .rehearsal import GuiderPrediction, post_cfg_hooks
 
 OnStep = Callable[[int, Tensor, Tensor], None]  # step, x, x0
 
@@ -34,10 +34,10 @@ class Branch(comfy.samplers.Sampler):
     """
 
     inner: comfy.samplers.KSAMPLER
-    known: list[Prediction]
+    known: list[GuiderPrediction]
     stop: int | None
     on_step: OnStep
-    made: list[Prediction] = field(default_factory=list)
+    made: list[GuiderPrediction] = field(default_factory=list)
     passes: int = 0
 
     def sample(
@@ -78,7 +78,7 @@ class BranchGuider(comfy.samplers.CFGGuider):
         self.branch, self.guider, self.sigmas, self.image, self.mask = branch, guider, sigmas, image, mask
         self.evaluations = 0
         self.latest: tuple[Tensor, Tensor, Tensor] | None = None  # x, sigma, x0
-        self.prediction: Prediction | None = None
+        self.prediction: GuiderPrediction | None = None
         # the run's own list: what the sampler puts behind us we answer for in place of the network
         hooks = options["sampler_post_cfg_function"] = [*post_cfg_hooks(options), self.keep_prediction]
         self.hooks = len(hooks)
@@ -103,7 +103,7 @@ class BranchGuider(comfy.samplers.CFGGuider):
     def keep_prediction(self, args: dict[str, Any]) -> Tensor:
         level = float(args["sigma"].max())
         self.branch.passes += len(args["input"]) * (count_active(args["cond"], level) + count_active(args["uncond"], level))
-        self.prediction = Prediction.of(args)
+        self.prediction = GuiderPrediction.of(args)
         return args["denoised"]
 
     def on_step(self, i: int, denoised: Tensor, x: Tensor, steps: int) -> None:

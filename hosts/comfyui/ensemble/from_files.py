@@ -72,14 +72,14 @@ def embedding_member(file: MemberFile, model: ModelPatcher, clip: Any, prompt: s
 def check_embedding(file: MemberFile, clip: Any, text: str, bare: str) -> None:
     """Raises ValueError where ComfyUI would leave an embedding out of the tokens with a line in its log, or read it as plain letters."""
     known = len(vectors(clip.tokenize(bare)))
-    found = vectors(clip.tokenize(text))
-    if len(found) == known:
+    seen = vectors(clip.tokenize(text))
+    if len(seen) == known:
         read(file)
         raise ValueError(
             f"Embedding {file.file!r} is not read as an embedding in the prompt: put a space before {PLACEHOLDER}, and use clip "
             "of a model that takes embeddings."
         )
-    if not all(vector.isfinite().all() for vector in found):
+    if not all(vector.isfinite().all() for vector in seen):
         raise ValueError(f"Embedding {file.file!r} holds NaN or infinite values: the file is damaged; download or train it again.")
 
 

@@ -35,14 +35,14 @@ class Member:
         if not positive:
             raise ValueError(f"Member {self.name!r} of the ensemble has no conditioning of its own: connect positive.")
         if self.learned:
-            positive = [[torch.stack([self.trained_text(row) for row in text]), said] for text, said in positive]
+            positive = [[torch.stack([self.trained_text(row) for row in text]), extras] for text, extras in positive]
         return Member(self.name, self.model, positive)
 
     def trained_text(self, text: Tensor) -> Tensor:
-        for known, own in self.learned:
+        for known, trained in self.learned:
             # a text encoder that has been moved says the same with some rounding
             if known.shape == text.shape and (known.to(text) - text).norm() <= ROUNDING * text.norm():
-                return own.to(text)
+                return trained.to(text)
         raise ValueError(
             f"Member {self.name!r} of the ensemble was trained on other prompts than positive: connect one that it was trained on."
         )
@@ -104,9 +104,9 @@ def joinable(members: Sequence[Member]) -> bool:
 def joinable_conditions(a: Conditioning, b: Conditioning) -> bool:
     if len(a) != 1 or len(b) != 1:
         return False
-    (text, said), (other_text, other_said) = a[0], b[0]
-    rest, other_rest = ({key: value for key, value in s.items() if key != POOLED} for s in (said, other_said))
-    return shape(text) == shape(other_text) and shape(said.get(POOLED)) == shape(other_said.get(POOLED)) and alike(rest, other_rest)
+    (text, extras), (other_text, other_extras) = a[0], b[0]
+    rest, other_rest = ({key: value for key, value in each.items() if key != POOLED} for each in (extras, other_extras))
+    return shape(text) == shape(other_text) and shape(extras.get(POOLED)) == shape(other_extras.get(POOLED)) and alike(rest, other_rest)
 
 
 def shape(value: Any) -> tuple[int, ...] | None:
@@ -117,10 +117,10 @@ def join(conditions: Sequence[Conditioning], batch: int) -> Conditioning:
     """One conditioning for a batch of several members' samples, in the order (members, batch)."""
     if len(conditions) == 1:
         return conditions[0]
-    said = dict(conditions[0][0][1])
-    if isinstance(said.get(POOLED), Tensor):
-        said[POOLED] = stack([c[0][1][POOLED] for c in conditions], batch)
-    return [[stack([c[0][0] for c in conditions], batch), said]]
+    extras = dict(conditions[0][0][1])
+    if isinstance(extras.get(POOLED), Tensor):
+        extras[POOLED] = stack([c[0][1][POOLED] for c in conditions], batch)
+    return [[stack([c[0][0] for c in conditions], batch), extras]]
 
 
 def stack(values: Sequence[Tensor], batch: int) -> Tensor:

@@ -43,20 +43,20 @@ def parse_names(text: str, strength: float) -> list[MemberFile]:
     A name may itself hold commas: of a line, the longest part that names a file is taken. ``:0.8`` behind a name is its strength.
     Raises ValueError for a name that no file has, or several, and for a strength out of range.
     """
-    return [found for line in text.splitlines() for found in parse_line(line, strength)]
+    return [file for line in text.splitlines() for file in parse_line(line, strength)]
 
 
 def parse_line(line: str, strength: float) -> list[MemberFile]:
-    pieces, found = line.split(","), []
+    pieces, files = line.split(","), []
     while pieces:
         for count in range(len(pieces), 0, -1):
             entry = ",".join(pieces[:count]).strip()
             if count == 1 or not entry or files_called(entry):
                 break
         if entry:
-            found.append(find_file(entry, strength))
+            files.append(find_file(entry, strength))
         pieces = pieces[count:]
-    return found
+    return files
 
 
 def find_file(entry: str, strength: float) -> MemberFile:

@@ -37,7 +37,7 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class GuiderPrediction:
     """What a guider predicts for a sample, with the parts of it that a hook behind the guidance can ask for."""
 
     denoised: Tensor
@@ -45,21 +45,21 @@ class Prediction:
     uncond: Tensor
 
     @classmethod
-    def of(cls, args: dict[str, Any]) -> Prediction:
+    def of(cls, args: dict[str, Any]) -> GuiderPrediction:
         """args: what ComfyUI passes to a post-CFG hook."""
         return cls(args["denoised"], args["cond_denoised"], args["uncond_denoised"])
 
     @classmethod
-    def black(cls, x: Tensor) -> Prediction:
+    def black(cls, x: Tensor) -> GuiderPrediction:
         return cls(torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x))
 
-    def tiled(self, x: Tensor) -> Prediction:
+    def tiled(self, x: Tensor) -> GuiderPrediction:
         """For each of several equal groups of rows, on x's device."""
         copies = [len(x) // len(self.denoised)] + [1] * (x.ndim - 1)
-        return Prediction(*(part.to(x).repeat(copies) for part in (self.denoised, self.cond, self.uncond)))
+        return GuiderPrediction(*(part.to(x).repeat(copies) for part in (self.denoised, self.cond, self.uncond)))
 
-    def cpu(self) -> Prediction:
-        return Prediction(self.denoised.cpu(), self.cond.cpu(), self.uncond.cpu())
+    def cpu(self) -> GuiderPrediction:
+        return GuiderPrediction(self.denoised.cpu(), self.cond.cpu(), self.uncond.cpu())
 
     def answer(self, guider: comfy.samplers.CFGGuider, x: Tensor, sigma: Tensor, options: dict[str, Any], known: int) -> Tensor:
         """As if it had just been computed: hooks that the sampler has put behind the ``known`` first ones hear of it."""
@@ -102,7 +102,7 @@ class RehearsalGuider(comfy.samplers.CFGGuider):
     ) -> Tensor:
         self.levels.append(float(timestep.max()))
         self.draws_noise |= not torch.equal(x[:1], x[1:])
-        return Prediction.black(x).answer(self, x, timestep, model_options or {}, self.hooks)
+        return GuiderPrediction.black(x).answer(self, x, timestep, model_options or {}, self.hooks)
 
 
 def with_model_sampling(model: ModelPatcher) -> BaseModel:

@@ -20,7 +20,7 @@ from ..ksampler import RATIOS, KSample, Latent, Progress, fit_empty
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
 from .branch import Branch
 from .members import ModelEnsemble, join, joinable
-from .rehearsal import Prediction, Rehearsal, rehearse
+from .rehearsal import GuiderPrediction, Rehearsal, rehearse
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Sampling:
     noise: Tensor
     image: Tensor
     progress: Callable[[int, Tensor, Tensor], None]
-    shared: list[Prediction] = field(default_factory=list)
+    shared: list[GuiderPrediction] = field(default_factory=list)
 
     def advance(self, x: Tensor, members: Sequence[int], first: int, last: int, after: After) -> tuple[Tensor, int]:
         chosen, batch, begins = [self.members.members[k] for k in members], len(self.noise), self.rehearsal.begins
@@ -102,11 +102,11 @@ def sample_ensemble(ensemble: ModelEnsemble, run: KSample, options: EnsembleOpti
         bar.step(bar.done, x0, x, bar.total)
 
     advance = Sampling(ensemble, run, sigmas, rehearsal, noise, image, progress).advance
-    found = estimate_ensemble(advance, noise, names, levels, process, branch, options)
-    said = {"host": "comfyui", "model": type(run.model.model).__name__, "sampler": run.sampler_name}
-    results = [replace(u, provenance=u.provenance | said).cpu() for u in (found.information, found.distance)]
-    latents = [{**without_ratios(run.latent), "samples": samples} for samples in found.samples]
-    return latents[found.base], Branches(*results, found.samples, found.base), latents
+    branches = estimate_ensemble(advance, noise, names, levels, process, branch, options)
+    host_info = {"host": "comfyui", "model": type(run.model.model).__name__, "sampler": run.sampler_name}
+    results = [replace(u, provenance=u.provenance | host_info).cpu() for u in (branches.information, branches.distance)]
+    latents = [{**without_ratios(run.latent), "samples": samples} for samples in branches.samples]
+    return latents[branches.base], Branches(*results, branches.samples, branches.base), latents
 
 
 def members_at_once(run: KSample, members: int, image: Tensor) -> int:

@@ -50,11 +50,13 @@ def learned(member: TrainedMember, model: ModelPatcher, kind: EnsembleKind) -> M
 
 
 def class_pairs(member: TrainedMember, model: ModelPatcher) -> list[tuple[Tensor, Tensor]]:
-    table, (own,) = class_table(model.model.diffusion_model), member.tensors.values()
-    if table is None or table.shape != own.shape:
+    table, (trained,) = class_table(model.model.diffusion_model), member.tensors.values()
+    if table is None or table.shape != trained.shape:
         seen = "no table of classes" if table is None else f"one of shape {tuple(table.shape)}"
-        raise ValueError(f"This ensemble holds tables of classes of shape {tuple(own.shape)}, but model has {seen}: use Load Demo Model.")
-    return [(table[i : i + 1], own[i : i + 1]) for i in range(len(table))]
+        raise ValueError(
+            f"This ensemble holds tables of classes of shape {tuple(trained.shape)}, but model has {seen}: use Load Demo Model."
+        )
+    return [(table[i : i + 1], trained[i : i + 1]) for i in range(len(table))]
 
 
 def text_pairs(member: TrainedMember) -> list[tuple[Tensor, Tensor]]:

@@ -30,7 +30,7 @@ from .trainable import Loras, Texts, by_prompt, conds_of
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """lora: train LoRAs of this rank; 0 = the prompts' texts."""
 
     members: int = 5
@@ -43,7 +43,7 @@ class Plan:
 class Trainer(comfy.samplers.Sampler):
     """In a sampler's place: trains, and hands the latents back."""
 
-    plan: Plan
+    plan: TrainingPlan
     latents: Tensor
     prompt_of: Tensor
     checkpoint: Path
@@ -95,7 +95,7 @@ class Trainer(comfy.samplers.Sampler):
 
 
 def train_ensemble(
-    model: ModelPatcher, latents: Sequence[dict[str, Any]], positives: Sequence[Conditioning], plan: Plan
+    model: ModelPatcher, latents: Sequence[dict[str, Any]], positives: Sequence[Conditioning], plan: TrainingPlan
 ) -> EnsembleParameters:
     """Members trained on latents of one shape, under one conditioning for all, or one for each LATENT of the list.
 
@@ -126,12 +126,12 @@ def train_ensemble(
     return trainer.ensemble
 
 
-def checkpoint_of(model: ModelPatcher, samples: Tensor, positives: Sequence[Conditioning], plan: Plan) -> Path:
+def checkpoint_of(model: ModelPatcher, samples: Tensor, positives: Sequence[Conditioning], plan: TrainingPlan) -> Path:
     """In ComfyUI's temporary folder, under a name that other data, another model, prompt or plan does not have."""
-    said = hashlib.sha256(repr((model.patches_uuid, plan, tuple(samples.shape))).encode())
+    digest = hashlib.sha256(repr((model.patches_uuid, plan, tuple(samples.shape))).encode())
     for tensor in (samples, *(text for positive in positives for text, _ in positive)):
-        said.update(tensor.float().cpu().contiguous().numpy().tobytes())
-    return Path(folder_paths.get_temp_directory()) / "uncertainty" / f"training_{said.hexdigest()[:16]}.safetensors"
+        digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return Path(folder_paths.get_temp_directory()) / "uncertainty" / f"training_{digest.hexdigest()[:16]}.safetensors"
 
 
 def class_table(network: nn.Module) -> Tensor | None:
@@ -150,8 +150,8 @@ def lora_file(trained: TrainedMember, rank: int) -> dict[str, Tensor]:
 def text_file(trained: TrainedMember, texts: Texts, table: Tensor | None) -> dict[str, Tensor]:
     """A member's table where there is one, else what it reads in place of each prompt."""
     pairs = [
-        (prompt["cross_attn"][0].detach().float().cpu(), own[0].clone())
-        for prompt, own in zip(texts.prompts, texts.parted(trained.parameters["own"]), strict=True)
+        (prompt["cross_attn"][0].detach().float().cpu(), text[0].clone())
+        for prompt, text in zip(texts.prompts, texts.split(trained.parameters["own"]), strict=True)
     ]
     if table is not None:
         return {"class_embedding.weight": with_rows(table.cpu(), pairs)}
@@ -162,11 +162,11 @@ def with_rows(table: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """The table with the rows that were trained. Raises ValueError for a conditioning that is no row of it."""
     table = table.clone()
     before = table.clone()
-    for known, own in pairs:
-        found = (before == known).all(dim=1).nonzero()[:, 0].tolist() if known.shape == before[:1].shape else []
-        if not found:
+    for known, trained in pairs:
+        rows = (before == known).all(dim=1).nonzero()[:, 0].tolist() if known.shape == before[:1].shape else []
+        if not rows:
             raise ValueError("positive is none of the classes of this model: connect that of Load Demo Model.")
-        table[found[0]] = own[0]
+        table[rows[0]] = trained[0]
     return table
 
 
@@ -178,7 +178,7 @@ def identity_of(network: nn.Module) -> Identity | None:
         return None
 
 
-def provenance(plan: Plan, count: int, model: str) -> dict[str, str]:
+def provenance(plan: TrainingPlan, count: int, model: str) -> dict[str, str]:
     return {
         "host": "comfyui",
         "model": model,

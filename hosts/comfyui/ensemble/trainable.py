@@ -34,40 +34,40 @@ class Texts:
     """
 
     prompts: Sequence[Part]
-    places: list[str] = field(default_factory=list)  # for each prompt, where among model_conds its text is
-    now: Tensor | None = None  # all texts in a row, (1, tokens, D): a step may read some of them only
+    text_names: list[str] = field(default_factory=list)  # for each prompt, the name of its text among model_conds
+    current: Tensor | None = None  # all texts in a row, (1, tokens, D): a step may read some of them only
 
     def __post_init__(self) -> None:
-        self.places = [text_place(prompt) for prompt in self.prompts]
+        self.text_names = [find_text(prompt) for prompt in self.prompts]
 
     @property
     def texts(self) -> list[Tensor]:
         """(1, tokens, D) each."""
-        return [prompt["model_conds"][place].cond for prompt, place in zip(self.prompts, self.places, strict=True)]
+        return [prompt["model_conds"][name].cond for prompt, name in zip(self.prompts, self.text_names, strict=True)]
 
     @contextmanager
     def enter(self, k: int) -> Iterator[Mapping[str, Tensor]]:
-        self.now = torch.cat([text.detach().float() for text in self.texts], dim=1).requires_grad_()
+        self.current = torch.cat([text.detach().float() for text in self.texts], dim=1).requires_grad_()
         try:
-            yield {"own": self.now}
+            yield {"own": self.current}
         finally:
-            self.now = None
+            self.current = None
 
     def read(self, prompt: int) -> Part:
-        part, place = self.prompts[prompt], self.places[prompt]
-        own = part["model_conds"][place]._copy_with(self.parted(self.now)[prompt])
-        return {**part, "model_conds": {**part["model_conds"], place: own}}
+        part, name = self.prompts[prompt], self.text_names[prompt]
+        text = part["model_conds"][name]._copy_with(self.split(self.current)[prompt])
+        return {**part, "model_conds": {**part["model_conds"], name: text}}
 
-    def parted(self, own: Tensor) -> tuple[Tensor, ...]:
+    def split(self, texts: Tensor) -> tuple[Tensor, ...]:
         """All texts in a row -> (1, tokens, D) each."""
-        return own.split([text.shape[1] for text in self.texts], dim=1)
+        return texts.split([text.shape[1] for text in self.texts], dim=1)
 
 
-def text_place(prompt: Part) -> str:
+def find_text(prompt: Part) -> str:
     text = prompt["cross_attn"]
     for name, value in prompt["model_conds"].items():
-        found = getattr(value, "cond", None)
-        if isinstance(found, Tensor) and found.shape == text.shape and torch.equal(found.to(text), text):
+        cond = getattr(value, "cond", None)
+        if isinstance(cond, Tensor) and cond.shape == text.shape and torch.equal(cond.to(text), text):
             return name
     raise ValueError("kind 'embedding' can't be trained on this model, which makes something else of its prompts: use kind 'lora'.")
 
@@ -113,8 +113,8 @@ class Loras:
     def keep_used(self, loss: Callable[[], Tensor]) -> None:
         """Leave out layers that the network has but doesn't use. Raises ValueError when none is left."""
         with self.enter(0) as parameters, torch.enable_grad():
-            found = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
-        used = {name.rsplit(".", 1)[0] for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+            gradients = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
+        used = {name.rsplit(".", 1)[0] for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
         self.layers = {name: layer for name, layer in self.layers.items() if name in used}
         if not self.layers:
             raise ValueError("kind 'lora' can't be trained on this model: ComfyUI puts no adapter on any of its layers; use 'embedding'.")
@@ -136,12 +136,12 @@ def by_prompt(trainable: Trainable, conditioned: Conditioned, prompt_of: Tensor)
         prompts = prompt_of[rows]
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            places, parts = [], []
+            positions, parts = [], []
             for prompt in prompts.unique().tolist():
-                place = (prompts == prompt).nonzero()[:, 0].to(x.device)
-                places.append(place)
-                parts.append(replace(conditioned, cond=[trainable.read(prompt)])(x[place], sigma[place]))
-            return torch.cat(parts)[torch.cat(places).argsort()]
+                position = (prompts == prompt).nonzero()[:, 0].to(x.device)
+                positions.append(position)
+                parts.append(replace(conditioned, cond=[trainable.read(prompt)])(x[position], sigma[position]))
+            return torch.cat(parts)[torch.cat(positions).argsort()]
 
         return denoise
 

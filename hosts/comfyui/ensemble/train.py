@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from ..last_layer.laplace import check_whole_image, run_in_place
 from ..last_layer.network_output import training
 from ..model import Conditioned
 from .trainable import Loras, Texts, by_prompt, conds_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def train_ensemble(
     """Members trained on latents of one shape, under one conditioning for all, or one for each LATENT of the list.
 
     Cost: steps x members training steps of a batch. Cancelled, it goes on where it was when the same is asked for again.
-    Raises ValueError for latents of another model or of several shapes, conditionings in parts, a bootstrap larger than the
-    data, a model that can't be trained so, and a loss that is not finite.
+    Latents that hold NaN are left out. Raises ValueError for latents of another model, of several shapes or all of them NaN,
+    conditionings in parts, a bootstrap larger than the data, a model that can't be trained so, and a loss that is not finite.
     """
     check_whole("members", plan.members, 1)
     for latent in latents:
@@ -116,6 +119,7 @@ def train_ensemble(
     prompt_of = torch.cat([torch.full((len(latent["samples"]),), i) for i, latent in zip(which, latents, strict=True)])
     if any(len(text) > 1 for positive in positives for text, _ in positive if isinstance(text, Tensor)):
         raise ValueError("positive holds several prompts in one batch, which can't be told apart here; wire them as a list.")
+    samples, prompt_of = without_failed(samples, prompt_of)
     bootstraps(len(samples), plan.members, plan.bootstrap, prompt_of)  # refuse before the model is loaded
     bar = comfy.utils.ProgressBar(plan.members * plan.options.steps)
     checkpoint = checkpoint_of(model, samples, positives, plan)
@@ -124,6 +128,17 @@ def train_ensemble(
     run_in_place(model, conds, samples[: plan.options.batch], trainer, plan.options.seed)
     checkpoint.unlink(missing_ok=True)
     return trainer.ensemble
+
+
+def without_failed(samples: Tensor, prompt_of: Tensor) -> tuple[Tensor, Tensor]:
+    """Without the latents that hold NaN, which one line of the log names. Raises ValueError when none is left."""
+    usable = samples.isfinite().flatten(1).all(dim=1)
+    if not usable.any():
+        raise ValueError("latents hold nothing but images with NaN or infinite values: there is nothing to train on.")
+    if not usable.all():
+        numbers = ", ".join(str(image + 1) for image in (~usable).nonzero().flatten().tolist())
+        log.warning("Train Ensemble leaves out %s of %d latents, which hold NaN or infinite values.", f"number {numbers}", len(samples))
+    return samples[usable], prompt_of[usable]
 
 
 def checkpoint_of(model: ModelPatcher, samples: Tensor, positives: Sequence[Conditioning], plan: TrainingPlan) -> Path:

@@ -261,6 +261,7 @@ def test_a_failed_image_leaves_the_seven_others_as_they_are(comfy: Server, bad: 
     others = [i for i in range(8) if i != bad]
     assert torch.equal(whole[others], one_broken[others]) and [u["scores"][i] for i in others] == [v["scores"][i] for i in others]
     assert one_broken[bad].isnan().all() and v["scores"][bad] != v["scores"][bad]
+    assert v["provenance"]["failed"].startswith(f"Image {bad + 1} of 8 failed: ") and "failed" not in u["provenance"]
 
 
 def test_progress_counts_the_shared_steps_once(comfy: Server) -> None:

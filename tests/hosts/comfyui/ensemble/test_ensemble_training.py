@@ -9,7 +9,7 @@ import torch
 
 from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
 from comfy_ensembles import ensemble as wired
-from comfy_ensembles import found, plain_state, sampled
+from comfy_ensembles import found, load_latents, plain_state, sampled
 from comfy_events import Events
 from comfy_graph import Graph, Node
 from comfy_scenes import Scene, ksampler, scene
@@ -210,6 +210,20 @@ def test_what_cannot_be_trained_is_one_sentence(comfy: Server, case: str) -> Non
     save(s, sampled(s, trained(s, data(s), **options), s.positive))
     with pytest.raises(PromptFailed, match=sentence):
         comfy.run(s.graph)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "lora"])
+def test_a_failed_latent_is_left_out_and_named(comfy: Server, kind: str) -> None:
+    latents = torch.randn((8, 16, 8, 8), generator=torch.Generator().manual_seed(4))
+    broken = latents.clone()
+    broken[2] = torch.nan
+    s, log = scene("flow"), len(comfy.log())
+    whole, rest = load_latents(comfy, s, "one_is_nan", broken), load_latents(comfy, s, "seven", latents[[0, 1, 3, 4, 5, 6, 7]])
+    drawn = [save(s, sampled(s, trained(s, data, kind=kind), s.positive)) for data in (whole, rest)]
+    history = comfy.run(s.graph)
+    one, other = (samples(comfy, history, node) for node in drawn)
+    assert torch.equal(one, other) and one.isfinite().all()
+    assert "Train Ensemble leaves out number 3 of 8 latents, which hold NaN or infinite values." in comfy.log()[log:]
 
 
 def test_latents_of_several_sizes_are_refused(comfy: Server) -> None:

@@ -19,6 +19,8 @@ from .last_layer.bayesdiff import bayesdiff
 from .last_layer.generative import generative, pipeline_draw
 from .last_layer.laplace import fit as fit_laplace
 from .load import load_pipeline
+from .search.best_of import best_of
+from .search.until import until
 
 __all__ = [
     "ConditionMembers",
@@ -26,6 +28,7 @@ __all__ = [
     "TableMembers",
     "attach",
     "bayesdiff",
+    "best_of",
     "checklist",
     "classify",
     "clip_encoder",
@@ -43,5 +46,6 @@ __all__ = [
     "train_loras",
     "train_tables",
     "train_words",
+    "until",
     "word_members",
 ]

@@ -48,8 +48,8 @@ class Call:
         beside = x[:, channels:] if x.shape[1] > channels else None
         return cls(network, space, x[:, :channels], timestep, named, x_name, beside)
 
-    def rows(self, part: slice) -> Call:
-        """The same call for some rows of its batch."""
+    def rows(self, part: slice | Tensor) -> Call:
+        """The same call for some rows of its batch; part: a slice, or their indexes."""
         return self._changed(lambda v: v[part])
 
     def tiled(self, times: int) -> Call:

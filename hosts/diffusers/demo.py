@@ -49,14 +49,16 @@ def sample(
     labels: Tensor,
     steps: int = 50,
     guidance_scale: float = 1.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     watch: AbstractContextManager[Run] | None = None,
     progress: Callable[[int], Any] | None = None,
+    after_step: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Draw one image per starting noise (B, 1, 32, 32) and class label (B,): (B, 1, 32, 32) in about [-1, 1].
 
     guidance_scale: 1 is the conditional model; above, classifier-free guidance with the label NO_CLASS.
     watch: an ``attach(...)`` block to sample inside of. progress: called with each finished step's number.
+    generator: of the noise that a scheduler draws, or one for each image. after_step: sample after a step -> what the next one starts from.
     Raises ValueError for an empty batch, mismatched labels, or steps < 1.
     """
     if len(noise) == 0 or labels.shape != noise.shape[:1]:
@@ -69,6 +71,8 @@ def sample(
         for i, t in enumerate(scheduler.timesteps):
             output = predict(network, scheduler.scale_model_input(x, t), t, labels, guidance_scale)
             x = scheduler.step(output, t, x, **step_inputs).prev_sample
+            if after_step is not None:
+                x = after_step(x)
             if progress is not None:
                 progress(i + 1)
     return x.float()

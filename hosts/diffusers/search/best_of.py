@@ -1,0 +1,209 @@
+"""diffusers host: the best of N, the worst of which end early.
+
+found = best_of(pipe, 8, {"prompt": "a cat", "num_inference_steps": 30})
+found.images        # the best, as the pipeline returns it
+found.seeds         # torch.Generator().manual_seed(found.seeds[0]) draws it again, without a search
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor, nn
+
+from ....core.options import BestOfOptions
+from ....core.search.best_of import Round, Search
+from ....core.search.seeds import derive_seed
+from ....core.selection.calibration import Calibration
+from ..demo import SHAPE, conditions, sample
+from ..information import Cond
+from ..space import Space
+from .pruning import NoneLeft, Pruning, pruning
+from .scheduler_state import check_own_noise, copy_rows
+
+log = logging.getLogger(__name__)
+AfterStep = Callable[[bool, Tensor], Tensor]  # whether it was the last step, latents -> latents
+
+
+@dataclass(frozen=True, eq=False)
+class BestOf:
+    """images: the kept, best first, as the sampling returns them; None where every candidate was stopped.
+
+    kept: their numbers among the candidates.  seeds: of these; under ``resample``, of the row that each was finished in.
+    lineage: candidate -> the one that its state comes from.  network_rows, scoring_rows: passes of sampling and of comparing.
+    micro_batch: what it came down to.
+    """
+
+    images: Any
+    kept: tuple[int, ...]
+    seeds: tuple[int, ...]
+    rounds: tuple[Round, ...]
+    lineage: tuple[int, ...]
+    network_rows: int
+    scoring_rows: int
+    micro_batch: int
+
+
+class Candidates(Protocol):
+    """What samples N candidates side by side. target, scheduler, classifier_free: as in ``attach``. empty: as in ``best_of``."""
+
+    target: DiffusionPipeline | nn.Module
+    scheduler: SchedulerMixin | None
+    classifier_free: bool | None
+    empty: Cond | None
+
+    def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Any:
+        """The images of what ``after_step`` left of the last step's latents; all noise of row i is drawn by generator i."""
+
+
+@dataclass(frozen=True)
+class PipelineCandidates:
+    """One prompt of a pipeline. inputs: what its call is given beside seeds.
+
+    Raises ValueError for a pipeline that tells nobody about its steps.
+    """
+
+    target: DiffusionPipeline
+    inputs: Mapping[str, Any]
+    empty: Cond | None = None
+    scheduler: None = None
+    classifier_free: None = None
+
+    def __post_init__(self) -> None:
+        names = inspect.signature(type(self.target).__call__).parameters
+        if missing := [n for n in ("callback_on_step_end", "num_images_per_prompt", "generator") if n not in names]:
+            kind = type(self.target).__name__
+            raise ValueError(f"A {kind} takes no {missing[0]}, without which candidates can't be followed; use a text-to-image pipeline.")
+        if taken := [n for n in ("callback_on_step_end", "num_images_per_prompt", "generator", "latents") if n in self.inputs]:
+            raise ValueError(f"inputs must not hold {taken[0]}: the search gives every candidate its own; leave it out.")
+
+    def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Any:
+        def look(pipe: DiffusionPipeline, step: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"latents": after_step(step == pipe.num_timesteps - 1, tensors["latents"])}
+
+        inputs = {**self.inputs, "num_images_per_prompt": len(generators), "generator": generators, "callback_on_step_end": look}
+        try:
+            return self.target(**inputs)[0]
+        except NoneLeft:
+            self.target.maybe_free_model_hooks()
+            raise
+
+
+@dataclass(frozen=True)
+class DigitCandidates:
+    """One class of the bundled model."""
+
+    target: nn.Module
+    scheduler: SchedulerMixin
+    label: int
+    steps: int = 20
+    guidance: float = 1.0
+
+    @property
+    def classifier_free(self) -> bool:
+        return self.guidance != 1
+
+    @property
+    def empty(self) -> Cond:
+        return conditions(torch.tensor([self.label]))[1]
+
+    def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Tensor:
+        device = next(self.target.parameters()).device
+        noise = torch.stack([torch.randn(SHAPE, generator=g) for g in generators]).to(device)
+        labels, left = torch.full((len(noise),), self.label, device=device), []
+
+        def look(x: Tensor) -> Tensor:
+            left.append(None)
+            return after_step(len(left) == len(self.scheduler.timesteps), x)
+
+        return sample(self.target, self.scheduler, noise, labels, self.steps, self.guidance, generators, after_step=look)
+
+
+def best_of(
+    pipe: DiffusionPipeline | Candidates,
+    n: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    options: BestOfOptions | None = None,
+    empty: Cond | None = None,
+    calibrations: Sequence[Calibration] = (),
+) -> BestOf:
+    """Sample n candidates of one prompt, end the worst on the way, return the best.
+
+    pipe: a pipeline, which is called with ``inputs``, or other ``Candidates``. n: replaces ``options.candidates``.
+    empty: the network's inputs that stand for no condition, one row, for the scorer ``information``; under classifier-free guidance
+    the call's own other half where it is left out.  calibrations: for the mode ``stop``.
+    With options.micro_batch 1 a survivor is bit-identical to the same seed sampled alone, whatever else was sampled; with more
+    candidates in a call, up to the arithmetic that the hardware chooses for that batch size.
+    Out of memory: half the micro_batch, from the start, with a warning. A batch of one that is too large raises as ever.
+    Raises ValueError for pipelines, schedulers and conditions that can't be searched.
+    """
+    options = options or BestOfOptions()
+    options = options if n is None else replace(options, candidates=n)
+    candidates = PipelineCandidates(pipe, inputs or {}, empty) if isinstance(pipe, DiffusionPipeline) else pipe
+    micro_batch = min(options.micro_batch, options.candidates)
+    while True:
+        try:
+            return run_search(candidates, options, calibrations, micro_batch)
+        except torch.cuda.OutOfMemoryError:
+            if micro_batch == 1:
+                raise
+            micro_batch //= 2
+            log.warning("Out of memory: starting again with %d candidates in a call.", micro_batch)
+
+
+def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Sequence[Calibration], micro_batch: int) -> BestOf:
+    scheduler = candidates.scheduler or candidates.target.scheduler
+    check_own_noise(scheduler)
+    search = Search(options, Space.of(scheduler).percent_to_sigma, calibrations)
+    seeds = [derive_seed(options.seed, i) for i in range(options.candidates)]
+    kept: tuple[int, ...] = ()
+    with pruning(candidates.target, candidates.scheduler, candidates.classifier_free, search, candidates.empty, micro_batch) as watch:
+        steps = Steps(watch, scheduler, [torch.Generator("cpu").manual_seed(seed) for seed in seeds])
+        try:
+            images = candidates.draw(steps.generators, steps.after)
+            kept = steps.kept
+        except NoneLeft:
+            images = None
+    chosen = tuple(seeds[row] for row in kept)
+    return BestOf(images, kept, chosen, tuple(search.rounds), tuple(search.lineage), search.network_rows, search.scoring_rows, micro_batch)
+
+
+class Steps:
+    """The sampler's side of a search: states are copied between steps, and only what is kept leaves the last one."""
+
+    def __init__(self, watch: Pruning, scheduler: SchedulerMixin, generators: list[torch.Generator]) -> None:
+        self.watch, self.scheduler, self.generators = watch, scheduler, generators
+        self.kept: tuple[int, ...] = ()
+        self.states: list[Tensor] = []  # of the generators, after the step before
+
+    def after(self, last: bool, latents: Tensor) -> Tensor:
+        if self.watch.sources:
+            if not last:
+                self.check_noise()
+            latents = copy_rows(self.scheduler, latents, self.watch.sources)
+            self.watch.sources = {}
+        self.states = [g.get_state() for g in self.generators]
+        if not last:
+            return latents
+        self.kept = self.finish(latents)
+        return latents[list(self.kept)]
+
+    @torch.no_grad()
+    def finish(self, latents: Tensor) -> tuple[int, ...]:
+        search = self.watch.search
+        return search.finish(self.watch.scores(self.watch.last, latents.float(), 0.0) if search.needs_final_scores else None)
+
+    def check_noise(self) -> None:
+        """Raises ValueError, by name, for a sampler without noise of its own, where copies would stay copies."""
+        if self.states and all(torch.equal(g.get_state(), before) for g, before in zip(self.generators, self.states, strict=True)):
+            name = type(self.scheduler).__name__
+            raise ValueError(
+                f"Scheduler {name} adds no noise, so that copies of a candidate would all end as the same image; "
+                "use one that does, such as EulerAncestralDiscreteScheduler, or the mode 'prune'."
+            )

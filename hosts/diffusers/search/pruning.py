@@ -1,0 +1,148 @@
+"""One sampling of N candidates, of which the network sees only those that are still in the search.
+
+The pipeline and its scheduler keep all N rows throughout, so that no state of theirs has to be cut; rows that have ended get zeros
+for the network's output and cost no call. The others go through the network ``micro_batch`` candidates at a time, always as many
+(short of that, the last one again): an image then doesn't hang on how many are beside it, since a processor or accelerator may
+choose another arithmetic for another batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor, nn
+
+from ....core.denoiser import Denoiser
+from ....core.options import SearchMode
+from ....core.search.best_of import Search
+from ....core.search.scoring import Scores, comparison_sigma, score_candidates
+from ..attach import call_at
+from ..call import Call, each_tensor, input_name, signature_of
+from ..information import Cond
+from ..watch import Watch, network_of, watching
+
+
+class NoneLeft(Exception):  # noqa: N818  not an error: it ends a sampling of which nothing is to be finished
+    """Every candidate was stopped."""
+
+
+@dataclass
+class Pruning(Watch):
+    """The network's side of a search. empty: the network's inputs that stand for no condition, one row for all or N.
+
+    sources: row -> the row whose state it takes before the next step; the pipeline's side does that. last: a call, for finished images.
+    """
+
+    search: Search | None = None
+    empty: Cond | None = None
+    micro_batch: int = 1
+    sources: dict[int, int] = field(default_factory=dict)
+    last: Call | None = field(default=None, repr=False)
+    inputs: dict[str, Any] = field(default_factory=dict, repr=False)
+    blocks: int = 1
+
+    def before(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
+        """Forward pre-hook: the network is called for the first group of candidates alone; ``hook`` calls it for the others."""
+        self.signature = self.signature or signature_of(network)
+        self.inputs = dict(self.signature.bind(*args, **kwargs).arguments)
+        rows, candidates = len(self.inputs[input_name(network, self.signature)]), self.search.options.candidates
+        if rows % candidates:
+            raise ValueError(f"The network is called with {rows} rows for {candidates} candidates: give one prompt, for one image.")
+        self.blocks = rows // candidates
+        return (), self.cut(self.groups()[0])
+
+    def groups(self) -> list[list[int]]:
+        """Candidates that share a call, filled up to ``micro_batch``."""
+        rows = self.search.rows
+        parts = [list(rows[i : i + self.micro_batch]) for i in range(0, len(rows), self.micro_batch)]
+        return [part + part[-1:] * (self.micro_batch - len(part)) for part in parts]
+
+    def cut(self, group: Sequence[int]) -> dict[str, Any]:
+        """The call's inputs for some candidates, in each of its blocks (the halves of classifier-free guidance)."""
+        rows = self.blocks * self.search.options.candidates
+        index = torch.tensor(self.places(group))
+        return each_tensor(self.inputs, lambda v: v[index.to(v.device)] if v.ndim and len(v) == rows else v)
+
+    def places(self, group: Sequence[int]) -> list[int]:
+        return [block * self.search.options.candidates + row for block in range(self.blocks) for row in group]
+
+    def hook(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        first, *others = self.groups()
+        whole = output[0].new_zeros((self.blocks * self.search.options.candidates, *output[0].shape[1:]))
+        whole[self.places(first)] = output[0]
+        for group in others:
+            whole[self.places(group)] = network.forward(**self.cut(group))[0]
+        self.search.network_rows += self.blocks * self.micro_batch * (1 + len(others))
+        call = Call.bind(network, self.space, self.signature, (), self.inputs, whole)
+        sigma = self.space.sigma_at(call.timestep)
+        if self.is_new_step(self.space.noisiness(sigma)):
+            self.last = call
+            if self.search.due(sigma):
+                self.compare(call, whole, sigma)
+        return (whole, *output[1:]) if isinstance(output, tuple) else type(output)(sample=whole)
+
+    def compare(self, call: Call, output: Tensor, sigma: float) -> None:
+        """Decide by the images that the conditional prediction stands for."""
+        part = self.conditional(call.x)
+        level = torch.full((len(call.x[part]),), sigma, device=call.x.device)
+        x0 = call.rows(part).x0(output[part], call.x[part].float(), level)
+        found = self.search.select(self.scores(call, x0, sigma), sigma)
+        if not found.rows:
+            raise NoneLeft
+        if self.search.options.mode is SearchMode.RESAMPLE:
+            self.sources = {row: source for row, source in zip(found.rows, found.sources, strict=True) if row != source}
+
+    def scores(self, call: Call, x0: Tensor, sigma: float) -> Scores:
+        """Of the candidates in the search; x0: (N, C, ...) of all."""
+        level, options = comparison_sigma(sigma, self.space.percent_to_sigma), self.search.options
+        part = self.conditional(call.x)
+        found = []
+        for i in range(0, len(self.search.rows), self.micro_batch):
+            rows = list(self.search.rows[i : i + self.micro_batch])
+            given = self.denoiser(call.rows(part), rows, level)
+            without = self.unconditional(call, part, rows, level)
+            found.append(score_candidates(given, without, x0[rows], level, self.space.process, options.draws, options.scorers))
+        by = {scorer: torch.cat([f.by[scorer] for f in found]) for scorer in options.scorers}
+        return Scores(by, sum(f.rows for f in found))
+
+    def unconditional(self, call: Call, part: slice, rows: list[int], sigma: float) -> Denoiser | None:
+        """From the empty condition that was given, else from the other half of the call, else none."""
+        given = call.rows(part)
+        if self.empty is not None:
+            count = len(given.x)
+            empty = each_tensor(self.empty, lambda v: v.expand(count, *v.shape[1:]) if v.ndim and len(v) == 1 else v)
+            return self.denoiser(replace(given, cond={**given.cond, **empty}), rows, sigma)
+        if part.stop - part.start == len(call.x):
+            return None
+        other = slice(0, part.start) if part.start else slice(part.stop, len(call.x))
+        return self.denoiser(call.rows(other), rows, sigma)
+
+    def denoiser(self, call: Call, rows: list[int], sigma: float) -> Denoiser:
+        """Of a call for all N candidates, that of some, at another noise level."""
+        some = call.rows(torch.tensor(rows, device=call.x.device))
+        level = torch.full((len(rows),), sigma, device=call.x.device)
+        return replace(some, timestep=call_at(some.network, self.space, some.x.shape, level, {}).timestep).denoise
+
+
+@contextmanager
+def pruning(
+    target: DiffusionPipeline | nn.Module,
+    scheduler: SchedulerMixin | None,
+    classifier_free: bool | None,
+    search: Search | None,
+    empty: Cond | None,
+    micro_batch: int,
+) -> Iterator[Pruning]:
+    """Hangs a search on one sampling of N candidates; everything is undone on leaving. Raises what ``watching`` raises."""
+    with watching(target, scheduler, classifier_free, lambda _, space: Pruning(space, empty=empty, micro_batch=micro_batch)) as watch:
+        watch.search = search
+        handle = network_of(target).register_forward_pre_hook(watch.before, with_kwargs=True)
+        try:
+            yield watch
+        finally:
+            handle.remove()

@@ -1,0 +1,28 @@
+"""Until good on the bundled model: attempts, seeds and counted passes."""
+
+from __future__ import annotations
+
+import torch
+
+from uncertainty_nodes.core.options import FilterRule, InformationOptions, UntilOptions
+from uncertainty_nodes.core.search.seeds import derive_seed
+from uncertainty_nodes.hosts.diffusers import until
+from uncertainty_nodes.hosts.diffusers.draw import DemoDrawer, ScoredBy, draw_scored
+
+BY = ScoredBy(InformationOptions(levels=1))
+
+
+def test_attempts_go_on_until_one_is_accepted(demo):
+    drawer = DemoDrawer(*demo, [3], 0)
+    images, scores = zip(*(draw_scored(DemoDrawer(*demo, [3], derive_seed(4, i)), [0], 3, BY) for i in range(4)), strict=True)
+    values = [float(s.scores[0]) for s in scores]
+    options = UntilOptions(rule=FilterRule.THRESHOLD, value=max(values), max_attempts=4, seed=4)
+    found = until(drawer, 3, BY, options)
+    assert found.attempts == values.index(max(values)) + 1 and found.accepted == 1
+    assert torch.equal(found.images[0], images[values.index(max(values))][0])
+    assert found.nfe == found.attempts * (3 + 8)
+    nothing = until(drawer, 3, BY, UntilOptions(rule=FilterRule.THRESHOLD, value=max(values) + 1, max_attempts=4, seed=4))
+    assert (nothing.attempts, nothing.accepted) == (4, 0)
+    assert nothing.best[0].attempt == values.index(max(values))
+    assert [v.score for v in nothing.verdicts] == values
+    assert not nothing.best[0].accepted and "below the threshold" in nothing.best[0].reason

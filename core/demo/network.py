@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ LAPLACE = FOLDER / "laplace.safetensors"  # its last-layer posterior, for core.l
 CLASSES = 10
 NO_CLASS = 10  # the row of the class embedding that stands for "no condition"
 
-Layers = ModuleType | type  # whatever has Linear, Conv2d, GroupNorm and Embedding; hosts bring their own, to move and cast weights
+Layers = Any  # a module or class: whatever has Linear, Conv2d, GroupNorm and Embedding; hosts bring their own, to move and cast weights
 
 
 def read_config() -> dict[str, Any]:
@@ -59,6 +58,7 @@ class DemoNetwork(nn.Module):
         self.dtype = dtype or torch.float32
         make = _Maker(config, operations, {"device": device, "dtype": dtype})
         widths = config["block_out_channels"]
+        self.width = widths[0]
         self.conv_in = make.conv(config["in_channels"], widths[0])
         self.time_embedding = TimeEmbedding(make, widths[0])
         self.class_embedding = operations.Embedding(config["num_class_embeds"], make.embedding, **make.factory)
@@ -80,7 +80,7 @@ class DemoNetwork(nn.Module):
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """x (B, 1, H, W), sides a multiple of 4; timesteps (B,) in 0..999; context (B, T, D), whose tokens are averaged -> eps like x."""
-        time = self.time_embedding(sinusoids(timesteps, self.conv_in.out_channels).to(x.dtype))
+        time = self.time_embedding(sinusoids(timesteps, self.width).to(x.dtype))
         embedding = F.silu(time + context.mean(dim=1))
         x = self.conv_in(x)
         skips = [x]

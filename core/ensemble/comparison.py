@@ -32,7 +32,7 @@ class Comparison:
     levels: list[float] = field(default_factory=list)
     curve: list[Tensor] = field(default_factory=list)  # (2, B) each: I and the mean distance
     maps: Tensor | None = None  # (2, B, C, ...), their sum over steps
-    shown: Outcomes | None = None
+    last_outcomes: Outcomes | None = None  # of the step that the map is of
     waiting: dict[int, list[Tensor]] = field(default_factory=dict)  # by step
 
     def __post_init__(self) -> None:
@@ -42,17 +42,17 @@ class Comparison:
     def add(self, count: int, i: int, x: Tensor, x0: Tensor) -> None:
         """``count`` members' samples at level i, (count * B, C, ...), and their predictions. Compared once all have come."""
         self.calls += 1
-        made = outcome(x, x0, self.sigmas[i], self.sigmas[i + 1], self.process, self.options.paide.distance)
-        if made is None:
+        result = outcome(x, x0, self.sigmas[i], self.sigmas[i + 1], self.process, self.options.paide.distance)
+        if result is None:
             return
         parts = self.waiting.setdefault(i, [])
-        parts.append(made.mean.unflatten(0, (count, -1)))
+        parts.append(result.mean.unflatten(0, (count, -1)))
         if sum(len(part) for part in parts) < self.runs:
             parts[-1] = parts[-1].cpu()  # it waits for other members' whole runs
             return
         del self.waiting[i]
         means = torch.cat([part.to(parts[0].device) for part in parts])[self.order]
-        self.compare(self.sigmas[i], Outcomes(means, None if made.variance is None else made.variance.to(means)))
+        self.compare(self.sigmas[i], Outcomes(means, None if result.variance is None else result.variance.to(means)))
 
     def compare(self, sigma: float, outcomes: Outcomes) -> None:
         """outcomes: (K, B, C, ...) of one step."""
@@ -61,10 +61,10 @@ class Comparison:
         self.levels.append(sigma)
         self.curve.append(both(pairwise_information(distance_matrix(outcomes, options.distance), scale, self.weights)))
         if self.options.moment is Moment.MEAN:
-            found = self.per_pixel(outcomes)
-            self.maps = found if self.maps is None else self.maps + found
-        elif self.options.moment is Moment.LAST or self.shown is None:
-            self.shown = outcomes
+            maps = self.per_pixel(outcomes)
+            self.maps = maps if self.maps is None else self.maps + maps
+        elif self.options.moment is Moment.LAST or self.last_outcomes is None:
+            self.last_outcomes = outcomes
 
     def per_pixel(self, outcomes: Outcomes) -> Tensor:
         options = self.options.paide
@@ -74,13 +74,16 @@ class Comparison:
         """I, and the raw mean distance between members. Raises ValueError when no step could be compared."""
         if not self.calls:
             raise ValueError("The sampler reported none of its steps, so there is nothing to compare: use another one.")
-        if not self.curve:
+        if self.maps is not None:
+            maps = self.maps / len(self.levels)
+        elif self.last_outcomes is not None:
+            maps = self.per_pixel(self.last_outcomes)
+        else:
             name = self.options.paide.distance.value
             raise ValueError(f"No step after the branch has the variance that the distance {name!r} needs: branch earlier, or use 'w2'.")
-        maps = self.per_pixel(self.shown) if self.maps is None else self.maps / len(self.levels)
         curves = torch.stack(self.curve, dim=1)
         scores = {Moment.FIRST: curves[:, 0], Moment.LAST: curves[:, -1], Moment.MEAN: curves.mean(dim=1)}[self.options.moment]
-        made = [
+        information, distance = (
             Uncertainty(
                 maps=maps[q].float(),
                 scores=scores[q].float(),
@@ -93,8 +96,8 @@ class Comparison:
                 provenance=provenance | self.note(curves[1]),
             )
             for q, quantity in enumerate(QUANTITIES)
-        ]
-        return made[0], made[1]
+        )
+        return information, distance
 
     def note(self, distances: Tensor) -> dict[str, str]:
         """Why a score of 0 says nothing, where that is so. distances: (S, B)."""

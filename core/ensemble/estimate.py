@@ -100,7 +100,8 @@ def advance_all(advance: Advance, x: Tensor, members: Sequence[int], comparison:
     Out of memory within a call's first step: half as many from there on, with a warning.
     Raises ValueError when a member changes the samples' shape.
     """
-    done, passes, size = [], 0, comparison.options.micro_batch or len(members)
+    done: list[Tensor] = []
+    passes, size = 0, comparison.options.micro_batch or len(members)
     while len(done) < len(members):
         part = members[len(done) : len(done) + size]
         tiled, calls = x.repeat(len(part), *[1] * (x.ndim - 1)), comparison.calls

@@ -29,6 +29,11 @@ class Outcomes:
     def __getitem__(self, index: int | slice) -> Outcomes:
         return Outcomes(self.mean[index], None if self.variance is None else self.variance.expand_as(self.mean)[index])
 
+    @property
+    def spread(self) -> Tensor:
+        """The variance, 0 for points."""
+        return torch.zeros(()) if self.variance is None else self.variance
+
     def exact(self) -> Outcomes:
         """The same in float64."""
         return Outcomes(double(self.mean), None if self.variance is None else double(self.variance))
@@ -48,14 +53,14 @@ def double(x: Tensor) -> Tensor:
 
 def squared_w2(p: Outcomes, q: Outcomes) -> Tensor:
     """W2^2 = (mu_p - mu_q)^2 + (s_p - s_q)^2 per dimension, s = sqrt(variance), 0 for points. Source: Dowson & Landau 1982."""
-    s_p, s_q = (torch.zeros(()) if g.variance is None else g.variance.sqrt() for g in (p, q))
+    s_p, s_q = p.spread.sqrt(), q.spread.sqrt()
     return (p.mean - q.mean).square() + (s_p - s_q).square()
 
 
 def kl(p: Outcomes, q: Outcomes) -> Tensor:
     """KL(p || q) = 1/2 [ v_p / v_q - 1 - log(v_p / v_q) + (mu_p - mu_q)^2 / v_q ] per dimension, v the variances > 0."""
-    shape = p.variance / q.variance - 1 - (p.variance.log() - q.variance.log())
-    return (shape.clamp_min(0) + (p.mean - q.mean).square() / q.variance) / 2
+    shape = p.spread / q.spread - 1 - (p.spread.log() - q.spread.log())
+    return (shape.clamp_min(0) + (p.mean - q.mean).square() / q.spread) / 2
 
 
 def bhattacharyya(p: Outcomes, q: Outcomes) -> Tensor:
@@ -63,8 +68,8 @@ def bhattacharyya(p: Outcomes, q: Outcomes) -> Tensor:
 
     The logarithm as log(1 + (s_p - s_q)^2 / (2 s_p s_q)), exactly 0 for equal members. Source: Kailath 1967.
     """
-    s_p, s_q = p.variance.sqrt(), q.variance.sqrt()
-    between = (p.mean - q.mean).square() / (p.variance + q.variance) / 4
+    s_p, s_q = p.spread.sqrt(), q.spread.sqrt()
+    between = (p.mean - q.mean).square() / (p.spread + q.spread) / 4
     return between + torch.log1p((s_p - s_q).square() / (2 * s_p * s_q)) / 2
 
 
@@ -91,11 +96,11 @@ def pairwise_information(distances: Iterable[Tensor], scale: float, weights: Seq
     NaN stays in its place. One member: I = 0. Source: Berry et al. 2024, the PaiDE; Kolchinsky & Tracey 2017, section 3.
     """
     information = distance = torch.zeros(())
-    for row, own in zip(distances, weights, strict=True):
+    for row, weight in zip(distances, weights, strict=True):
         w = torch.tensor(weights, dtype=row.dtype, device=row.device).view(-1, *[1] * (row.ndim - 1))
         beyond = (w * torch.expm1(-row / scale)).sum(dim=0).clamp_min(-1)
-        information = information - own * torch.log1p(beyond).clamp_min(math.log(own))
-        distance = distance + own * (w * row).sum(dim=0)
+        information = information - weight * torch.log1p(beyond).clamp_min(math.log(weight))
+        distance = distance + weight * (w * row).sum(dim=0)
     pairs = sum(a * b for a, b in permutations(weights, 2))
     return Paide(information, distance / pairs if pairs else distance)
 
@@ -143,7 +148,7 @@ def stack_outcomes(members: Sequence[Outcomes]) -> Outcomes:
     means = torch.stack([m.mean for m in members])
     if members[0].variance is None:
         return Outcomes(means)
-    return Outcomes(means, torch.stack([m.variance.expand_as(m.mean) for m in members]))
+    return Outcomes(means, torch.stack([m.spread.expand_as(m.mean) for m in members]))
 
 
 def check_outcomes(members: Outcomes, distance: Distance) -> None:

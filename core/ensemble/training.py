@@ -178,7 +178,7 @@ def check_data(clean: Tensor, bootstraps: Sequence[Tensor]) -> None:
 
 
 def save_checkpoint(path: Path, members: Sequence[TrainedMember], facts: Mapping[str, object]) -> None:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for k, member in enumerate(members):
         tensors |= {f"{k}|parameters|{name}": t for name, t in member.parameters.items()}
         tensors |= {f"{k}|moments|{name}": t for name, t in member.moments.items()}

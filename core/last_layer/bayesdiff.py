@@ -98,7 +98,7 @@ class Propagation:
         if step % self.options.every == 0:
             of_output = torch.where(rows_like(finite_rows(x), x), check_variance(output_variance(), x), math.nan)
             if bool(variance.nan_to_num().any()):
-                covariance, through_x = self._moments(counted, x, sigma, step)
+                covariance, through_x = self._moments(counted, x, variance, sigma, step)
                 of_output = of_output + through_x
         self.state = carry(self.state, linear, covariance, of_output)
         if mask is not None:
@@ -109,13 +109,13 @@ class Propagation:
         self.seconds += clock(x) - start
         return self.state[0, 0]
 
-    def _moments(self, denoise: Denoiser, x: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def _moments(self, denoise: Denoiser, x: Tensor, variance: Tensor, sigma: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Cov(x, y) and Var_x[y(x)], each (B, C, ...), by regression of y on x over the draws: slope Var[x], slope^2 Var[x] + the rest.
 
         Plain moments of a few draws would not do, since the terms of Var[x'] nearly cancel; Var[x] is known, so only the slope is left to
         chance. Exact where a pixel's output is linear in that pixel alone, and Var[x'] cannot fall below 0.
         """
-        variance, draws = self.state[0, 0], self.options.draws
+        draws = self.options.draws
         x_s = (x.float() + variance.sqrt() * noise(draws, step, x)).to(x.dtype).float()  # as the network sees it
         x0_s = evaluate(denoise, x_s, sigma, x.dtype, draws.micro_batch)
         y_s = torch.stack([output_from_x0(d, p, sigma, self.process, self.prediction) for d, p in zip(x0_s, x_s, strict=True)])

@@ -77,7 +77,8 @@ class Diagonal:
 
     def add(self, layer: Layer, features: Tensor, gradient: Tensor) -> Diagonal:
         # sample by sample: the patches of one are large enough
-        squares = sum(outer_gradients(layer, a, g).square() for a, g in zip(features.split(1), gradient.split(1), strict=True))
+        each = (outer_gradients(layer, a, g).square() for a, g in zip(features.split(1), gradient.split(1), strict=True))
+        squares = sum(each, start=torch.zeros(()))
         return Diagonal(self.squares + squares.cpu().double())
 
     def gaussian(self, layer: Layer, options: LaplaceOptions) -> DiagonalGaussian:

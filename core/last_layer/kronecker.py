@@ -10,7 +10,7 @@ from torch import Tensor
 from ..options import LaplaceOptions
 from ..values import check_spread, check_tensor
 from .curvature import has_gradient, precision_scale
-from .layer_algebra import Layer, input_patches, matrix_size, positions
+from .layer_algebra import Convolution, Layer, input_patches, matrix_size, positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +85,9 @@ def shaped(layer: Layer, values: Tensor, features: Tensor) -> Tensor:
     return values.unflatten(2, sides)
 
 
-def _side(layer: Layer, dim: int, size: int) -> int:
+def _side(layer: Convolution, dim: int, size: int) -> int:
     """Length of one dimension of a convolution's output."""
     if layer.padding == "same":
         return size
-    padding = 0 if layer.padding == "valid" else layer.padding[dim]
+    padding = 0 if isinstance(layer.padding, str) else layer.padding[dim]
     return (size + 2 * padding - layer.dilation[dim] * (layer.kernel_size[dim] - 1) - 1) // layer.stride[dim] + 1

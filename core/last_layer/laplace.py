@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from ..draws import step_generator
@@ -98,7 +99,7 @@ class LayerPosterior:
         with ExitStack() as stack:
             taps = [stack.enter_context(tap_layer(self.layer, call)) for call in calls]
             output, features = (
-                sum(w * part.detach().float() for w, part in zip(weights, parts, strict=True))
+                sum((w * part.detach().float() for w, part in zip(weights, parts, strict=True)), start=torch.zeros(()))
                 for parts in ([tap.output for tap in taps], [tap.features for tap in taps])
             )
             variance = taps[0].carry(self.gaussian.output_variance(self.layer, features))

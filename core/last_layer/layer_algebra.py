@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Layer: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Layer: TypeAlias = nn.Linear | Convolution
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -62,11 +63,11 @@ def apply(layer: Layer, features: Tensor, weight: Tensor, bias: Tensor | None) -
     return convolve(_pad(layer, features), weight, bias, layer.stride, 0, layer.dilation)
 
 
-def _pad(layer: Layer, features: Tensor) -> Tensor:
+def _pad(layer: Convolution, features: Tensor) -> Tensor:
     """features with the layer's padding around them, so that the convolution itself needs none."""
     if layer.padding == "valid":
         return features
-    if layer.padding == "same":
+    if isinstance(layer.padding, str):  # "same"
         spans = [dilation * (size - 1) for size, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
         sides = [(span // 2, span - span // 2) for span in spans]
     else:

@@ -30,9 +30,9 @@ class Tap:
         """
         # between 1 and 4, and neighbours far apart, so that a mean of some shows
         probe = 1 + 3 * torch.frac(0.618034 * torch.arange(value.numel(), device=value.device)).view_as(value)
-        moved = self._push(probe)
-        straight = torch.allclose(self._push(torch.ones_like(probe)), torch.ones_like(moved), rtol=1e-2)
-        if not straight or not torch.allclose(self._push(probe.square()), moved.square(), rtol=1e-2):
+        pushed = self._push(probe)
+        straight = torch.allclose(self._push(torch.ones_like(probe)), torch.ones_like(pushed), rtol=1e-2)
+        if not straight or not torch.allclose(self._push(probe.square()), pushed.square(), rtol=1e-2):
             raise ValueError("After its last layer this network does more than rearrange, so a variance there is not the prediction's.")
         largest = value.nan_to_num(nan=0.0, posinf=0.0).max().clamp_min(1e-30)
         # half precision would lose small variances; a power of two changes no digit, so that no image depends on the largest of another
@@ -79,19 +79,20 @@ def tap_layer(layer: Layer, call: Callable[[], Tensor]) -> Iterator[Tap]:
 @contextmanager
 def shifted_weights(layer: Layer, deviation: Tensor) -> Iterator[None]:
     """The layer's weights plus ``deviation`` (O, I), inside the block. On every exit the very same tensors are back, untouched."""
-    own = {"weight": layer.weight, "bias": layer.bias}
-    shifts = dict(zip(own, split(layer, deviation), strict=True))
+    trained = {"weight": layer.weight, "bias": layer.bias}
+    shifts = dict(zip(trained, split(layer, deviation), strict=True))
     try:
-        for name, shift in shifts.items():
-            if shift is not None:
-                setattr(layer, name, _shifted(own[name], shift))
+        for name, parameter in trained.items():
+            shift = shifts[name]
+            if parameter is not None and shift is not None:
+                setattr(layer, name, _shifted(parameter, shift))
         yield
     finally:
-        for name, parameter in own.items():
+        for name, parameter in trained.items():
             setattr(layer, name, parameter)
 
 
-def _shifted(parameter: nn.Parameter, shift: Tensor) -> nn.Parameter:
+def _shifted(parameter: Tensor, shift: Tensor) -> nn.Parameter:
     # added in float32 at least; a weight of one byte stays so, since a byte could not hold the shift, and its host widens it in use
     wide = torch.float64 if parameter.dtype is torch.float64 else torch.float32
     shifted = parameter.detach().to(wide) + shift.to(parameter.device, wide)

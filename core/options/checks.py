@@ -17,7 +17,7 @@ def check_range(name: str, value: float, low: float, high: float = math.inf) -> 
         raise ValueError(f"{name} must be {bounds}, got {value!r}.")
 
 
-def check_whole(name: str, value: int, low: int, high: float = math.inf) -> None:
+def check_whole(name: str, value: float, low: float, high: float = math.inf) -> None:
     """``check_range`` for a whole number."""
     check_range(name, value, low, high)
     if not isinstance(value, Integral):

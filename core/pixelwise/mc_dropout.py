@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,10 @@ from .aleatoric import Recorder, Spread
 QUANTITY = "mc_dropout"
 BY_UNIT = (nn.Dropout,)
 BY_CHANNEL = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+Dropout: TypeAlias = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
 
 
-def dropout_layers(network: nn.Module) -> list[nn.Module]:
+def dropout_layers(network: nn.Module) -> list[Dropout]:
     """The dropout layers that drop anything, p > 0. Raises ValueError when there is none: nothing would vary."""
     layers = [m for m in network.modules() if isinstance(m, BY_UNIT + BY_CHANNEL) and m.p > 0]
     if not layers:
@@ -41,17 +44,17 @@ def dropping(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
     layers = dropout_layers(network)
     modes = [(module, module.training) for module in network.modules()]
 
-    def drop(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def drop(p: float, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         shape = output.shape[1:2] + (1,) * (output.ndim - 2) if isinstance(layer, BY_CHANNEL) else output.shape[1:]
-        keep = torch.rand(shape, generator=generator) >= layer.p
-        return output * (keep / max(1 - layer.p, 1e-12)).to(output)  # the layer itself, in eval mode, passes its input on
+        keep = torch.rand(shape, generator=generator) >= p
+        return output * (keep / max(1 - p, 1e-12)).to(output)  # the layer itself, in eval mode, passes its input on
 
     with ExitStack() as undo:
         for module, mode in modes:
             undo.callback(setattr, module, "training", mode)
         network.eval()
         for layer in layers:
-            undo.callback(layer.register_forward_hook(drop).remove)
+            undo.callback(layer.register_forward_hook(partial(drop, layer.p)).remove)
         yield
 
 

@@ -70,7 +70,7 @@ def score_candidates(
     x = torch.stack([add_noise(base, z, level, process) for z in noise(draws, 0, base)])
     given = evaluate(counted, x, level, x0.dtype, draws.micro_batch)
     rows, scores = counted.rows, {}
-    if Scorer.INFORMATION in scorers:
+    if Scorer.INFORMATION in scorers and unconditional is not None:
         counted = CountedDenoiser(unconditional)
         without = evaluate(counted, x, level, x0.dtype, draws.micro_batch)
         pointwise, _ = pixel_information(base, given, without, math.exp(log_snr(sigma, process)))

@@ -36,7 +36,8 @@ def combine(results: Sequence[Uncertainty], weights: Sequence[float]) -> Uncerta
         raise ValueError(f"Maps to combine must have one shape, got {', '.join(map(str, shapes))}; measure the same latents.")
     scores = rank_average([r.badness for r in results], weights).float()
     sound = torch.stack([r.scores.cpu().isfinite() & finite_rows(r.maps).cpu() for r in results]).all(dim=0)
-    maps = sum(w * standardise(r.bad_maps, sound) for w, r in zip(weights, results, strict=True)) / sum(weights)
+    weighted = (w * standardise(r.bad_maps, sound) for w, r in zip(weights, results, strict=True))
+    maps = sum(weighted, start=torch.zeros(())) / sum(weights)
     return Uncertainty(
         maps=maps.float(),
         scores=scores,

@@ -81,7 +81,7 @@ def decide(
             "use 'drop_worst_percent' or 'keep_best_count', or set extra_weight to 0."
         )
     badness = _badness(scores, direction)
-    if joined:
+    if joined and extra_scores is not None:
         extra = _badness(_checked(extra_scores, "extra_scores", len(scores)), extra_direction)
         badness = rank_average([badness, extra], [1 - extra_weight, extra_weight])
     order = _order(badness)

@@ -32,7 +32,7 @@ def test_every_number_of_every_option_has_bounds():
 def test_just_the_values_within_are_accepted(kind, name):
     limit = bounds(kind, name)
     assert getattr(kind(), name) == limit.default
-    dependent = {"start": {"end": 1.0}, "end": {"start": 0.0}, "samples": {}}.get(name, {})
+    dependent = {"start": {"end": 1.0}, "end": {"start": 0.0}, "keep": {"candidates": limit.high}}.get(name, {})
     for value in (limit.low, limit.high):
         assert getattr(kind(**{name: value} | dependent), name) == value
     for value in (*beyond(limit), math.nan, "1", None, True):

@@ -3,6 +3,8 @@
 #   make demo PYTHON=python3.12            which Python makes .venv
 #   make test TORCH=torch==2.9.1           which torch is installed; unless given, the one we test with, else the newest
 #   make demo ARGS="--samples 128"         options for the program itself
+#   make coverage                          the tests, and which lines they never reach
+#   make lint                              format, linter, types and commit subjects
 #   make bench FULL=1                      at full size, for most of a day; without it about 20 minutes on two cores
 #   make comfy COMFYUI_PATH=~/ComfyUI      start that ComfyUI with this folder as a custom node
 
@@ -21,7 +23,13 @@ ANY_TORCH := $(if $(filter file,$(origin TORCH)),|| $(PIP) install torch)
 COMFY := $(patsubst ~/%,$(HOME)/%,$(COMFYUI_PATH))
 PACKS := $(COMFY)/custom_nodes
 
-.PHONY: demo test bench comfy lint clean
+# The package as mypy must see it: under its own name, whatever this folder is called.
+TYPES := build/types/uncertainty_nodes
+# The reference of tests/core/last_layer. Without dependencies, since it names torchvision, unused here, which would replace our torch.
+# The rest of what it needs is in the extra "dev".
+LAPLACE := laplace-torch==0.3 asdfghjkl==0.1a4 backpack-for-pytorch curvlinops-for-pytorch
+
+.PHONY: demo test coverage bench comfy lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready
@@ -30,11 +38,19 @@ demo: .venv/.ready
 test: .venv/.ready
 	$(BIN)/python -m pytest $(ARGS)
 
+# The same tests, with which lines they never reach. ComfyUI runs in a process of its own, so hosts/comfyui and nodes seem barely tried.
+coverage: .venv/.ready
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
 bench: .venv/.ready
 	$(BIN)/python benchmarks/all.py $(if $(FULL),--full) $(ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p $(dir $(TYPES)) && ln -sfn ../.. $(TYPES)
+	MYPYPATH=build/types $(BIN)/mypy --follow-imports=silent -p uncertainty_nodes.core
+	.ci/commits
 
 # Linked, not copied, unless this folder already is a custom node or another copy is there: two copies would clash.
 comfy:
@@ -48,9 +64,10 @@ comfy:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install "$(TORCH)" $(ANY_TORCH)
 	$(PIP) install --editable ".[dev]"
+	$(PIP) install --no-deps $(LAPLACE)
 	@touch $@
 
 # Everything that can be made again, but not out/: those are your images.
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

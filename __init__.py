@@ -1,6 +1,6 @@
 """Uncertainty Nodes: how sure a diffusion model is of what it draws, while it draws it.
 
-This folder is the package, whatever its name: `uncertainty_nodes` under pip, a custom node under ComfyUI, an extension under Forge.
+This folder is the package, whatever its name: `uncertainty_nodes` under pip, a custom node under ComfyUI.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint():
-    """Called by ComfyUI only. pip, pytest and Forge import this file too, so no host is imported above this line."""
+    """Called by ComfyUI only. pip and pytest import this file too, so no host is imported above this line."""
     try:
         from .nodes import UncertaintyExtension
 

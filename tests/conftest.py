@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from comfy_fixture import comfy, pytest_collection_modifyitems, pytest_generate_tests  # noqa: F401  here, so that tests/hosts and tests/web share one server
+from skip_reasons import pytest_terminal_summary  # noqa: F401
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("repeatable")

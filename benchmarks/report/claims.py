@@ -8,7 +8,6 @@ from typing import Any
 
 from report.markdown import interval, number, table
 from report.verdicts import CONTRARY, LEANING, PROVEN, REFUTED, SETTINGS, UNTESTED, is_guidance, sign
-
 from uncertainty_nodes.core.options import GuidanceMode
 
 Results = dict[str, Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from report.markdown import interval, listed, number
 from shared.guidance_settings import MAIN, SCREEN, Guided
 
+from report.markdown import interval, listed, number
 from uncertainty_nodes.core.options import GuidanceOptions
 
 Results = dict[str, Any]

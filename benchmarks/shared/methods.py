@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 import torch
-from shared.pool import DEFAULT, LAST, Chunk, Lab
 from torch import Tensor
 
+from shared.pool import DEFAULT, LAST, Chunk, Lab
 from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.demo.network import FOLDER, LAPLACE
 from uncertainty_nodes.core.ensemble.file import EnsembleParameters

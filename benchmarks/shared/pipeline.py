@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
 from shared.common import kept, write
 from shared.judging import Judged, judge_filter
 from shared.methods import BAYESDIFF, GENERATIVE
 from shared.pool import DEFAULT, LAST, scored
-from torch import Tensor
-from tqdm import tqdm
-
 from uncertainty_nodes.core.demo.extractor import Reference
 from uncertainty_nodes.core.last_layer.generative import ImageEncoder
 from uncertainty_nodes.core.last_layer.laplace import Laplace
@@ -34,9 +34,9 @@ from uncertainty_nodes.hosts.diffusers.attach import attach
 from uncertainty_nodes.hosts.diffusers.dropout import mc_dropout
 from uncertainty_nodes.hosts.diffusers.image_encoders import clip_encoder
 from uncertainty_nodes.hosts.diffusers.images import measure, prepare
-from uncertainty_nodes.hosts.diffusers.load import SD, SD3, SDXL
 from uncertainty_nodes.hosts.diffusers.last_layer.bayesdiff import bayesdiff
 from uncertainty_nodes.hosts.diffusers.last_layer.generative import generative, pipeline_draw
+from uncertainty_nodes.hosts.diffusers.load import SD, SD3, SDXL
 
 Watch = Callable[[], AbstractContextManager[Any]]
 Batch = tuple[str, list[int]]  # prompt and seeds

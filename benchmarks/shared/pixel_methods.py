@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
-from shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, ensemble, laplace, prompt_information
-from shared.pool import DEFAULT, LAST, Chunk, Lab
 from torch import Tensor
 
+from shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, ensemble, laplace, prompt_information
+from shared.pool import DEFAULT, LAST, Chunk, Lab
 from uncertainty_nodes.core.ensemble.estimate import After, estimate_ensemble
 from uncertainty_nodes.core.options import AleatoricOptions, EnsembleOptions, Quantity
 from uncertainty_nodes.core.result import Uncertainty

@@ -24,6 +24,7 @@ RULES = {
     "hosts": (LIBRARIES | {"PIL", "tqdm"} | HOST_OF.keys(), {".core"}),
     "core": (LIBRARIES, set()),
 }
+HOSTS = {p.parent.name for p in ROOT.glob("hosts/*/__init__.py")}
 SOURCES = sorted(p for pattern in ["*.py", *(f"{layer}/**/*.py" for layer in RULES)] for p in ROOT.glob(pattern))
 
 
@@ -35,19 +36,34 @@ def layer_of(path: Path) -> str:
     return place(path).split("/")[0].removesuffix(".py")
 
 
-def imports(source: str, package: list[str]) -> set[str]:
-    """First names of all that a module inside ``package`` imports, wherever in it; those of ours begin with a dot."""
+def full_imports(source: str, package: list[str]) -> set[str]:
+    """Dotted names of all that a module inside ``package`` imports, wherever in it; those of ours begin with a dot."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [alias.name.split(".")[0] for alias in node.names]
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.append(node.module.split(".")[0])
+            found.append(node.module)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1]
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found += ["." + ".".join([*above, name]).split(".")[0] for name in names]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found += [f".{base}.{alias.name}" if base else f".{alias.name}" for alias in node.names]
     return set(found)
+
+
+def first(name: str) -> str:
+    """``.hosts`` of ``.hosts.comfyui.batch``, ``torch`` of ``torch.nn``."""
+    return "." + name[1:].split(".")[0] if name.startswith(".") else name.split(".")[0]
+
+
+def imports(source: str, package: list[str]) -> set[str]:
+    return {first(name) for name in full_imports(source, package)}
+
+
+def other_hosts(source: str, package: list[str]) -> set[str]:
+    """Packages of hosts, other than its own, that a module inside ``package`` imports from."""
+    names = {name.split(".")[2] for name in full_imports(source, package) if name.startswith(".hosts.")}
+    return (names & HOSTS) - set(package[1:2])
 
 
 def imports_of(path: Path) -> set[str]:
@@ -63,6 +79,14 @@ def test_imports_are_read_in_every_form():
     source = "import a.b, c\nfrom d.e import f\ndef g():\n    from ..core.h import i\n    from . import j\n    from .. import nodes\n"
     assert imports(source, ["hosts"]) == {"a", "c", "d", ".core", ".hosts", ".nodes"}
     assert imports("from .core.x import y\nfrom . import cli", []) == {".core", ".cli"}
+    assert imports("from ....core import a\nfrom ..batch import b", ["hosts", "comfyui", "ensemble"]) == {".core", ".hosts"}
+
+
+def test_an_import_of_another_host_is_seen():
+    inside = ["hosts", "comfyui", "ensemble"]
+    for source in ["from ...diffusers.call import x", "from ...diffusers import x", "def f():\n    from ... import diffusers"]:
+        assert other_hosts(source, inside) == {"diffusers"}
+    assert not other_hosts("from ..batch import x\nfrom .. import files\nimport diffusers", inside)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=place)
@@ -77,6 +101,8 @@ def test_imports_point_downward(path):
 def test_an_adapter_knows_one_host(path):
     known = {HOST_OF[name] for name in imports_of(path) & HOST_OF.keys()}
     assert len(known) <= 1, f"{place(path)} knows {' and '.join(sorted(known))}"
+    others = other_hosts(path.read_text(encoding="utf-8"), list(path.relative_to(ROOT).parent.parts))
+    assert not others, f"{place(path)} imports from hosts/{', hosts/'.join(sorted(others))}: what two hosts share belongs in core/"
 
 
 def test_core_imports_with_every_host_blocked():

@@ -19,42 +19,31 @@ from ...core.pixelwise.aleatoric import estimate_aleatoric
 from ...core.result import Uncertainty
 from ...core.schedule import levels
 from ...core.view.heatmap import heatmap
-from .model import SEVERAL_PARTS, Cond, Conditioned, count_active, percent_to_sigma, process_of
+from .model import Conditioned, check_active, check_latent, percent_to_sigma, process_of
+from .probe import Conditioning, Probe, run_in_place
 
-Conditioning = list[list[Any]]
 Options = AleatoricOptions | DropoutOptions
 Measure = Callable[[Conditioned, Tensor, Sequence[float], Process, Any], Uncertainty]
 PIXELS = 8
 
 
-class Estimator(comfy.samplers.Sampler):
-    """In a sampler's place: measures the latent that it is given and hands it back."""
+class Estimator(Probe):
+    """The uncertainty of the latent that it is given."""
 
     def __init__(self, options: Options, levels: Sequence[float], measure: Measure) -> None:
-        self.options, self.levels, self.measure = options, levels, measure
+        self.options, self.levels, self.measure_with = options, levels, measure
         self.result: Uncertainty | None = None
 
-    def sample(
-        self,
-        guider: comfy.samplers.CFGGuider,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor | None = None,
-        denoise_mask: Tensor | None = None,
-        disable_pbar: bool = False,
-    ) -> Tensor:
-        """The signature of ``comfy.samplers.Sampler``."""
-        latent, model = latent_image.float(), guider.inner_model
+    def measure(self, guider: comfy.samplers.CFGGuider, latent: Tensor, options: dict[str, Any]) -> None:
+        model = guider.inner_model
         cond, uncond = guider.conds["positive"], guider.conds.get("negative")
         check_active(cond, self.levels)
         draws = self.options.draws
         bar = comfy.utils.ProgressBar(len(self.levels) * draws.samples)
         batch = latent.shape[0]
-        conditioned = Conditioned(model, cond, extra_args["model_options"], uncond, guider.cfg, lambda rows: bar.update(rows // batch))
-        self.result = self.measure(conditioned, latent, self.levels, process_of(model.model_sampling), self.options)
-        return latent_image
+        conditioned = Conditioned(model, cond, options, uncond, guider.cfg, lambda rows: bar.update(rows // batch))
+        conditioned = conditioned.isolated(latent, self.levels[0])
+        self.result = self.measure_with(conditioned, latent, self.levels, process_of(model.model_sampling), self.options)
 
 
 def aleatoric(
@@ -69,16 +58,6 @@ def dropout(conditioned: Conditioned, latent: Tensor, levels: Sequence[float], p
     """Passes with units dropped. Raises ValueError for a network that has no dropout."""
     network = conditioned.model.diffusion_model
     return mc_dropout.estimate_dropout(network, conditioned, latent, levels, process, options, conditioned.passes(levels[0]))
-
-
-def check_active(cond: Cond, levels: Sequence[float], name: str = "positive") -> None:
-    """Raises ValueError where a conditioning with time ranges says nothing: ComfyUI would predict zeros, silently."""
-    for level in levels:
-        if count_active(cond, level) == 0:
-            raise ValueError(
-                f"No part of {name} acts at noise level {level:.4g}: its time ranges leave it out. "
-                "Choose start_percent and end_percent inside them."
-            )
 
 
 def estimate_latent(
@@ -102,25 +81,11 @@ def estimate_latent(
     sampling = model.get_model_object("model_sampling")
     process_of(sampling)
     sigmas = [min(sigma, float(sampling.sigma_max)) for sigma in levels(options.window, count, percent_to_sigma(sampling))]
-    guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds({"positive": positive} if cfg == 1.0 else {"positive": positive, "negative": negative})
-    guider.set_cfg(cfg)
+    conds = {"positive": positive} if cfg == 1.0 else {"positive": positive, "negative": negative}
     estimator = Estimator(options, sigmas, measure)
-    mask = latent.get("noise_mask")
-    guider.sample(torch.zeros_like(samples), samples, estimator, torch.tensor([*sigmas, 0.0]), mask, seed=options.draws.seed)
+    run_in_place(model, conds, samples, estimator, options.draws.seed, latent.get("noise_mask"), cfg)
     provenance = estimator.result.provenance | {"host": "comfyui", "model": type(model.model).__name__}
     return replace(estimator.result, provenance=provenance).cpu()
-
-
-def check_latent(model: ModelPatcher, samples: Tensor) -> None:
-    """Raises ValueError for an empty latent, one of several parts, and one of another kind of model."""
-    if getattr(samples, "is_nested", False):
-        raise ValueError(SEVERAL_PARTS)
-    if not bool(torch.count_nonzero(samples)):
-        raise ValueError("latent is empty: connect the output of a sampler or of VAE Encode.")
-    wanted = model.get_model_object("latent_format").latent_channels
-    if samples.shape[1] != wanted:
-        raise ValueError(f"latent has {samples.shape[1]} channels, but the model wants {wanted}; give a latent made for this model.")
 
 
 def picture(result: Uncertainty) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 
 import comfy.samplers
 import comfy.utils
-import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -16,43 +15,32 @@ from ...core.denoiser import Process
 from ...core.options import InformationOptions
 from ...core.pixelwise.information import Information, compare
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
-from .estimate import Conditioning, check_active, check_latent
-from .model import Cond, Conditioned, count_active, percent_to_sigma, process_of
+from .model import Cond, Conditioned, check_active, check_latent, count_active, percent_to_sigma, process_of
+from .probe import Conditioning, Probe, run_in_place
 
 DISTILLED = "The model is guidance-distilled: it never learned to predict without a prompt, so take its information as a rough guide."
 
 
-class Comparer(comfy.samplers.Sampler):
-    """In a sampler's place: compares what the first of the guider's conditionings predicts with what the others do."""
+class Comparer(Probe):
+    """Compares what the first of the guider's conditionings predicts with what the others do."""
 
     def __init__(self, names: Sequence[str], quadrature: Quadrature, process: Process, options: InformationOptions, sign: int) -> None:
         self.names, self.quadrature, self.process, self.options, self.sign = names, quadrature, process, options, sign
-        self.found: list[Information] = []
+        self.results: list[Information] = []
 
-    def sample(
-        self,
-        guider: comfy.samplers.CFGGuider,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor | None = None,
-        denoise_mask: Tensor | None = None,
-        disable_pbar: bool = False,
-    ) -> Tensor:
-        """The signature of ``comfy.samplers.Sampler``."""
-        latent, draws, conds = latent_image.float(), self.options.draws, [guider.conds[name] for name in self.names]
+    def measure(self, guider: comfy.samplers.CFGGuider, latent: Tensor, options: dict[str, Any]) -> None:
+        draws, conds = self.options.draws, [guider.conds[name] for name in self.names]
         for name, cond in zip(self.names, conds, strict=True):
             check_active(cond, self.quadrature.sigmas, name)
         bar, batch = comfy.utils.ProgressBar(len(self.quadrature.sigmas) * draws.samples * len(conds)), len(latent)
-        run = {"options": extra_args["model_options"], "on_rows": lambda rows: bar.update(rows // batch)}
-        reference, *others = (Conditioned(guider.inner_model, cond, **run) for cond in conds)
+        first = Conditioned(guider.inner_model, conds[0], options, on_rows=lambda rows: bar.update(rows // batch))
+        first = first.isolated(latent, self.quadrature.sigmas[0])
+        reference, *others = (replace(first, cond=cond) for cond in conds)
         at_once = min(c.draws_at_once(latent, draws.samples) for c in (reference, *others))
-        options = replace(self.options, draws=replace(draws, micro_batch=at_once))
-        found = compare(reference, others, latent, self.quadrature, self.process, options, self.sign)
+        fitting = replace(self.options, draws=replace(draws, micro_batch=at_once))
+        results = compare(reference, others, latent, self.quadrature, self.process, fitting, self.sign)
         nfe = draws.samples * passes(conds, self.quadrature) / len(others)
-        self.found = [replace(f, result=replace(f.result, nfe=nfe)) for f in found]
-        return latent_image
+        self.results = [replace(each, result=replace(each.result, nfe=nfe)) for each in results]
 
 
 def passes(conds: Sequence[Cond], quadrature: Quadrature) -> int:
@@ -81,22 +69,19 @@ def compare_latent(
     process, sigma_of = process_of(sampling), percent_to_sigma(sampling)
     low, high = float(sampling.sigma_min), float(sampling.sigma_max)  # percents 0 and 1 lie outside of what the model learned
     quadrature = window_quadrature(options, lambda percent: min(max(sigma_of(percent), low), high), process)
-    guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds(conds)
     comparer = Comparer(list(conds), quadrature, process, options, sign)
-    sigmas = torch.tensor([*quadrature.sigmas, 0.0])
-    guider.sample(torch.zeros_like(samples), samples, comparer, sigmas, latent.get("noise_mask"), seed=options.draws.seed)
-    said = {"host": "comfyui", "model": type(model.model).__name__}
-    return [_described(found, said) for found in comparer.found]
+    run_in_place(model, conds, samples, comparer, options.draws.seed, latent.get("noise_mask"))
+    provenance = {"host": "comfyui", "model": type(model.model).__name__}
+    return [_with_provenance(each, provenance) for each in comparer.results]
 
 
 def prompt_information(
     model: ModelPatcher, positive: Conditioning, negative: Conditioning, latent: dict[str, Any], options: InformationOptions
 ) -> Information:
     """How much of positive finished latents carry, beside negative, in nats; low = bad. NFE: 2 x samples x levels."""
-    (found,) = compare_latent(model, {"negative": negative, "positive": positive}, latent, options)
+    (information,) = compare_latent(model, {"negative": negative, "positive": positive}, latent, options)
     distilled = model.model.model_config.unet_config.get("guidance_embed")
-    return _described(found, {"caution": DISTILLED} if distilled else {})
+    return _with_provenance(information, {"caution": DISTILLED} if distilled else {})
 
 
 def phrase_checklist(
@@ -111,7 +96,7 @@ def phrase_checklist(
     return compare_latent(model, names, latent, options, sign=-1)
 
 
-def _described(found: Information, said: dict[str, str]) -> Information:
-    """The same on the CPU, with more to say of how it was made."""
-    provenance = found.result.provenance | said
-    return Information(replace(found.result, provenance=provenance).cpu(), found.standard_error.cpu(), found.mutual.cpu())
+def _with_provenance(information: Information, more: dict[str, str]) -> Information:
+    """The same on the CPU, with more about how it was made."""
+    result = replace(information.result, provenance=information.result.provenance | more)
+    return Information(result.cpu(), information.standard_error.cpu(), information.mutual.cpu())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -15,10 +15,12 @@ import comfy.model_sampling
 import comfy.samplers
 import torch
 from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core.denoiser import Process
 from ...core.schedule import PercentToSigma
+from .isolation import Isolation, kept_apart, wrappers_of
 
 Cond = list[dict[str, Any]]
 SEVERAL_PARTS = "latent holds several parts of different shapes (video with sound), which can't be measured; give one with a single part."
@@ -63,6 +65,27 @@ def count_active(cond: Cond | None, sigma: float) -> int:
     return sum(float(part.get("timestep_start", inf)) >= sigma >= float(part.get("timestep_end", -inf)) for part in cond or [])
 
 
+def check_active(cond: Cond, levels: Sequence[float], name: str = "positive") -> None:
+    """Raises ValueError where a conditioning with time ranges says nothing: ComfyUI would predict zeros, silently."""
+    for level in levels:
+        if count_active(cond, level) == 0:
+            raise ValueError(
+                f"No part of {name} acts at noise level {level:.4g}: its time ranges leave it out. "
+                "Choose start_percent and end_percent inside them."
+            )
+
+
+def check_latent(model: ModelPatcher, samples: Tensor) -> None:
+    """Raises ValueError for an empty latent, one of several parts, and one of another kind of model."""
+    if getattr(samples, "is_nested", False):
+        raise ValueError(SEVERAL_PARTS)
+    if not bool(torch.count_nonzero(samples)):
+        raise ValueError("latent is empty: connect the output of a sampler or of VAE Encode.")
+    wanted = model.get_model_object("latent_format").latent_channels
+    if samples.shape[1] != wanted:
+        raise ValueError(f"latent has {samples.shape[1]} channels, but the model wants {wanted}; give a latent made for this model.")
+
+
 @dataclass(frozen=True)
 class Conditioned:
     """A model under the conditioning of a run: the contract of ``core.denoiser``.
@@ -81,11 +104,23 @@ class Conditioned:
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         conds = [self.cond] if self.uncond is None else [self.cond, self.uncond]
-        with fresh_adapters(conds):
+        with fresh_adapters(conds), kept_apart(self.options, x.device):
             x0, *uncond = comfy.samplers.calc_cond_batch(self.model, conds, x, sigma, self.options)
         if self.on_rows is not None:
             self.on_rows(x.shape[0])
         return uncond[0] + (x0 - uncond[0]) * self.cfg if uncond else x0
+
+    def isolated(self, latent: Tensor, level: float) -> Conditioned:
+        """Without the caches of other patches, in a run without evaluations of the sampler's own. Raises ValueError as ``Isolation``."""
+        sigma = latent.new_full((len(latent),), level)
+        isolation = Isolation.begin(self.options, self.model.diffusion_model)
+        if wrappers_of(self.options):
+            conds, options = [self.cond] if self.uncond is None else [self.cond, self.uncond], self.options
+            x0 = comfy.samplers.calc_cond_batch(self.model, conds, latent, sigma, options)[0]
+            isolation.find_caches(options, self.model.diffusion_model, x0, lambda o: replace(self, options=o, uncond=None)(latent, sigma))
+        options = isolation.without_caches(self.options)
+        isolation.ask_twice(options, lambda o: replace(self, options=o)(latent, sigma))
+        return replace(self, options=options)
 
     def passes(self, sigma: float) -> int:
         """Network passes behind one evaluation of one sample."""

@@ -21,6 +21,7 @@ from ...core.pixelwise.aleatoric import Recorder
 from ...core.result import Uncertainty, clock
 from ...core.schedule import SigmaWindow, StepGate
 from .gradient import check_gradient, differentiable
+from .isolation import Isolation
 from .model import SEVERAL_PARTS, Conditioned, percent_to_sigma, process_of
 from .record import Record
 
@@ -73,6 +74,8 @@ class Run:
         self.guide = guide if guide is not None and guide.strength != 0 else None
         self.guide_gate = StepGate(SigmaWindow.resolve(guide.window, resolve)) if guide is not None else None
         self.on_draws = on_draws
+        self.isolation: Isolation | None = None
+        self.refusal = ""
         self.evaluations = 0
         self.level = -1.0
         self.batch = self.passes = 1
@@ -84,20 +87,49 @@ class Run:
         step = Step.of(args, self.evaluations, self._count)
         self.batch, self.passes = step.x.shape[0], step.conditioned.passes(step.level)
         self.evaluations += 1
-        guided = None
-        if self.guide is not None and self.guide_gate.opens(step.level):
-            start = clock(step.x)
-            guided = self._guide(step)
-            self.recorder.seconds += clock(step.x) - start
         # Heun and its kin come twice to a level: that is no new step
         is_new = abs(step.level - self.level) > 1e-5 * step.level
         self.level = step.level
-        if is_new and self.record_gate.opens(step.level):
+        guides = self.guide is not None and self.guide_gate.opens(step.level)
+        records = is_new and self.record_gate.opens(step.level)
+        step = self._isolate(step, guides or records)
+        if self.refusal:
+            return step.denoised
+        guided = None
+        if guides:
+            start = clock(step.x)
+            guided = self._guide(step)
+            self.recorder.seconds += clock(step.x) - start
+        if records:
             self._record(step, guided)
         return step.denoised if guided is None else guided.x0
 
+    def _isolate(self, step: Step, measures: bool) -> Step:
+        """The step with a denoiser that other patches don't notice. Where that can't be a guided run fails, and a watched one goes on.
+
+        Raises ValueError, naming the patch, under guidance.
+        """
+        if self.refusal:
+            return step
+        conditioned, network = step.conditioned, step.conditioned.model.diffusion_model
+        evaluate = lambda options: replace(conditioned, options=options)(step.x, step.sigma)  # noqa: E731
+        try:
+            self.isolation.find_caches(conditioned.options, network, step.own, evaluate)
+            options = self.isolation.without_caches(conditioned.options)
+            if measures:
+                self.isolation.ask_twice(options, evaluate)
+        except ValueError as error:
+            if self.guide is not None:
+                raise
+            self.refusal = str(error)
+            log.warning("Uncertainty: nothing is measured in this run. %s", error)
+            return step
+        return replace(step, conditioned=replace(conditioned, options=options))
+
     def outcome(self, name: str) -> Uncertainty | str:
         """The result, or the sentence that says why there is none."""
+        if self.refusal:
+            return self.refusal
         self.recorder.nfe = self.nfe
         provenance = {"host": "comfyui", "model": name}
         if self.guide is not None:
@@ -157,6 +189,7 @@ def attach(
         run = Run(guider.model_patcher.get_model_object("model_sampling"), *seeded(options, guide, args, kwargs), on_draws)
         if guide is not None:
             run.record_gate = StepGate(run.record_gate.window.reaching(args[3].tolist()))
+        run.isolation = Isolation.begin(guider.model_options, guider.model_patcher.model.diffusion_model)
         guider.model_options[key] = run
         try:
             samples = executor(*args, **kwargs)

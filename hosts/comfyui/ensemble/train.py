@@ -22,11 +22,11 @@ from ....core.ensemble.file import EnsembleParameters, MemberParameters
 from ....core.ensemble.training import TrainedMember, train
 from ....core.last_layer.find import Identity, find_last_layer
 from ....core.options import LEARNING_RATES, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_whole
-from ..estimate import Conditioning, check_latent
 from ..gradient import differentiable, normal
-from ..last_layer.laplace import check_whole_image, run_in_place
+from ..last_layer.laplace import check_whole_image
 from ..last_layer.network_output import training
-from ..model import Conditioned
+from ..model import Conditioned, check_latent
+from ..probe import Conditioning, run_in_place
 from .trainable import Loras, Texts, by_prompt, conds_of
 
 log = logging.getLogger(__name__)

@@ -23,6 +23,7 @@ from ....core.last_layer.linear_steps import LinearStep, ddim_step, dpmpp_2m_ste
 from ....core.options import BayesDiffOptions
 from ....core.result import Uncertainty
 from ..gradient import normal
+from ..isolation import Isolation
 from ..ksampler import KSample, Latent, Progress
 from ..model import SEVERAL_PARTS, Cond, Conditioned, count_active, process_of
 from .laplace import REGIONAL, posterior_of
@@ -45,6 +46,7 @@ class Run:
     sigmas: list[float]
     propagation: Propagation
     on_draws: Callable[[int], None]
+    isolation: Isolation
     mask: Tensor | None = None
 
     def observe(self, args: dict[str, Any]) -> None:
@@ -65,7 +67,14 @@ class Run:
             raise ValueError("The guider of this sampler does not tell its conditioning, without which nothing can be measured.")
         batch, scale = len(args["input"]), float(args["cond_scale"])
         run = (args["model"], args["cond"], args["model_options"], args.get("uncond"), scale)
-        return Conditioned(*run, lambda rows: self.on_draws(rows // batch))
+        conditioned = Conditioned(*run, lambda rows: self.on_draws(rows // batch))
+        x, sigma = args["input"], args["sigma"]
+        alone = replace(conditioned, uncond=None)
+        evaluate = lambda options: replace(alone, options=options)(x, sigma)  # noqa: E731
+        self.isolation.find_caches(conditioned.options, conditioned.model.diffusion_model, args["cond_denoised"], evaluate)
+        options = self.isolation.without_caches(conditioned.options)
+        self.isolation.ask_twice(options, evaluate)
+        return replace(conditioned, options=options)
 
     def fitting(self, conditioned: Conditioned, x: Tensor) -> Any:
         draws = self.propagation.options.draws
@@ -125,7 +134,8 @@ def sample_bayesdiff(sampling: KSample, laplace: Laplace, options: BayesDiffOpti
     def sample(executor: Any, guider: comfy.samplers.CFGGuider, sigmas: Tensor, extra_args: dict[str, Any], *args: Any) -> Tensor:
         mask = args[3] if len(args) > 3 else None
         propagation = Propagation(options, *COORDINATES)
-        run = Run(posterior_of(laplace, guider), sampling.sampler_name, sigmas.tolist(), propagation, progress.count, mask)
+        isolation = Isolation.begin(extra_args["model_options"], guider.inner_model.diffusion_model)
+        run = Run(posterior_of(laplace, guider), sampling.sampler_name, sigmas.tolist(), propagation, progress.count, isolation, mask)
         extra_args["model_options"][key] = run
         samples = executor(guider, sigmas, extra_args, *args)
         runs.append(run)

@@ -18,9 +18,9 @@ from ....core.last_layer.fit import add_batch, start_fit
 from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.layer_algebra import Layer
 from ....core.options import LaplaceOptions, check_whole
-from ..estimate import Conditioning, check_latent
 from ..gradient import normal
-from ..model import Cond, Conditioned, process_of
+from ..model import Cond, Conditioned, check_latent, process_of
+from ..probe import Conditioning, Probe, run_in_place
 from .network_output import training
 
 log = logging.getLogger(__name__)
@@ -28,35 +28,24 @@ Latent = dict[str, Any]
 REGIONAL = ("area", "mask")
 
 
-class Fitter(comfy.samplers.Sampler):
-    """In a sampler's place: adds the latents that it is given to a fit, and hands them back."""
+class Fitter(Probe):
+    """Adds the latents that it is given to a fit."""
 
     def __init__(self, options: LaplaceOptions, layer: str, on_samples: Any) -> None:
         self.options, self.layer, self.on_samples = options, layer, on_samples
         self.fitted: Laplace | None = None
 
-    def sample(
-        self,
-        guider: comfy.samplers.CFGGuider,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor | None = None,
-        denoise_mask: Tensor | None = None,
-        disable_pbar: bool = False,
-    ) -> Tensor:
-        """The signature of ``comfy.samplers.Sampler``."""
-        clean, model = latent_image.float(), guider.inner_model
-        denoise = plain(guider, guider.conds["positive"], extra_args, "positive")
+    def measure(self, guider: comfy.samplers.CFGGuider, latent: Tensor, options: dict[str, Any]) -> None:
+        clean, model = latent, guider.inner_model
+        denoise = conditioned_for_autograd(guider, guider.conds["positive"], options, "positive")
+        denoise = denoise.isolated(clean, float(model.model_sampling.percent_to_sigma(0.5)))
         loss = training(model.model_sampling, lambda _: denoise)
         if self.fitted is None:
             self.fitted = start_fit(model.diffusion_model, loss, clean, None, self.options, self.layer)
-        layer = held(guider, self.fitted.identity.name)
+        layer = layer_in_place(guider, self.fitted.identity.name)
         with only_last(self.fitted.identity.name):
             self.fitted = add_batch(self.fitted, layer, loss, clean, None)
         self.on_samples(len(clean) * self.options.draws)
-        return latent_image
 
 
 def fit_laplace(
@@ -109,18 +98,10 @@ def rows_of(cond: list[Any], rows: range) -> list[Any]:
     return [text[index], {k: v[index] if torch.is_tensor(v) and v.ndim and len(v) == count else v for k, v in more.items()}]
 
 
-def run_in_place(model: ModelPatcher, conds: dict[str, Conditioning], samples: Tensor, sampler: comfy.samplers.Sampler, seed: int) -> None:
-    """A sampling run in which ``sampler`` sees the latents as they are."""
-    guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds(conds)
-    sigmas = torch.tensor([float(model.get_model_object("model_sampling").sigma_max), 0.0])
-    guider.sample(torch.zeros_like(samples), samples, sampler, sigmas, seed=seed)
-
-
-def plain(guider: comfy.samplers.CFGGuider, cond: Cond, extra_args: dict[str, Any], name: str) -> Conditioned:
+def conditioned_for_autograd(guider: comfy.samplers.CFGGuider, cond: Cond, options: dict[str, Any], name: str) -> Conditioned:
     """A denoiser in which autograd can start. Raises ValueError for a conditioning in parts."""
     check_whole_image(cond, name)
-    return Conditioned(guider.inner_model, normal(cond), extra_args["model_options"])
+    return Conditioned(guider.inner_model, normal(cond), options)
 
 
 def check_whole_image(cond: Cond, name: str) -> None:
@@ -143,15 +124,15 @@ def only_last(name: str) -> Iterator[None]:
 
 
 def posterior_of(laplace: Laplace, guider: comfy.samplers.CFGGuider) -> LayerPosterior:
-    """The posterior on the model of a run. Raises ValueError for another model than the one fitted, or a layer that cannot be lent."""
+    """The posterior on the model of a run. Raises ValueError for another model than the one fitted, or a layer that can't be varied."""
     if not isinstance(laplace, Laplace):
         raise ValueError(f"laplace must be a Laplace fit, not {type(laplace).__name__}; connect Fit or Load Last-Layer Laplace.")
     posterior = laplace.posterior(guider.inner_model.diffusion_model)
-    held(guider, laplace.identity.name)
+    layer_in_place(guider, laplace.identity.name)
     return posterior
 
 
-def held(guider: comfy.samplers.CFGGuider, name: str) -> Layer:
+def layer_in_place(guider: comfy.samplers.CFGGuider, name: str) -> Layer:
     """The layer, when its weights stay where they are during the run. Raises ValueError for quantised ones, and under LoRA hooks on it."""
     layer = get_layer(guider.inner_model.diffusion_model, name)
     if type(layer.weight.data) is not Tensor:

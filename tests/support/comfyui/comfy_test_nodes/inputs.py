@@ -69,6 +69,21 @@ class RandomLatent:
         return ({"samples": scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))},)
 
 
+class SpoilImage:
+    """A latent in which one image is NaN, as one that failed to sample."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "spoil", ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latent": ("LATENT",), "index": integer(0)}}
+
+    def spoil(self, latent, index):
+        samples = latent["samples"].clone()
+        samples[index] = float("nan")
+        return ({**latent, "samples": samples},)
+
+
 FLUX = {"in_channels": 16, "out_channels": 16, "patch_size": 2, "vec_in_dim": 32, "context_in_dim": 64, "guidance_embed": True}
 FLUX |= {"hidden_size": 128, "mlp_ratio": 2.0, "num_heads": 4, "depth": 1, "depth_single_blocks": 1, "qkv_bias": True}
 FLUX |= {"axes_dim": [8, 12, 12], "theta": 10000}
@@ -238,4 +253,16 @@ class TinyClip:
         return (clip,)
 
 
-NODES = [TinyClip, Conditioning, NoConditioning, RandomLatent, Uncertainty, NumberedImages, ListOf, ExpandFilter, Floats, TinyFlux]
+NODES = [
+    TinyClip,
+    Conditioning,
+    NoConditioning,
+    RandomLatent,
+    SpoilImage,
+    Uncertainty,
+    NumberedImages,
+    ListOf,
+    ExpandFilter,
+    Floats,
+    TinyFlux,
+]

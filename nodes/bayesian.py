@@ -12,7 +12,7 @@ from ..hosts.comfyui.last_layer.bayesdiff import SAMPLERS, check_sampler, count_
 from ..hosts.comfyui.last_layer.generative import sample_generative
 from .estimate import LEVELS, level_inputs, mix_inputs, unscorable
 from .sampling import ksampler_inputs
-from .sockets import LaplaceFit, Uncertainty, checked, schema, seed_input
+from .sockets import LaplaceFit, Uncertainty, checked, option_input, schema, seed_input
 
 GENERATIVE, DROPOUT = GenerativeOptions(), DropoutOptions()
 BAYESDIFF = BayesDiffOptions(every=5)  # the paper's cheap variant: on every step it is ten times the sampling itself
@@ -33,20 +33,14 @@ class GenerativeUncertainty(io.ComfyNode):
                 *ksampler_inputs("Of the starting noise, as in KSampler, and of the drawn models.", "The sampling algorithm; all work."),
                 LaplaceFit.Input("laplace", tooltip=LAPLACE_TOOLTIP),
                 io.Vae.Input("vae", tooltip="Decodes the latents: what is compared are images."),
-                io.Int.Input(
-                    "members",
-                    default=GENERATIVE.members,
-                    min=1,
-                    max=1024,
-                    tooltip="How many models to draw beside the trained one. Each costs a sampling.",
-                ),
-                io.Int.Input(
+                option_input("members", GENERATIVE, "members", "How many models to draw beside the trained one. Each costs one sampling."),
+                option_input(
                     "member_steps",
-                    default=GENERATIVE.member_steps,
-                    min=0,
-                    max=10000,
-                    tooltip="Steps of the further samplings, to save time: 0 = as many as steps. With fewer, the trained model is run "
-                    "with as few once more, to compare with.",
+                    GENERATIVE,
+                    "member_steps",
+                    "Number of steps of the further samplings: 0 = as many as steps. Fewer steps save time. The trained model is then "
+                    "sampled once more with the same few steps, so that like is compared with like.",
+                    advanced=True,
                 ),
                 io.ClipVision.Input(
                     "clip_vision",
@@ -103,19 +97,17 @@ class BayesDiff(io.ComfyNode):
                     SAMPLERS,
                 ),
                 LaplaceFit.Input("laplace", tooltip=LAPLACE_TOOLTIP),
-                io.Int.Input(
+                option_input(
                     "skip",
-                    default=BAYESDIFF.every,
-                    min=1,
-                    max=1000,
-                    tooltip="Measure every k-th step only, to save time: 1 = all. In between, predictions count as exact.",
+                    BAYESDIFF,
+                    "every",
+                    "Measure only every k-th step, to save time: 1 = every step. At the other steps the prediction counts as exact.",
                 ),
-                io.Int.Input(
+                option_input(
                     "draws",
-                    default=BAYESDIFF.draws.samples,
-                    min=2,
-                    max=1024,
-                    tooltip="Draws of the unfinished image at each measured step; each costs a model call.",
+                    BAYESDIFF.draws,
+                    "samples",
+                    "How many times the unfinished image is drawn at each measured step. Each draw costs one model call.",
                 ),
             ],
             outputs=[
@@ -164,18 +156,17 @@ class DropoutUncertainty(io.ComfyNode):
             "Dropout Uncertainty",
             "Scores finished latents by MC dropout, the classical baseline: adds noise, lets the model predict several times with units "
             "left out as in training, and measures how far the predictions differ: high = bad. Most large models have no dropout, and "
-            f"then it says so. Costs samples x levels model calls per image, +{draws.samples * LEVELS} by default; twice that with cfg "
-            "above 1.",
+            f"then it says so. Costs samples x levels model calls per image, +{draws.samples * LEVELS.default} by default, or "
+            "twice as many with cfg above 1.",
             inputs=[
                 io.Model.Input("model", tooltip="A model that was trained with dropout, such as the demo model."),
                 io.Conditioning.Input("positive", tooltip="The prompt the latent was made with."),
                 io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
-                io.Int.Input(
+                option_input(
                     "samples",
-                    default=draws.samples,
-                    min=2,
-                    max=1024,
-                    tooltip="Passes at each level, each with other units left out; each costs one model call per image and level.",
+                    draws,
+                    "samples",
+                    "Number of passes at each noise level. Each pass leaves other units out and costs one model call per image and level.",
                 ),
                 *level_inputs(DROPOUT.window),
                 seed_input("Of the noise and of the units left out. The same seed gives the same score."),

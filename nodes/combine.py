@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..core.options.limits import COMBINE_WEIGHT
 from ..core.result import Uncertainty as Result
 from ..core.selection.combine import combine
-from .sockets import Uncertainty, schema
+from .sockets import Uncertainty, number_input, schema
 
 
 class CombineUncertainty(io.ComfyNode):
@@ -51,7 +52,7 @@ def inputs() -> list[io.Input]:
 
 def weight_input(number: int) -> io.Input:
     tooltip = f"How much uncertainty_{number} counts beside the others; 0 = not at all."
-    return io.Float.Input(f"weight_{number}", default=1.0, min=0.0, max=1e6, step=0.05, optional=True, tooltip=tooltip)
+    return number_input(f"weight_{number}", COMBINE_WEIGHT, tooltip, optional=True)
 
 
 NODES = [CombineUncertainty]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from comfy_api.latest import io
 
+from ..core.options.limits import BATCH, DIGIT
 from ..hosts.comfyui.demo import load_demo
-from .sockets import schema
+from .sockets import number_input, schema
 
 
 class LoadDemoModel(io.ComfyNode):
@@ -16,8 +19,8 @@ class LoadDemoModel(io.ComfyNode):
             "Load Demo Model",
             "A small diffusion model of handwritten digits that comes with this pack: nothing to download, seconds on a CPU.",
             inputs=[
-                io.Int.Input("digit", default=3, min=0, max=9, tooltip="The digit that positive asks for."),
-                io.Int.Input("batch_size", default=4, min=1, max=4096, tooltip="How many images the empty latent is for."),
+                number_input("digit", DIGIT, "The digit that positive asks for."),
+                number_input("batch_size", replace(BATCH, default=4), "How many images the empty latent is for."),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The model; it predicts noise, as Stable Diffusion 1.5 does."),

@@ -7,13 +7,13 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.options import AleatoricOptions, DrawOptions, Quantity, StepWindow, choose
+from ..core.options.limits import LEVELS, MIX
 from ..hosts.comfyui.estimate import estimate_latent, picture
 from ..hosts.comfyui.patch import attach
 from ..hosts.comfyui.record import Record as RunRecord
-from .sockets import Record, Uncertainty, checked, percent_input, schema, seed_input
+from .sockets import Record, Uncertainty, checked, number_input, option_input, percent_input, schema, seed_input
 
 DEFAULT = AleatoricOptions()
-LEVELS = 4
 UNCERTAINTY_TOOLTIP = "Maps and scores, one for each image. For Sample Filter, Uncertainty Heatmap and Uncertainty Report."
 
 
@@ -29,7 +29,7 @@ def check_measuring(start: float | None, end: float | None, quantity: str | None
 
 def samples_input(price: str) -> io.Input:
     tooltip = f"Noise draws at each level. More draws, steadier scores; {price}."
-    return io.Int.Input("samples", default=DEFAULT.draws.samples, min=2, max=1024, tooltip=tooltip)
+    return option_input("samples", DEFAULT.draws, "samples", tooltip)
 
 
 def quantity_input() -> io.Input:
@@ -45,14 +45,12 @@ def quantity_input() -> io.Input:
 def mix_inputs() -> list[io.Input]:
     return [
         io.Conditioning.Input("negative", optional=True, tooltip="Needed when cfg is not 1."),
-        io.Float.Input(
+        number_input(
             "cfg",
+            MIX,
+            "1 = measure the prediction for positive alone. With another value the mix of both prompts is measured, at twice the cost.",
+            advanced=True,
             optional=True,
-            default=1.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            tooltip="1 = measure the prediction for positive alone. Else the CFG mix, at twice the cost.",
         ),
     ]
 
@@ -62,7 +60,7 @@ def level_inputs(window: StepWindow) -> list[io.Input]:
     return [
         percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
         percent_input("end_percent", window.end, "Where the levels end. Must be below 1: there no noise is left to add."),
-        io.Int.Input("levels", default=LEVELS, min=1, max=1000, tooltip="How many noise levels to measure at, from start to end."),
+        number_input("levels", LEVELS, "How many noise levels to measure at, from start to end."),
     ]
 
 
@@ -82,7 +80,7 @@ class UncertaintyEstimator(io.ComfyNode):
             "UQ_UncertaintyEstimator",
             "Uncertainty Estimator",
             "Scores finished latents: adds noise, lets the model predict again, and measures how far the predictions differ. "
-            f"Costs samples x levels model calls per image, +{DEFAULT.draws.samples * LEVELS} by default; twice that with cfg above 1.",
+            f"Costs samples x levels model calls per image, +{DEFAULT.draws.samples * LEVELS.default} by default; twice with cfg above 1.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that made the latent, or the one to judge it by."),
                 io.Conditioning.Input("positive", tooltip="The prompt it was made with."),
@@ -141,7 +139,9 @@ class RecordUncertainty(io.ComfyNode):
                 samples_input("each costs one model call per image and measured step"),
                 percent_input("start_percent", window.start, "Measure from here on, in the noise schedule: 0 = pure noise, 1 = clean."),
                 percent_input("end_percent", window.end, "Measure up to here."),
-                io.Int.Input("every", default=1, min=1, max=1000, tooltip="Measure every k-th step inside the window only, to save time."),
+                option_input(
+                    "every", window, "every", "Measure only every k-th step inside the window, to save time: 1 = every step.", advanced=True
+                ),
                 quantity_input(),
                 seed_input("Of the noise draws; the sampler's own noise is another's. The same seed gives the same score."),
             ],

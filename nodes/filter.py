@@ -8,13 +8,14 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.options import FilterRule, check_range
+from ..core.options.limits import EXTRA_WEIGHT, FILTER_VALUE, PERCENT
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import Calibration as History
 from ..core.selection.filtering import decide
 from ..core.view.summary import summarize_scores
 from ..hosts.comfyui.batch import join_scores, list_scores, part_latents, part_tensors
 from ..hosts.comfyui.report import SKIPPED, missing, note_in_pictures, show
-from .sockets import Calibration, Uncertainty, checked, schema
+from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
 
 class SampleFilter(io.ComfyNode):
@@ -79,9 +80,7 @@ def inputs() -> list[io.Input]:
             tooltip="drop_worst_percent: reject the worst percent of the batch. keep_best_count: accept that many. "
             "threshold: compare each score with value. calibrated: compare with earlier scores, value percent of which would pass.",
         ),
-        io.Float.Input(
-            "value", default=30.0, min=-1e9, max=1e9, step=0.0001, tooltip="Percent, number of images, or score: as the rule says."
-        ),
+        number_input("value", FILTER_VALUE, "A percentage, a number of images or a score: the rule says which."),
         io.Image.Input("images", optional=True, tooltip="The images that were scored, as a batch or a list."),
         io.Latent.Input("latents", optional=True, tooltip="The latents that were scored; noise_mask and batch_index go with them."),
         io.Mask.Input("masks", optional=True, tooltip="A mask for each image, or one for all."),
@@ -92,14 +91,12 @@ def inputs() -> list[io.Input]:
             tooltip="Another score for each image, high = good: aesthetic, IQA, any FLOAT list. "
             "Joined by rank, for the two rules that count.",
         ),
-        io.Float.Input(
+        number_input(
             "extra_weight",
-            default=0.5,
-            min=0.0,
-            max=1.0,
-            step=0.05,
+            EXTRA_WEIGHT,
+            "How much extra_scores counts: 0 = not at all, 1 = it alone decides.",
+            advanced=True,
             optional=True,
-            tooltip="How much extra_scores counts: 0 = not at all, 1 = alone.",
         ),
         Calibration.Input("calibration", optional=True, tooltip="Earlier scores, from Calibrate, for the rule calibrated."),
     ]
@@ -125,9 +122,9 @@ def check_rule(rule: str | None, value: float | None) -> None:
         raise ValueError(f"rule must be one of {', '.join(rules)}, got {rule!r}.")
     if value is None or rule is None:
         return
-    check_range("value", value, -1e9, 1e9)
+    FILTER_VALUE.check("value", value)
     if rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.CALIBRATED):
-        check_range("value (percent)", value, 0.0, 100.0)
+        PERCENT.check("value (percent)", value)
     elif rule == FilterRule.KEEP_BEST_COUNT:
         check_range("value (images to keep)", value, 0)
 

@@ -8,11 +8,12 @@ from comfy_api.latest import io
 
 from ..core.guidance.step_thresholds import StepThresholds
 from ..core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits, Quantity, StepWindow, choose
+from ..core.options.limits import CFG
 from ..hosts.comfyui.guidance import attach_guidance, make_guider, sample_guided
 from ..hosts.comfyui.ksampler import KSample
 from ..hosts.comfyui.record import Record as RunRecord
 from .sampling import ksampler_inputs
-from .sockets import Calibration, Record, Uncertainty, checked, percent_input, schema
+from .sockets import Calibration, Record, Uncertainty, checked, number_input, option_input, percent_input, schema
 
 DEFAULT = GuidanceOptions()
 PRICE = (
@@ -50,30 +51,20 @@ def guidance_options(
 
 def guidance_inputs() -> list[io.Input]:
     return [
-        io.Float.Input(
+        option_input(
             "strength",
-            default=DEFAULT.strength,
-            min=-100.0,
-            max=100.0,
-            step=0.005,
-            tooltip="0 = off, exactly as without this node. Relative units: the size of the correction beside the predicted noise; "
+            DEFAULT,
+            "strength",
+            "0 = off, exactly as without this node. Relative units: the size of the correction beside the predicted noise; "
             "0.02 suits posterior, 0.1 forward and autograd.",
         ),
-        io.Float.Input(
+        option_input(
             "percentile",
-            default=DEFAULT.percentile,
-            min=0.0,
-            max=100.0,
-            step=0.5,
-            tooltip="Move only the pixels above this percentile of their own image: 0 = all, 95 = the 5 % of highest noise uncertainty.",
+            DEFAULT,
+            "percentile",
+            "Move only the pixels above this percentile of their own image: 0 = all, 95 = the 5 % of highest noise uncertainty.",
         ),
-        io.Int.Input(
-            "samples",
-            default=DEFAULT.draws.samples,
-            min=2,
-            max=1024,
-            tooltip="Noise draws at each step: more steer steadier.",
-        ),
+        option_input("samples", DEFAULT.draws, "samples", "Number of noise draws at each step. With more draws the steering is steadier."),
         percent_input("start_percent", DEFAULT.window.start, "Guide from here on, in the noise schedule: 0 = pure noise, 1 = clean."),
         percent_input("end_percent", DEFAULT.window.end, "Guide up to here."),
         io.Combo.Input(
@@ -208,7 +199,7 @@ class UncertaintyGuider(Checked, io.ComfyNode):
                 io.Model.Input("model", tooltip="The model to guide."),
                 io.Conditioning.Input("positive", tooltip="What the image shall show."),
                 io.Conditioning.Input("negative", tooltip="What it shall not show."),
-                io.Float.Input("cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Classifier-free guidance; 1 = off."),
+                number_input("cfg", CFG, "Scale of classifier-free guidance; 1 = off.", round=0.01),
                 *guidance_inputs(),
                 calibration_input(),
             ],

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import DrawOptions, InformationOptions, StepWindow
+from ..core.options import DrawOptions, InformationOptions, StepWindow, bounds
 from ..core.pixelwise.information import Information
 from ..core.pixelwise.phrases import leave_one_out, weakest
 from ..hosts.comfyui.estimate import picture
 from ..hosts.comfyui.information import phrase_checklist, prompt_information
-from .sockets import Uncertainty, checked, percent_input, schema, seed_input
+from .sockets import Uncertainty, checked, number_input, option_input, percent_input, schema, seed_input
 
 DEFAULT = InformationOptions()
 DRAWS = DEFAULT.draws.samples * DEFAULT.levels
@@ -31,17 +32,14 @@ def check_options(samples: int | None, start: float | None, end: float | None) -
 def measuring_inputs(price: str) -> list[io.Input]:
     window = DEFAULT.window
     return [
-        io.Int.Input(
+        number_input(
             "samples",
-            default=DEFAULT.draws.samples,
-            min=2,
-            max=1024,
-            step=2,
-            tooltip=f"Noise draws at each level, in pairs. Four times as many halve the error; each costs {price}.",
+            replace(bounds(DEFAULT.draws, "samples"), default=DEFAULT.draws.samples, step=2),
+            f"Noise draws at each level, in pairs. Four times as many halve the error; each costs {price}.",
         ),
         percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
         percent_input("end_percent", window.end, "Where the levels end. What a prompt decides it decides early: near 1 is nothing."),
-        io.Int.Input("levels", default=DEFAULT.levels, min=1, max=1000, tooltip="How many noise levels to measure at, from start to end."),
+        option_input("levels", DEFAULT, "levels", "How many noise levels to measure at, from start to end."),
         seed_input("Of the noise draws. The same seed gives the same score."),
     ]
 

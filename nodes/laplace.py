@@ -11,15 +11,15 @@ from comfy_api.latest import io
 
 from ..core.demo.network import LAPLACE
 from ..core.last_layer.laplace import Laplace
-from ..core.options import Covariance, LaplaceOptions, choose
+from ..core.options import Bounds, Covariance, LaplaceOptions, bounds, choose
+from ..core.options.limits import BATCH
 from ..hosts.comfyui.files import find, names, stamp, target
 from ..hosts.comfyui.last_layer.laplace import fit_laplace
-from .sockets import LaplaceFit, checked, schema, seed_input
+from .sockets import LaplaceFit, checked, number_input, option_input, schema, seed_input
 
 KIND = "laplace"
 DEFAULT = LaplaceOptions()
-LEAST, INFINITE = 0.001, 1e30  # a widget cannot hold infinity, and rounds to its step
-BATCH_SIZE = 8
+PRIOR, NOISE = bounds(DEFAULT, "prior_precision"), bounds(DEFAULT, "noise_variance")
 BUNDLED = "demo (bundled)"  # no file can have this name
 OUTPUT = LaplaceFit.Output(display_name="laplace", tooltip="For Generative Uncertainty, BayesDiff Uncertainty and Save Last-Layer Laplace.")
 
@@ -30,11 +30,17 @@ def laplace_options(draws: int, prior_precision: float, seed: int, covariance: s
 
 
 def infinite(prior_precision: float) -> float:
-    return math.inf if prior_precision >= 0.99 * INFINITE else prior_precision
+    return math.inf if prior_precision >= 0.99 * PRIOR.high else prior_precision
 
 
-def positive_input(name: str, default: float, low: float, tooltip: str) -> io.Input:
-    return io.Float.Input(name, default=default, min=low, max=INFINITE, step=LEAST, tooltip=tooltip)
+def positive(limits: Bounds) -> Bounds:
+    """As a widget can hold it: it rounds to its step, and infinity is its highest value."""
+    return replace(limits, low=limits.step or limits.low)
+
+
+def as_fitted(limits: Bounds) -> Bounds:
+    """With 0 for the value of the fit, which is the default."""
+    return replace(limits, default=0.0, low=0.0)
 
 
 class FitLaplace(io.ComfyNode):
@@ -56,17 +62,15 @@ class FitLaplace(io.ComfyNode):
                 io.Conditioning.Input(
                     "positive", tooltip="What the examples show: one prompt for all, or a list with one for each latent."
                 ),
-                io.Int.Input(
+                option_input(
                     "draws",
-                    default=DEFAULT.draws,
-                    min=1,
-                    max=10000,
-                    tooltip="Noisy copies of each example, each at a noise level of its own. More of them stand in for more examples.",
+                    DEFAULT,
+                    "draws",
+                    "Noisy copies of each example, each at a noise level of its own. More of them stand in for more examples.",
                 ),
-                positive_input(
+                number_input(
                     "prior_precision",
-                    DEFAULT.prior_precision,
-                    LEAST,
+                    positive(PRIOR),
                     "How firmly the trained weights are believed in beforehand: higher = less spread. 1e30 = no spread at all.",
                 ),
                 seed_input("Of the noise of the copies."),
@@ -77,13 +81,10 @@ class FitLaplace(io.ComfyNode):
                     tooltip="diagonal: every weight by itself, as in the papers. kronecker: weights that act together vary together.",
                 ),
                 io.String.Input("layer", default="", tooltip="The last layer's name inside the model; empty = found by itself."),
-                io.Int.Input(
-                    "batch_size", default=BATCH_SIZE, min=1, max=1024, tooltip="Examples to a model call. Changes speed and memory only."
-                ),
-                positive_input(
+                number_input("batch_size", BATCH, "Examples in one model call. It changes speed and memory only.", advanced=True),
+                number_input(
                     "noise_variance",
-                    DEFAULT.noise_variance,
-                    LEAST,
+                    positive(NOISE),
                     "How much an example's error is put down to chance: higher = more spread. With many examples this is what counts.",
                 ),
             ],
@@ -165,8 +166,8 @@ class LoadLaplace(io.ComfyNode):
                     [BUNDLED, *names(KIND)],
                     tooltip="A file of output/uncertainty/laplace or models/uncertainty/laplace, or the fit that the demo model brings.",
                 ),
-                positive_input("prior_precision", 0.0, 0.0, "0 = as it was fitted. Another value needs no new fit."),
-                positive_input("noise_variance", 0.0, 0.0, "0 = as it was fitted. Another value needs no new fit."),
+                number_input("prior_precision", as_fitted(PRIOR), "0 = as it was fitted. Another value needs no new fit."),
+                number_input("noise_variance", as_fitted(NOISE), "0 = as it was fitted. Another value needs no new fit."),
             ],
             outputs=[OUTPUT],
             search_aliases=["laplace", "bayesian", "posterior"],

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
+from ..core.options.limits import CFG, DENOISE, STEPS
 from ..hosts.comfyui.ksampler import sampler_names
-from .sockets import seed_input
+from .sockets import number_input, seed_input
 
 
 def ksampler_inputs(seed_tooltip: str, sampler_tooltip: str, only: Sequence[str] = ()) -> list[io.Input]:
@@ -16,16 +17,12 @@ def ksampler_inputs(seed_tooltip: str, sampler_tooltip: str, only: Sequence[str]
     return [
         io.Model.Input("model", tooltip="The model used for denoising the latent."),
         seed_input(seed_tooltip),
-        io.Int.Input("steps", default=20, min=1, max=10000, tooltip="The number of denoising steps."),
-        io.Float.Input(
-            "cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Classifier-free guidance; 1 = off, also works."
-        ),
+        number_input("steps", STEPS, "The number of denoising steps."),
+        number_input("cfg", CFG, "Scale of classifier-free guidance; 1 = off.", round=0.01),
         io.Combo.Input("sampler_name", list(only) or samplers, tooltip=sampler_tooltip),
         io.Combo.Input("scheduler", schedulers, tooltip="How noise is removed over the steps."),
         io.Conditioning.Input("positive", tooltip="What the image shall show."),
         io.Conditioning.Input("negative", tooltip="What it shall not show."),
         io.Latent.Input("latent_image", tooltip="The latent to denoise."),
-        io.Float.Input(
-            "denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="Lower values keep more of the latent: image to image."
-        ),
+        number_input("denoise", DENOISE, "Lower values keep more of the given latent, for image to image."),
     ]

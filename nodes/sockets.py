@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import MAX_SEED, Bounds
+from ..core.options import Bounds, StepWindow, bounds
+from ..core.options.limits import SEED
 
 Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
 Record = io.Custom("UQ_RECORD")  # hosts.comfyui.patch.Record: what the latest run of a patched model left
@@ -51,12 +53,25 @@ def schema(
 
 def seed_input(tooltip: str) -> io.Input:
     """The widget that the front-end re-rolls after each run."""
-    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=tooltip)
+    return number_input("seed", SEED, tooltip, control_after_generate=True)
+
+
+def option_input(name: str, options: Any, field: str, tooltip: str, *, advanced: bool = False) -> io.Input:
+    """The number that sets ``field`` of an options instance: its value there is the default, its bounds are those of the class."""
+    return number_input(name, replace(bounds(options, field), default=getattr(options, field)), tooltip, advanced=advanced)
 
 
 def percent_input(name: str, default: float, tooltip: str) -> io.Input:
     """A part of the noise schedule, as ComfyUI's own nodes count it: 0 = pure noise, 1 = clean."""
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+    return number_input(name, replace(bounds(StepWindow, "start"), default=default), tooltip)
+
+
+def number_input(name: str, limits: Bounds, tooltip: str, *, advanced: bool = False, **fields: Any) -> io.Input:
+    """advanced: shown only where a user asks for it, in a ComfyUI that can hide it."""
+    kind = io.Int.Input if limits.whole else io.Float.Input
+    step = {} if limits.step is None else {"step": limits.step}
+    hidden = known(kind, advanced=True) if advanced else {}
+    return kind(name, default=limits.default, min=limits.low, max=limits.high, tooltip=tooltip, **step, **hidden, **fields)
 
 
 def float_input(name: str, number: Bounds, tooltip: str) -> io.Input:

@@ -9,7 +9,7 @@ from ..core.result import Uncertainty as Result
 from ..core.view.heatmap import heatmap, worst_mask
 from ..core.view.summary import summarize
 from ..hosts.comfyui.report import show, write_report
-from .sockets import Uncertainty, schema
+from .sockets import Uncertainty, option_input, schema
 
 
 class Heatmap(io.ComfyNode):
@@ -23,19 +23,15 @@ class Heatmap(io.ComfyNode):
             inputs=[
                 Uncertainty.Input("uncertainty", tooltip="The result to show."),
                 io.Image.Input("images", optional=True, tooltip="The images it belongs to: the colours are laid over them, in their size."),
-                io.Float.Input(
-                    "opacity", default=default.opacity, min=0.0, max=1.0, step=0.05, tooltip="0 = the image alone, 1 = the colours alone."
-                ),
+                option_input("opacity", default, "opacity", "0 = the image alone, 1 = the colours alone."),
                 io.Combo.Input(
                     "colormap", [c.value for c in Colormap], default=default.colormap.value, tooltip="Colours from sure to unsure."
                 ),
-                io.Float.Input(
+                option_input(
                     "percentile",
-                    default=default.mask_percentile,
-                    min=0.0,
-                    max=100.0,
-                    step=0.5,
-                    tooltip="The mask holds the pixels that are worse than this percentile of their own image: 90 = the worst 10 %.",
+                    default,
+                    "mask_percentile",
+                    "The mask holds the pixels that are worse than this percentile of their own image: 90 = the worst 10 %.",
                 ),
             ],
             outputs=[

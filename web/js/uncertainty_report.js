@@ -29,6 +29,7 @@ const STYLE = `
 .uq-report .uq-swatch.uq-dropped { background: var(--uq-dropped); margin-left: 12px; }
 .uq-report summary { cursor: pointer; }
 .uq-report summary:focus-visible { outline: 2px solid var(--p-primary-color, #3a9bd9); }
+[data-node-id]:has(.uq-report) .image-preview { display: none; }
 .uq-report table { border-collapse: collapse; width: 100%; }
 .uq-report td, .uq-report th { text-align: right; padding: 1px 6px; border-bottom: 1px solid var(--uq-line); font-weight: normal; }
 `;
@@ -143,7 +144,8 @@ function widgetOf(node) {
   return widget;
 }
 
-// The same chart comes as a picture too, for App Mode and other programs; here it would be shown twice.
+// The same chart comes as a picture too, for App Mode and other programs; here it would be shown twice. Of the two renderers, the canvas
+// is told by the node's own fields; Vue nodes read hideOutputImages, and before they knew it the rule for .image-preview above hides it.
 function withoutPicture(node, output) {
   if (!output.images) return;
   node.hideOutputImages = true;

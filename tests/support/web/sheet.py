@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_graph import Graph, Node
 
-PICTURE, WIDE_PICTURE, SAMPLER = (300, 320), (420, 420), (300, 500)
+PICTURE, WIDE_PICTURE, SAMPLER = (300, 320), (420, 540), (300, 500)  # as high as they become with Vue nodes
 REPORT, FILTER = (560, 310), (420, 550)
 
 

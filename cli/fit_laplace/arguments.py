@@ -17,6 +17,7 @@ from ..shared.arguments import (
     add_whole,
     needs_diffusers,
     read_options,
+    words,
 )
 from .options import SUGGESTED_SAMPLES, WIDTH_SAMPLES, FitOptions
 
@@ -37,7 +38,9 @@ def add_fit_laplace(commands: Commands[argparse.ArgumentParser]) -> None:
     add_model(fit)
     condition = fit.add_mutually_exclusive_group()
     add_class(condition, "the digit that all images show")
-    condition.add_argument("--prompt", default="", help="other models: caption of images that have none (default: the empty one)")
+    condition.add_argument(
+        "--prompt", type=words, default="", help="other models: caption of images that have none (default: the empty one)"
+    )
     draws = f"as many as make {SUGGESTED_SAMPLES:,}"
     add_whole(fit, "--draws", bounds=bounds(LaplaceOptions, "draws"), help="noisy copies of each image", default=draws)
     kinds = [kind.value for kind in Covariance]

@@ -19,6 +19,7 @@ from ..shared.arguments import (
     add_whole,
     needs_diffusers,
     read_options,
+    words,
 )
 from .options import GenerateOptions
 
@@ -41,9 +42,9 @@ def add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     add_model(generate)
     condition = generate.add_mutually_exclusive_group()
     add_class(condition, "the digit to draw")
-    condition.add_argument("--prompt", help="other models: what all images are to show")
+    condition.add_argument("--prompt", type=words, help="other models: what all images are to show")
     condition.add_argument("--prompts", type=Path, help="other models: a text file, one prompt a line, taken in turn")
-    generate.add_argument("--negative", help="other models: the negative prompt")
+    generate.add_argument("--negative", type=words, help="other models: the negative prompt")
     generate.add_argument("--guidance-scale", type=float, help="classifier-free guidance (default: 1 for demo, else the pipeline's)")
     add_whole(generate, "-n", "--images", bounds=IMAGES, help="how many to draw")
     add_whole(generate, "--keep", bounds=KEEP, help="how many of them to keep", default="three quarters")

@@ -89,6 +89,8 @@ class GenerateOptions:
             return range(int(DIGIT.low), int(DIGIT.high) + 1) if self.label is None else [self.label]
         if self.prompts is None:
             return [self.prompt or ""]
+        if not self.prompts.is_file():
+            raise FileNotFoundError(f"There is no file {str(self.prompts)!r}; name a text file with one prompt a line.")
         try:
             lines = [line.strip() for line in read_text(self.prompts).splitlines()]
         except (OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from ..shared.arguments import (
     add_whole,
     needs_diffusers,
     read_options,
+    words,
 )
 
 TEXT = """Score existing images by a model and rank them, the worst last. A stopped run goes on where it was; nothing is scored twice.
@@ -41,8 +42,8 @@ def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     add_model(score)
     condition = score.add_mutually_exclusive_group()
     add_class(condition, "the digit that all images should show")
-    condition.add_argument("--prompt", help="other models: what all images were made from")
-    score.add_argument("--negative", help="what information compares the prompt with (default: the empty prompt)")
+    condition.add_argument("--prompt", type=words, help="other models: what all images were made from")
+    score.add_argument("--negative", type=words, help="what information compares the prompt with (default: the empty prompt)")
     information, other = InformationOptions(), AleatoricOptions()
     samples = f"{information.draws.samples} by information, else {other.draws.samples}"
     add_whole(score, "--samples", bounds=bounds(DrawOptions, "samples"), help="noise draws per level", default=samples)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ...core.options.bounds import Bounds
 from ...core.options.limits import BATCH, DIGIT, SEED
 from .checks import DEMO
+from .text import printable
 
 Options = TypeVar("Options")
 Commands = argparse._SubParsersAction  # argparse has no public name for it
@@ -38,6 +39,15 @@ def whole(bounds: Bounds) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def words(text: str) -> str:
+    """An argparse type: what a text encoder can read."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"must be UTF-8 text, got {printable(text)!r}; set the terminal to UTF-8") from None
+    return text
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

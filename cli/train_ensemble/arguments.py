@@ -7,7 +7,17 @@ from pathlib import Path
 
 from ...core.options import LEARNING_RATES, Bootstrap, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, bounds
 from ...core.options.limits import MEMBERS, PIXELS, RANK, VECTORS
-from ..shared.arguments import DEFAULT, Commands, add_command, add_model, add_seed_and_device, add_whole, needs_diffusers, read_options
+from ..shared.arguments import (
+    DEFAULT,
+    Commands,
+    add_command,
+    add_model,
+    add_seed_and_device,
+    add_whole,
+    needs_diffusers,
+    read_options,
+    words,
+)
 from .options import KINDS, TrainOptions
 
 TEXT = """Train an ensemble on a folder of images: several small additions to one model, each on its own draw of the images.
@@ -39,8 +49,8 @@ def add_train_ensemble(commands: Commands[argparse.ArgumentParser]) -> None:
     add_whole(train, "--bootstrap-size", bounds=size, help="images a member; 0: all, or its share where disjoint")
     add_whole(train, "--rank", bounds=RANK, help="size of the LoRAs")
     add_whole(train, "--vectors", bounds=VECTORS, help="how many vectors stand for the new word")
-    train.add_argument("--begin", default="", help="words whose embeddings the new word begins with (default: random)")
-    train.add_argument("--prompt", default="", help="caption of images that have none")
+    train.add_argument("--begin", type=words, default="", help="words whose embeddings the new word begins with (default: random)")
+    train.add_argument("--prompt", type=words, default="", help="caption of images that have none")
     add_whole(train, "--size", bounds=PIXELS, help="sides of the images in pixels; 0: as the model draws")
     add_seed_and_device(train)
     train.add_argument("--export", type=Path, metavar="FOLDER", help="also write each member as an ordinary LoRA or embedding file")

@@ -213,7 +213,7 @@ def test_bad_requests_are_refused_in_a_sentence(pipeline, tmp_path, caplog):
         (["--model", pipeline / "sd", "--class", 3], "--class is for the demo model"),
         (["--model", pipeline / "sd", "--prompts", tmp_path / "empty.txt"], "generative needs the model's posterior"),
         (["--model", pipeline / "sd", "--prompts", tmp_path / "empty.txt", "--method", "noise"], "There is no prompt in"),
-        (["--model", pipeline / "sd", "--prompts", tmp_path / "none.txt", "--method", "noise"], "can't be read as text"),
+        (["--model", pipeline / "sd", "--prompts", tmp_path / "none.txt", "--method", "noise"], "There is no file"),
         ([*sd, *clip], "generative needs the model's posterior: make it with fit-laplace"),
         ([*sd, "--laplace", LAPLACE], "name the folder of a CLIP image model with --encoder"),
         ([*sd, *clip, "--laplace", LAPLACE, "--steps", 2], "This Laplace fit is for"),

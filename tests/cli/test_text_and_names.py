@@ -159,3 +159,11 @@ def test_the_help_says_what_lies_behind_transparent_images(command, capsys):
     with pytest.raises(SystemExit):
         run(command, "--help")
     assert "on a white page" in capsys.readouterr().out
+
+
+@needs_bytes
+@pytest.mark.parametrize("arguments", [["generate", "--prompt"], ["generate", "--negative"], ["score", "x", "--prompt"]])
+def test_a_prompt_in_other_bytes_is_refused_by_its_option(arguments, capsys):
+    with pytest.raises(SystemExit):
+        run(*arguments, os.fsdecode(b"caf\xe9"))
+    assert f"argument {arguments[-1]}: must be UTF-8 text, got 'caf\\\\xe9'" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from report import claims, text, verdicts
+from report import best_of, claims, text, verdicts
 from shared import common
 from shared.common import MissingResults, read
 
@@ -21,6 +21,7 @@ BENCHMARKS = (
     "filtering",
     "pixels",
     "guidance",
+    "best_of",
     "direction",
     "information",
     "bayesian",
@@ -34,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Filtering", ("filtering",), text.filtering),
     ("Pixels", ("pixels",), text.pixels),
     ("Guidance", ("guidance",), text.guidance),
+    ("Best of N with early pruning, and until good", ("best_of",), best_of.section),
     ("Early signal", ("direction", "information"), text.early_signal),
     ("Laplace, generative uncertainty, BayesDiff", ("bayesian",), text.bayesian),
     ("Ensembles: is what was seldom seen known to be so?", ("ensemble",), text.ensemble),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,13 +53,18 @@ class Search:
 
     def __init__(self, options: BestOfOptions, percent_to_sigma: PercentToSigma, calibrations: Sequence[Calibration] = ()) -> None:
         self.options, self.calibrations = options, tuple(calibrations)
-        self.edges = [percent_to_sigma(p) * (1 + TOLERANCE) for p in options.points]
+        self.percent_to_sigma = percent_to_sigma
         self.rows: tuple[int, ...] = tuple(range(options.candidates))
         self.lineage = list(range(options.candidates))
         self.rounds: list[Round] = []
         self.passed = self.network_rows = self.scoring_rows = 0
         if options.mode is SearchMode.STOP:
             check_calibrations(options, self.calibrations)
+
+    @cached_property
+    def edges(self) -> tuple[float, ...]:
+        """The level at which each point is passed; read at the first step, since some schedules are not known before."""
+        return tuple(self.percent_to_sigma(point) * (1 + TOLERANCE) for point in self.options.points)
 
     def due(self, sigma: float) -> bool:
         """Whether the rows are to be compared at this step. False too where the comparison could change nothing."""

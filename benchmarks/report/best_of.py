@@ -1,0 +1,75 @@
+"""The report's section on best of N and until good, from results/best_of.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from report.markdown import interval, number, paragraph, table
+
+Results = dict[str, Any]
+FULL = "best of 8"
+GAIN, CALLS = 0.9, 0.65  # what pruning is to keep, at most at which share of the calls
+
+
+def section(found: Results) -> str:
+    about = paragraph(f"""
+        {found["candidates"]} candidates of each of {found["prompts"]} prompts, DDIM, the network in {found["precision"]}, {found["draws"]}
+        draws a comparison, by prompt information unless named. Each row keeps one image a prompt. *Gain*: agreement over a candidate
+        taken at random; *kept*: its share of the gain of the best of 8, and *calls*, sampling and comparing, as a share of those.
+        *8 to 2 at 0.25*: two of eight go on after a quarter of the schedule, and the better of the two finished is kept. FID is of as many
+        images in every row, few of them: compare within a table only. Resampling was not measured: it has no place in a pool of
+        candidates that are each sampled alone.
+    """)
+    parts = [about]
+    for name, rows in found["settings"].items():
+        parts += [f"**{name}.** {verdict(rows['plans'])}", plans(rows["plans"])]
+    until = paragraph("""
+        Until good: each image is judged by the calibrated rule, with the prompt information of the finished images of other prompts;
+        *limit*: the percentile, best first, up to which it is accepted. At most 8 attempts. *Plain*: the agreement of images that nobody
+        judged, whatever their number of calls.
+    """)
+    return "\n\n".join([*parts, until, until_good(found["settings"])])
+
+
+def verdict(rows: Results) -> str:
+    """Whether pruning reaches its target, and by which plan at the fewest calls."""
+    full = rows[FULL]
+    if full["gain_interval"][0] <= 0:
+        return "The best of 8 is not shown to gain anything here, so there is nothing that pruning could keep."
+    pruned = {name: row for name, row in rows.items() if name.startswith("8 to")}
+    aim = f"{100 * GAIN:.0f} % of the best of 8's gain ({number(full['gain'], 3, signed=True)}) at {100 * CALLS:.0f} % of its calls"
+    enough = {name: row for name, row in pruned.items() if row["kept_gain"] >= GAIN}
+    reached = {name: row for name, row in enough.items() if row["share_of_calls"] <= CALLS}
+    if not enough:
+        return f"No plan keeps {aim}, or at any."
+    if not reached:
+        name, row = min(enough.items(), key=lambda item: item[1]["share_of_calls"])
+        return f"No plan keeps {aim}; the cheapest that keeps so much is `{name}`, at {100 * row['share_of_calls']:.0f} %."
+    name, row = min(reached.items(), key=lambda item: item[1]["share_of_calls"])
+    sure = max(reached.items(), key=lambda item: item[1]["kept_gain_interval"][0])
+    shown = "shown" if sure[1]["kept_gain_interval"][0] >= GAIN else "in the mean only, not within its interval"
+    return (
+        f"Pruning keeps {aim}, {shown}: `{name}` keeps {100 * row['kept_gain']:.0f} % at {100 * row['share_of_calls']:.0f} %, "
+        f"the surest, `{sure[0]}`, {100 * sure[1]['kept_gain']:.0f} % ({interval(sure[1]['kept_gain_interval'])})."
+    )
+
+
+def plans(rows: Results) -> str:
+    cells = [
+        [name, f"{r['calls']:g}", number(r["agreement"], 3), number(r["gain"], 3, signed=True), interval(r["gain_interval"], 3)]
+        + [number(r.get("kept_gain"), 2), interval(r.get("kept_gain_interval")), number(r.get("share_of_calls"), 2)]
+        + [number(r["log_p"], 3), number(r["fid"], 2)]
+        for name, r in rows.items()
+    ]
+    return table(["plan", "calls", "agreement", "gain", "95 %", "kept", "95 %", "share of calls", "mean log p", "FID"], cells)
+
+
+def until_good(settings: Results) -> str:
+    cells = [
+        [name, f"{limit} %", number(r["acceptance_rate"], 3), number(r["attempts"], 2), number(r["accepted"], 3), number(r["calls"], 1)]
+        + [number(r["agreement"], 3), interval(r["agreement_interval"], 3), number(r["agreement_plain"], 3)]
+        for name, rows in settings.items()
+        for limit, r in rows["until good"].items()
+    ]
+    header = ["setting", "limit", "accepted", "attempts a run", "runs that end well", "calls a run", "agreement", "95 %", "plain"]
+    return table(header, cells)

@@ -1,6 +1,7 @@
 """What estimation and guidance cost, as ratios within one run: python benchmarks/speed.py
 
-Time: sampling with estimation over sampling without, median of paired runs, beside the ratio of network calls.
+Time: sampling with estimation over sampling without, median of paired runs, beside the ratio of network calls;
+and over a straightforward scheduler that asks the network once for every draw, at one image and at several.
 Memory: peak of live tensors in a guided step over that of a plain step.
 """
 
@@ -15,7 +16,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from shared.common import write
+from shared.straightforward import StraightforwardScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -94,6 +97,51 @@ def estimation_time(batch: int, pairs: int, device: str) -> dict[str, Any]:
     }
 
 
+def beside_straightforward(batch: int, pairs: int, device: str) -> dict[str, Any]:
+    """Our time over that of a scheduler that asks once for every draw, at the same steps, in turn; each also over plain sampling."""
+    network, scheduler = load_demo(device)
+    noise, labels = starting_noise(batch, 0).to(device), (torch.arange(batch) % 10).to(device)
+    with attach(network, scheduler, record=AleatoricOptions()) as run:
+        sample(network, scheduler, noise, labels, STEPS)
+    plain = DDIMScheduler.from_config(scheduler.config)
+    theirs = StraightforwardScheduler.from_config(scheduler.config)
+    measured = {int(t) for t in scheduler.timesteps if any(abs(level(scheduler, t) - s) < 1e-6 for s in run.result().sigmas.tolist())}
+    theirs.watch(network, labels, AleatoricOptions().draws.samples, measured)
+
+    def ours() -> None:
+        with attach(network, scheduler, record=AleatoricOptions()):
+            sample(network, scheduler, noise, labels, STEPS)
+
+    works = {
+        "plain": lambda: sample(network, plain, noise, labels, STEPS),
+        "ours": ours,
+        "straightforward": lambda: sample(network, theirs, noise, labels, STEPS),
+    }
+    for work in works.values():
+        work()  # warm up
+    assert theirs.calls == run.result().nfe, "both must ask the network for the same rows"
+    ratios, over_plain = [], {"ours": [], "straightforward": []}
+    for turn in range(pairs):
+        order = list(works)[turn % 3 :] + list(works)[: turn % 3]
+        taken = {name: seconds(works[name]) for name in order}
+        ratios.append(taken["ours"] / taken["straightforward"])
+        for name in over_plain:
+            over_plain[name].append(taken[name] / taken["plain"])
+    return {
+        "batch": batch,
+        "draws": AleatoricOptions().draws.samples,
+        "measured_steps": len(measured),
+        "time_ratios": [round(r, 4) for r in ratios],
+        "time_ratio_median": round(statistics.median(ratios), 4),
+        "over_plain_median": {name: round(statistics.median(values), 4) for name, values in over_plain.items()},
+    }
+
+
+def level(scheduler: DDIMScheduler, t: torch.Tensor) -> float:
+    """The noise level of a timestep, sqrt(1 - alpha^2)."""
+    return float((1 - scheduler.alphas_cumprod[t]).sqrt())
+
+
 def step_memory(batch: int, device: str) -> dict[str, Any]:
     """Peak of one sampling step, plain and guided in each mode, one draw a call."""
     network, scheduler = load_demo(device)
@@ -105,7 +153,7 @@ def step_memory(batch: int, device: str) -> dict[str, Any]:
         return memory.peak
 
     def guided(mode: GuidanceMode, checkpoint: bool = False) -> int:
-        options = GuidanceOptions(draws=DrawOptions(samples=5), window=StepWindow(), mode=mode, checkpoint=checkpoint)
+        options = GuidanceOptions(draws=DrawOptions(samples=5, micro_batch=1), window=StepWindow(), mode=mode, checkpoint=checkpoint)
         return peak(attach(network, scheduler, guide=options))
 
     plain = peak(nullcontext())
@@ -119,8 +167,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     a = parser.parse_args()
-    figures = {"estimation_time": estimation_time(a.batch, a.pairs, a.device), "step_memory": step_memory(a.batch, a.device)}
+    figures = {
+        "estimation_time": estimation_time(a.batch, a.pairs, a.device),
+        "beside_straightforward": [beside_straightforward(batch, a.pairs, a.device) for batch in sorted({1, a.batch})],
+        "step_memory": step_memory(a.batch, a.device),
+    }
     print(f"Estimation: {figures['estimation_time']['time_over_calls']} times the ratio of network calls.")
+    for row in figures["beside_straightforward"]:
+        print(f"Beside one call for every draw, {row['batch']} images at once: {row['time_ratio_median']} times as long.")
     print(f"Memory of a step, over a plain one: {figures['step_memory']['ratios']}")
     print(f"Wrote {write('speed', figures)}")
 

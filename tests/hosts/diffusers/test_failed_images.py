@@ -9,8 +9,20 @@ import pytest
 import torch
 
 import tiny_pipelines as tiny
-from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, DropoutOptions, GuidanceMode, GuidanceOptions, StepWindow
-from uncertainty_nodes.hosts.diffusers.attach import attach
+from bayes_scenes import laplace_of
+from uncertainty_nodes.core.options import (
+    AleatoricOptions,
+    BayesDiffOptions,
+    DrawOptions,
+    DropoutOptions,
+    EnsembleOptions,
+    GenerativeOptions,
+    GuidanceMode,
+    GuidanceOptions,
+    InformationOptions,
+    StepWindow,
+)
+from uncertainty_nodes.hosts.diffusers import ConditionMembers, attach, bayesdiff, decu, generative, information, pipeline_draw, score
 from uncertainty_nodes.hosts.diffusers.dropout import mc_dropout
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' own deprecations
@@ -88,6 +100,76 @@ def test_dropout(cfg, failed):
     assert torch.equal(images[good], whole[good])
     assert torch.equal(run.result().scores[good], whole_run.result().scores[good])
     assert run.result().scores[failed].isnan()
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+@pytest.mark.parametrize("failed", range(IMAGES))
+def test_bayesdiff(name, cfg, failed):
+    pipe, seen = PIPELINES[name](), []
+    laplace = laplace_of(pipe.network)
+    for image in (None, failed):
+        with failing(pipe, image), bayesdiff(pipe.pipe, laplace, options=BayesDiffOptions(DrawOptions(samples=2))) as run:
+            seen.append((pipe.draw(IMAGES, cfg), run.result()))
+    (whole, expected), (images, result) = seen
+    good = others(failed)
+    assert torch.equal(images[good], whole[good])
+    assert torch.equal(result.scores[good], expected.scores[good])
+    assert result.scores[failed].isnan()
+    assert result.nfe == expected.nfe
+
+
+@pytest.mark.parametrize("failed", range(IMAGES))
+def test_generative(failed):
+    pipe, seen = tiny.sd(), []
+    laplace, options = laplace_of(pipe.network), GenerativeOptions(members=2)
+    for image in (None, failed):
+        with failing(pipe, image):
+            draw = pipeline_draw(pipe.pipe, pipe.inputs(IMAGES, 4.0), seeds=range(IMAGES))
+            seen.append(generative(draw, 2, pipe.pipe, laplace, lambda images: images.flatten(1)[:, ::7], options))
+    (whole, expected), (images, found) = seen
+    good = others(failed)
+    assert torch.equal(images[good], whole[good])
+    assert torch.equal(found.result.scores[good], expected.result.scores[good])
+    assert found.result.scores[failed].isnan()
+
+
+@pytest.mark.parametrize("failed", range(IMAGES))
+@pytest.mark.parametrize("spoil_latent", [True, False])
+def test_finished_latents(failed, spoil_latent):
+    """Latents that are NaN themselves, and latents that the network makes NaN of."""
+    pipe, seen = tiny.sd(), []
+    latents, text = tiny.embeddings(IMAGES, 4, tiny.SIZE, tiny.SIZE), tiny.embeddings(IMAGES, tiny.TOKENS, 16)
+    cond, empty = {"encoder_hidden_states": text}, {"encoder_hidden_states": torch.zeros_like(text)}
+    for image in (None, failed):
+        given = latents.clone()
+        if image is not None and spoil_latent:
+            given[image] = float("nan")
+        with failing(pipe, None if spoil_latent else image):
+            network, scheduler = pipe.network, pipe.pipe.scheduler
+            scored = score(network, scheduler, given, cond, AleatoricOptions(DrawOptions(samples=2)), 2)
+            seen.append([scored.scores, information(network, scheduler, given, cond, empty, InformationOptions()).result.scores])
+    good = others(failed)
+    for expected, found in zip(*seen, strict=True):
+        assert torch.equal(found[good], expected[good])
+        assert found[failed].isnan()
+
+
+@pytest.mark.parametrize("failed", range(IMAGES))
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+def test_ensembles(cfg, failed):
+    pipe, seen = tiny.sd(), []
+    conds = [{"encoder_hidden_states": tiny.embeddings(IMAGES, tiny.TOKENS, 16, seed=k)} for k in range(2)]
+    members = ConditionMembers(["a", "b"], conds, {"encoder_hidden_states": torch.zeros(1, tiny.TOKENS, 16)})
+    noise = tiny.embeddings(IMAGES, 4, tiny.SIZE, tiny.SIZE, seed=9)
+    for image in (None, failed):
+        with failing(pipe, image):
+            seen.append(decu(pipe.network, pipe.pipe.scheduler, noise, members, 3, EnsembleOptions(0.0), cfg))
+    whole, found = seen
+    good = others(failed)
+    assert torch.equal(found.samples[:, good], whole.samples[:, good])
+    assert torch.equal(found.information.scores[good], whole.information.scores[good])
+    assert found.information.scores[failed].isnan()
 
 
 @pytest.mark.parametrize("cfg", [1.0, 4.0])

@@ -19,7 +19,7 @@ from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.denoiser import Process, add_noise
 from uncertainty_nodes.core.options import Covariance, LaplaceOptions
 from uncertainty_nodes.hosts.diffusers.demo import load_demo
-from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit, training
+from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit_laplace, network_training
 
 
 def batches(count: int, size: int) -> list[tuple[Tensor, dict[str, Tensor]]]:
@@ -33,7 +33,7 @@ def forward_backward(data: list[tuple[Tensor, dict[str, Tensor]]]) -> None:
     """The training loss and its gradient for every weight, as one training step has it."""
     network, scheduler = load_demo()
     network.requires_grad_(True)
-    terms = training(network, scheduler)
+    terms = network_training(network, scheduler)
     generator = torch.Generator().manual_seed(0)
     for clean, cond in data:
         sigma = terms.levels[torch.randint(len(terms.levels), clean.shape[:1], generator=generator)]
@@ -47,7 +47,7 @@ def rates(count: int, size: int, pairs: int) -> dict[str, Any]:
     for covariance in Covariance:
         options, seconds = LaplaceOptions(covariance), {"fit": [], "plain": []}
         for pair in range(pairs + 1):  # the first warms up
-            jobs = {"fit": lambda options=options: fit(*load_demo(), data, options), "plain": lambda: forward_backward(data)}
+            jobs = {"fit": lambda options=options: fit_laplace(*load_demo(), data, options), "plain": lambda: forward_backward(data)}
             for name in ("fit", "plain") if pair % 2 else ("plain", "fit"):
                 start = clock()
                 jobs[name]()
@@ -69,7 +69,7 @@ def memory(count: int, size: int) -> dict[str, Any]:
         for n in (count, 4 * count):
             data = batches(n, size)
             with PeakMemory() as peak:
-                fit(network, scheduler, data, LaplaceOptions(covariance))
+                fit_laplace(network, scheduler, data, LaplaceOptions(covariance))
             peaks[covariance.value][str(n)] = peak.peak
     return {"batch": size, "peak_bytes": peaks}
 

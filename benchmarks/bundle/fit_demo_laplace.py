@@ -19,7 +19,7 @@ from uncertainty_nodes.core.demo.extractor import digits_to_images
 from uncertainty_nodes.core.demo.network import FOLDER
 from uncertainty_nodes.core.options import Covariance, LaplaceOptions
 from uncertainty_nodes.hosts.diffusers.demo import NO_CLASS, load_demo
-from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit
+from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit_laplace
 
 BATCH = 50
 
@@ -47,7 +47,7 @@ def main() -> None:
     options = LaplaceOptions(Covariance(a.covariance), a.prior_precision, a.noise_variance)
     with tqdm(total=len(images), unit="image") as bar:
         batches = ((x, {"class_labels": y}) for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True))
-        fitted = fit(*load_demo(), batches, options, progress=lambda done: bar.update(done.samples - bar.n))
+        fitted = fit_laplace(*load_demo(), batches, options, progress=lambda done: bar.update(done.samples - bar.n))
     fitted.save(a.out)
     print(f"Wrote {a.out}")
 

@@ -21,7 +21,7 @@ from uncertainty_nodes.core.demo.extractor import digits_to_images
 from uncertainty_nodes.core.ensemble.bootstrap import limit_classes
 from uncertainty_nodes.core.options import EnsembleTrainingOptions
 from uncertainty_nodes.hosts.diffusers.demo import load_demo
-from uncertainty_nodes.hosts.diffusers.ensemble.train import Plan, train_tables
+from uncertainty_nodes.hosts.diffusers.ensemble.train import TrainingPlan, train_tables
 
 SHARES = (0.01, 0.1, 1.0, 1.0, 0.01, 0.1, 1.0, 1.0, 0.01, 0.1)  # of the digits 0 to 9
 
@@ -64,7 +64,7 @@ def main() -> None:
             bar.n = member * a.steps + step
             bar.set_postfix(loss=f"{loss:.4f}")
 
-        plan = Plan(a.members, options, checkpoint=a.out / "checkpoint.safetensors", progress=progress)
+        plan = TrainingPlan(a.members, options, checkpoint=a.out / "checkpoint.safetensors", progress=progress)
         made = train_tables(network, scheduler, digits_to_images(digits[rows]), labels[rows], plan)
     if digest(network) != before:
         raise RuntimeError("The training has moved weights that it should not.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...core.last_layer.fit import SampleNotFinite
 from ...core.last_layer.laplace import Laplace
-from ...hosts.diffusers.last_layer.laplace import fit
+from ...hosts.diffusers.last_layer.laplace import fit_laplace
 from ...hosts.diffusers.load import pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device
@@ -99,6 +99,6 @@ def fit_samples(options: FitOptions, samples: Sequence[Sample], model_of: ModelO
             bar.update(now.samples - bar.n)
 
         try:
-            return fit(model.network, model.scheduler, data, wanted, options.layer, unfinished.latest, progress)
+            return fit_laplace(model.network, model.scheduler, data, wanted, options.layer, unfinished.latest, progress)
         finally:
             unfinished.save()

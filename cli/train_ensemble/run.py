@@ -12,7 +12,7 @@ from PIL import ImageOps
 from ...core.ensemble.file import EnsembleParameters
 from ...core.options import EnsembleKind
 from ...hosts.diffusers.demo_images import DemoModel
-from ...hosts.diffusers.ensemble.train import Plan, train_loras, train_tables, train_words
+from ...hosts.diffusers.ensemble.train import TrainingPlan, train_loras, train_tables, train_words
 from ...hosts.diffusers.images import prepare
 from ...hosts.diffusers.load import load_pipeline, loading_bars, pipeline_kind
 from ...hosts.diffusers.watch import network_of
@@ -40,7 +40,7 @@ def run(options: TrainOptions) -> EnsembleParameters:
             bar.set_postfix(member=member + 1, loss=f"{loss:.4f}", refresh=False)
             bar.update(member * steps + step - bar.n)
 
-        ensemble = train(Plan(options.members, options.training, options.bootstrap, options.checkpoint, progress))
+        ensemble = train(TrainingPlan(options.members, options.training, options.bootstrap, options.checkpoint, progress))
     ensemble.save(options.out)
     options.checkpoint.unlink(missing_ok=True)
     if options.export is not None:
@@ -53,7 +53,7 @@ def run(options: TrainOptions) -> EnsembleParameters:
     return ensemble
 
 
-def prepare_tables(options: TrainOptions) -> Callable[[Plan], EnsembleParameters]:
+def prepare_tables(options: TrainOptions) -> Callable[[TrainingPlan], EnsembleParameters]:
     images = find_images(options.folder, None, by_class=True)
     model = DemoModel(options.device)
     clean, images = encode_images(model, images, model.fitted)
@@ -61,7 +61,7 @@ def prepare_tables(options: TrainOptions) -> Callable[[Plan], EnsembleParameters
     return lambda plan: train_tables(model.network, model.scheduler, clean, labels, plan)
 
 
-def prepare_pipeline(options: TrainOptions) -> Callable[[Plan], EnsembleParameters]:
+def prepare_pipeline(options: TrainOptions) -> Callable[[TrainingPlan], EnsembleParameters]:
     pipeline_kind(options.model)
     images = find_images_below(options.folder)
     captions = read_captions(images, options)

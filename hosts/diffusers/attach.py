@@ -32,7 +32,7 @@ ZERO_TO_ONE = ("Flux", "Chroma", "QwenImage", "LongCatImage", "OvisImage", "Aura
 
 
 @dataclass
-class Run(Watch):
+class AttachedRun(Watch):
     """State and outcome of one sampling.
 
     guidance_nfe: evaluations per image that guidance added.
@@ -110,14 +110,14 @@ def attach(
     record: AleatoricOptions | None = None,
     guide: GuidanceOptions | None = None,
     classifier_free: bool | None = None,
-) -> AbstractContextManager[Run]:
+) -> AbstractContextManager[AttachedRun]:
     """Watch and guide one sampling of a pipeline, or of a bare network with its scheduler; everything is undone on leaving.
 
     classifier_free: whether each call holds an unconditional half, then a conditional one; found out for pipelines when
     left out, taken as False for a bare network.
     Raises ValueError for a pipeline without a denoising network, and for a network or scheduler that is not understood.
     """
-    return watching(pipe, scheduler, classifier_free, lambda _, space: Run(space, record=record, guide=guide))
+    return watching(pipe, scheduler, classifier_free, lambda _, space: AttachedRun(space, record=record, guide=guide))
 
 
 @torch.no_grad()

@@ -59,7 +59,7 @@ class Call:
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Call:
         batch = self.x.shape[0]
         values = {"x": self.x, "timestep": self.timestep, "cond": self.cond, "beside": self.beside}
-        return replace(self, **each_tensor(values, lambda v: change(v) if v.ndim and v.shape[0] == batch else v))
+        return replace(self, **map_tensors(values, lambda v: change(v) if v.ndim and v.shape[0] == batch else v))
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The contract of ``core.denoiser``, at this call's noise level and conditions."""
@@ -104,10 +104,10 @@ def input_name(network: nn.Module, signature: Signature) -> str:
     raise ValueError(f"{kind} is called in a way that is not supported; use a UNet, SD3 or Flux model.")
 
 
-def each_tensor(values: Any, change: Callable[[Tensor], Tensor], name: str = "") -> Any:
+def map_tensors(values: Any, change: Callable[[Tensor], Tensor], name: str = "") -> Any:
     """``change`` applied to every tensor in nested dicts, lists and tuples, but for those that carry no batch."""
     if isinstance(values, dict):
-        return {key: each_tensor(value, change, key) for key, value in values.items()}
+        return {key: map_tensors(value, change, key) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
-        return [each_tensor(value, change, name) for value in values]
+        return [map_tensors(value, change, name) for value in values]
     return change(values) if isinstance(values, Tensor) and name not in UNBATCHED else values

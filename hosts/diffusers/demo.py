@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...core.demo.network import read_config, read_weights
 from ...core.options import MAX_SEED, check_whole
-from .attach import Run, attach
+from .attach import AttachedRun, attach
 
 CLASSES = 10
 NO_CLASS = 10  # the label that stands for "no condition"
@@ -50,7 +50,7 @@ def sample(
     steps: int = 50,
     guidance_scale: float = 1.0,
     generator: torch.Generator | list[torch.Generator] | None = None,
-    watch: AbstractContextManager[Run] | None = None,
+    watch: AbstractContextManager[AttachedRun] | None = None,
     progress: Callable[[int], Any] | None = None,
     after_step: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:

@@ -19,7 +19,7 @@ from ...core.result import Uncertainty
 from .attach import attach
 from .demo import conditions, load_demo, sample, starting_noise
 from .dropout import mc_dropout
-from .images import prompted
+from .images import with_prompt
 from .information import Cond, information
 from .last_layer.bayesdiff import bayesdiff
 from .last_layer.generative import generative, pipeline_draw
@@ -37,10 +37,10 @@ class Drawer(Protocol):
     scheduler: SchedulerMixin | None
     guidance: float | None
 
-    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+    def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
         """The images of these numbers (B, 1 or 3, H, W) in [0, 1], and their latents; none depends on which others are drawn beside it."""
 
-    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+    def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         """The network's other inputs for these images: what they are to show, and what stands for nothing asked."""
 
 
@@ -58,17 +58,17 @@ class DemoDrawer:
     def load(cls, labels: Sequence[int], seed: int, guidance: float | None, device: str) -> DemoDrawer:
         return cls(*load_demo(device), labels, seed, 1.0 if guidance is None else guidance)
 
-    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
-        labels = self.asked(places)
-        noise = torch.cat([starting_noise(1, self.seed, place) for place in places]).to(labels.device)
+    def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        labels = self.requested(numbers)
+        noise = torch.cat([starting_noise(1, self.seed, number) for number in numbers]).to(labels.device)
         latents = sample(self.target, self.scheduler, noise, labels, steps, self.guidance)
         return latents.add(1).div(2).clamp(0, 1), latents
 
-    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
-        return conditions(self.asked(places))
+    def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        return conditions(self.requested(numbers))
 
-    def asked(self, places: Sequence[int]) -> Tensor:
-        return torch.tensor([self.labels[place % len(self.labels)] for place in places], device=next(self.target.parameters()).device)
+    def requested(self, numbers: Sequence[int]) -> Tensor:
+        return torch.tensor([self.labels[number % len(self.labels)] for number in numbers], device=next(self.target.parameters()).device)
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,25 @@ class PipelineDrawer:
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe, prompts, seed, settings)
 
-    def draw(self, places: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+    def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
         latest: dict[str, Tensor] = {}
 
         def look(pipe: DiffusionPipeline, step: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             latest["latents"] = tensors["latents"]
             return {}
 
-        inputs = {"prompt": self.asked(places), "callback_on_step_end": look}
-        inputs |= {name: [value] * len(places) if name == "negative_prompt" else value for name, value in self.settings.items()}
-        seeds = [((self.seed << 20) + place) & MAX_SEED for place in places]
+        inputs = {"prompt": self.requested(numbers), "callback_on_step_end": look}
+        inputs |= {name: [value] * len(numbers) if name == "negative_prompt" else value for name, value in self.settings.items()}
+        seeds = [((self.seed << 20) + number) & MAX_SEED for number in numbers]
         images = pipeline_draw(self.target, inputs, seeds)(steps).float()
         return images, latest["latents"]
 
-    def conditions(self, places: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+    def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         """Without the negative prompt: it says how to draw, not what."""
-        return prompted(self.target, self.asked(places)).conditions(latents, [])
+        return with_prompt(self.target, self.requested(numbers)).conditions(latents, [])
 
-    def asked(self, places: Sequence[int]) -> list[str]:
-        return [self.prompts[place % len(self.prompts)] for place in places]
+    def requested(self, numbers: Sequence[int]) -> list[str]:
+        return [self.prompts[number % len(self.prompts)] for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,16 @@ class ScoredBy:
     encode: ImageEncoder | None = None
 
 
-def draw_scored(drawer: Drawer, places: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:
+def draw_scored(drawer: Drawer, numbers: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:
     """The images as ``drawer.draw`` gives them, and their uncertainty. Raises what the estimators raise."""
     if isinstance(by.options, InformationOptions):
-        images, latents = drawer.draw(places, steps)
+        images, latents = drawer.draw(numbers, steps)
         network = network_of(drawer.target)
         scheduler = drawer.scheduler or drawer.target.scheduler
-        return images, information(network, scheduler, latents, *drawer.conditions(places, latents), by.options).result
+        return images, information(network, scheduler, latents, *drawer.conditions(numbers, latents), by.options).result
     if isinstance(by.options, GenerativeOptions):
-        images, found = generative(lambda n: drawer.draw(places, n)[0], steps, drawer.target, by.laplace, by.encode, by.options)
-        return images, found.result
+        images, generated = generative(lambda n: drawer.draw(numbers, n)[0], steps, drawer.target, by.laplace, by.encode, by.options)
+        return images, generated.result
     doubled = None if drawer.guidance is None else drawer.guidance != 1
     if isinstance(by.options, BayesDiffOptions):
         watch = bayesdiff(drawer.target, by.laplace, drawer.scheduler, by.options, drawer.guidance)
@@ -137,7 +137,7 @@ def draw_scored(drawer: Drawer, places: Sequence[int], steps: int, by: ScoredBy)
     else:
         watch = attach(drawer.target, drawer.scheduler, record=by.options, classifier_free=doubled)
     with watch as run:
-        images, _ = drawer.draw(places, steps)
+        images, _ = drawer.draw(numbers, steps)
     return images, run.result()
 
 

@@ -46,9 +46,9 @@ class DropoutRun(Watch):
 
     def result(self) -> Uncertainty:
         """What was recorded; high = bad. Raises ValueError when no step was taken."""
-        found = finish(self.recorder)
-        said = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
-        return replace(found, provenance=found.provenance | said)
+        result = finish(self.recorder)
+        provenance = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
+        return replace(result, provenance=result.provenance | provenance)
 
 
 def mc_dropout(

@@ -32,7 +32,7 @@ def clip_encoder(path: str | Path, device: str | torch.device = "cpu") -> ImageE
         raise OSError(f"There is no CLIP image model in {str(path)!r} ({reason}); give a folder that save_pretrained() wrote.") from error
     tower = model.to(device).eval().requires_grad_(False)
     side = tower.config.image_size
-    return lambda images: tower(pixel_values=prepared(images.to(device), side, CLIP_MEAN, CLIP_DEVIATION)).image_embeds
+    return lambda images: tower(pixel_values=prepare_pixels(images.to(device), side, CLIP_MEAN, CLIP_DEVIATION)).image_embeds
 
 
 def open_clip_encoder(name: str, pretrained: str | Path, device: str | torch.device = "cpu") -> ImageEncoder:
@@ -49,10 +49,10 @@ def open_clip_encoder(name: str, pretrained: str | Path, device: str | torch.dev
     model = open_clip.create_model(name, pretrained=str(pretrained), device=device).eval().requires_grad_(False)
     tower: nn.Module = model.visual
     side = tower.image_size[0] if isinstance(tower.image_size, Sequence) else tower.image_size
-    return lambda images: model.encode_image(prepared(images.to(device), side, tower.image_mean, tower.image_std))
+    return lambda images: model.encode_image(prepare_pixels(images.to(device), side, tower.image_mean, tower.image_std))
 
 
-def prepared(images: Tensor, side: int, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
+def prepare_pixels(images: Tensor, side: int, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
     """Images (B, 1 or 3, H, W) in [0, 1] -> (B, 3, side, side) float32, normalised: the shorter side resized, the rest cropped.
 
     Raises ValueError for any other shape.

@@ -50,8 +50,8 @@ def measure(
     latents = model.encode(pictures)
     cond, empty = model.conditions(latents, labels)
     if isinstance(options, InformationOptions):
-        found = information(model.network, model.scheduler, latents, cond, empty, options)
-        return found.result.cpu(), found.standard_error.cpu()
+        info = information(model.network, model.scheduler, latents, cond, empty, options)
+        return info.result.cpu(), info.standard_error.cpu()
     return score(model.network, model.scheduler, latents, cond, options, levels).cpu(), None
 
 
@@ -78,7 +78,7 @@ class PipelineModel:
         pixels = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2)
         weight = next(self.vae.parameters())
         latents = self.vae.encode(pixels.to(weight) / 127.5 - 1).latent_dist.mode()
-        return scaled(latents, self.vae.config)
+        return scale_latents(latents, self.vae.config)
 
     def conditions(self, latents: Tensor, labels: Sequence[int | None]) -> tuple[Cond, Cond]:
         """labels are not looked at: every image shares the prompt."""
@@ -96,7 +96,7 @@ class PipelineModel:
         return {"encoder_hidden_states": hidden, "added_cond_kwargs": {**rows, "time_ids": sizes}}
 
 
-def scaled(latents: Tensor, config: Any) -> Tensor:
+def scale_latents(latents: Tensor, config: Any) -> Tensor:
     """A VAE's latents in the units that the network was trained on."""
     mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
     if mean is not None and deviation is not None:
@@ -118,14 +118,14 @@ def load_captioned(path: str | Path, device: str = "cpu", dtype: torch.dtype | N
 
 
 def prepare(pipe: DiffusionPipeline, prompt: str, negative: str = "") -> PipelineModel:
-    """Encode the prompts, and keep only what scoring needs. The VAE becomes float32. Raises what ``prompted`` raises."""
-    model = prompted(pipe, prompt, negative)
+    """Encode the prompts, and keep only what scoring needs. The VAE becomes float32. Raises what ``with_prompt`` raises."""
+    model = with_prompt(pipe, prompt, negative)
     model.vae.float().eval().enable_slicing()  # encoding a whole batch at once would be the peak of memory
     return model
 
 
 @torch.no_grad()
-def prompted(pipe: DiffusionPipeline, prompt: str | list[str], negative: str = "") -> PipelineModel:
+def with_prompt(pipe: DiffusionPipeline, prompt: str | list[str], negative: str = "") -> PipelineModel:
     """The same with the VAE left as it is, for latents that are there already; a prompt for all of them, or one for each.
 
     Raises ValueError for a network with further input channels.

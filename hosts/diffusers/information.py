@@ -36,8 +36,8 @@ def information(
     Raises ValueError for a condition that is missing or of another batch, and a network or scheduler that is not understood.
     """
     conditional, unconditional = _denoisers(network, scheduler, [cond, empty], latents)
-    found = core.estimate_information(conditional, unconditional, latents, *_settings(scheduler, latents, options))
-    return _described(network, scheduler, found)
+    info = core.estimate_information(conditional, unconditional, latents, *_settings(scheduler, latents, options))
+    return _described(network, scheduler, info)
 
 
 @torch.no_grad()
@@ -55,8 +55,8 @@ def classify(
     NFE: (K + 1) x samples x levels. Raises as ``information`` does, and for no condition or a prior that does not fit.
     """
     unconditional, *conditionals = _denoisers(network, scheduler, [empty, *conds], latents)
-    found = core.condition_posterior(conditionals, unconditional, latents, *_settings(scheduler, latents, options), log_prior)
-    return replace(found, information=[_described(network, scheduler, i) for i in found.information])
+    info = core.condition_posterior(conditionals, unconditional, latents, *_settings(scheduler, latents, options), log_prior)
+    return replace(info, information=[_described(network, scheduler, i) for i in info.information])
 
 
 @torch.no_grad()
@@ -70,8 +70,8 @@ def checklist(
 ) -> list[Information]:
     """What each part of a condition adds given the rest; without[k]: the inputs without part k. NFE: (K + 1) x samples x levels."""
     full, *rest = _denoisers(network, scheduler, [whole, *without], latents)
-    found = core.part_information(full, rest, latents, *_settings(scheduler, latents, options))
-    return [_described(network, scheduler, i, has_empty=False) for i in found]
+    info = core.part_information(full, rest, latents, *_settings(scheduler, latents, options))
+    return [_described(network, scheduler, i, has_empty=False) for i in info]
 
 
 def each_class(classes: int, no_class: int, latents: Tensor) -> tuple[list[Cond], Cond]:
@@ -100,8 +100,8 @@ def _denoisers(network: nn.Module, scheduler: SchedulerMixin, conds: Sequence[Co
     return [denoiser(network, scheduler, cond, len(latents)) for cond in conds]
 
 
-def _described(network: nn.Module, scheduler: SchedulerMixin, found: Information, has_empty: bool = True) -> Information:
-    said = {"host": "diffusers", "scheduler": type(scheduler).__name__, "model": type(network).__name__}
+def _described(network: nn.Module, scheduler: SchedulerMixin, info: Information, has_empty: bool = True) -> Information:
+    provenance = {"host": "diffusers", "scheduler": type(scheduler).__name__, "model": type(network).__name__}
     if has_empty and getattr(network, "config", {}).get("guidance_embeds"):
-        said["caution"] = DISTILLED
-    return replace(found, result=replace(found.result, provenance=found.result.provenance | said))
+        provenance["caution"] = DISTILLED
+    return replace(info, result=replace(info.result, provenance=info.result.provenance | provenance))

@@ -18,12 +18,12 @@ def fit_draws(draws: DrawOptions, x: Tensor) -> DrawOptions:
     """``draws`` with a number of draws to a call: as many of the batch x (B, C, ...) as memory allows, unless it names one."""
     if draws.micro_batch:
         return draws
-    of_one = x.shape[0] * positions(x) * VALUES_PER_POSITION * x.element_size()
+    of_one = x.shape[0] * latent_positions(x) * VALUES_PER_POSITION * x.element_size()
     at_once = int(free_memory(x.device) / of_one)
     return replace(draws, micro_batch=min(max(at_once, 1), draws.samples))
 
 
-def positions(x: Tensor) -> int:
+def latent_positions(x: Tensor) -> int:
     """Latent positions of one sample: the pixels of (B, C, ...), or four to each token of packed latents (B, L, D) as Flux has them."""
     return 4 * x.shape[1] if x.ndim == 3 else x[0, 0].numel()
 

@@ -97,14 +97,14 @@ class Watch:
 
     def _is_doubled(self, x: Tensor) -> bool:
         rows, half = len(x), len(x) // 2
-        if rows % 2 == 0 and same(x[:half], x[half:]):
+        if rows % 2 == 0 and is_copy(x[:half], x[half:]):
             return True
-        if rows % 3 == 0 and same(x[: rows // 3].repeat(3, *[1] * (x.ndim - 1)), x):
+        if rows % 3 == 0 and is_copy(x[: rows // 3].repeat(3, *[1] * (x.ndim - 1)), x):
             raise ValueError("Guidance with three passes in one call is not supported; use plain classifier-free guidance.")
         return False
 
 
-def same(x: Tensor, y: Tensor) -> bool:
+def is_copy(x: Tensor, y: Tensor) -> bool:
     """Whether two samples are copies of each other, NaN being equal to NaN: an image that failed is still the same image."""
     return bool(((x == y) | (x.isnan() & y.isnan())).all())
 

@@ -24,7 +24,7 @@ from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS, load_demo,
 from uncertainty_nodes.hosts.diffusers.demo_images import DemoModel
 from uncertainty_nodes.hosts.diffusers.images import prepare
 from uncertainty_nodes.hosts.diffusers.information import each_class, information
-from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit
+from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit_laplace as fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy
 CHEAP = ["--method", "generative", "--steps", "3", "--members", "1", "--member-steps", "2", "--samples", "2"]

@@ -103,13 +103,13 @@ def test_another_pipeline(benchmark, monkeypatch, tmp_path):
     from tiny_images import image_tower, write_pictures
     from tiny_pipelines import SIZE
     from tiny_text import make
-    from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit
+    from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit_laplace
 
     pipe = make("sd", tmp_path / "words")
     pipe.save_pretrained(tmp_path / "tiny")
     (tmp_path / "prompts.txt").write_text("a cat\n\na dog\n")
     latents, text = torch.randn(4, 4, SIZE, SIZE), torch.randn(4, 5, 16)
-    fit(pipe.unet, pipe.scheduler, [(latents, {"encoder_hidden_states": text})]).save(tmp_path / "fit.safetensors")
+    fit_laplace(pipe.unet, pipe.scheduler, [(latents, {"encoder_hidden_states": text})]).save(tmp_path / "fit.safetensors")
     image_tower(2 * SIZE).save_pretrained(tmp_path / "clip")
     write_pictures(tmp_path / "real", 6, 2 * SIZE)
     given = ("--model", tmp_path / "tiny", "--prompts", tmp_path / "prompts.txt", "--laplace", tmp_path / "fit.safetensors")

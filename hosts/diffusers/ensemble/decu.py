@@ -1,9 +1,9 @@
-"""diffusers host: how much the members of an ensemble disagree on what they draw (DECU), with the scheduler's own steps.
+"""diffusers host: how much the members of an ensemble disagree on what they draw (DECU), with the scheduler's copied steps.
 
 network, scheduler = load_demo()
 members = TableMembers(network, read_ensemble(), labels=torch.arange(8))
-found = decu(network, scheduler, starting_noise(8, seed=0), members)
-found.information.scores, found.distance.scores, found.samples
+branches = decu(network, scheduler, starting_noise(8, seed=0), members)
+branches.information.scores, branches.distance.scores, branches.samples
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..repeatable import check_repeatable
 from ..space import Space
 
 
-class Members(Protocol):
+class EnsembleMembers(Protocol):
     """The members of an ensemble on one network.
 
     names: equal ones are one member, run once.  together: whether one call can hold several.
@@ -41,7 +41,7 @@ class Members(Protocol):
     @property
     def together(self) -> bool: ...
 
-    def entered(self, members: Sequence[int], batch: int, guided: bool) -> AbstractContextManager[Cond]:
+    def activate(self, members: Sequence[int], batch: int, guided: bool) -> AbstractContextManager[Cond]:
         """A block inside which the network acts as these members; yields its inputs for the rows (members, batch).
 
         guided: as many rows without the condition come first. Undone on every exit.
@@ -53,7 +53,7 @@ def decu(
     network: nn.Module,
     scheduler: SchedulerMixin,
     noise: Tensor,
-    members: Members,
+    members: EnsembleMembers,
     steps: int = 50,
     options: EnsembleOptions | None = None,
     guidance_scale: float = 1.0,
@@ -68,18 +68,23 @@ def decu(
     options = options or EnsembleOptions()
     check_repeatable(network)
     check_range("guidance_scale", guidance_scale, 1.0, 1000.0)
-    sampler = Sampler.of(network, scheduler, steps, members, guidance_scale, progress)
+    sampler = BranchSampler.of(network, scheduler, steps, members, guidance_scale, progress)
     branch = branch_step(options.branch, sampler.sigmas, sampler.space.percent_to_sigma)
     options = options if members.together else replace(options, micro_batch=1)
     scaled = noise * float(getattr(sampler.scheduler, "init_noise_sigma", 1.0))
-    found = estimate_ensemble(sampler.advance, scaled, members.names, sampler.sigmas, sampler.space.process, branch, options)
-    said = {"host": "diffusers", "model": type(network).__name__, "scheduler": type(scheduler).__name__, "guidance": f"{guidance_scale:g}"}
-    results = (replace(r, provenance=r.provenance | said) for r in (found.information, found.distance))
-    return Branches(*results, found.samples, found.base)
+    branches = estimate_ensemble(sampler.advance, scaled, members.names, sampler.sigmas, sampler.space.process, branch, options)
+    provenance = {
+        "host": "diffusers",
+        "model": type(network).__name__,
+        "scheduler": type(scheduler).__name__,
+        "guidance": f"{guidance_scale:g}",
+    }
+    results = (replace(r, provenance=r.provenance | provenance) for r in (branches.information, branches.distance))
+    return Branches(*results, branches.samples, branches.base)
 
 
 @dataclass(frozen=True, eq=False)
-class Sampler:
+class BranchSampler:
     """The scheduler's loop from any step to any other. scheduler: a copy with its steps set, copied again for each stretch.
 
     sigmas: the S + 1 noise levels of S steps, in the coordinates of the network's input.
@@ -87,7 +92,7 @@ class Sampler:
 
     network: nn.Module
     scheduler: SchedulerMixin
-    members: Members
+    members: EnsembleMembers
     guidance: float
     progress: Callable[[int], None] | None
     space: Space
@@ -99,27 +104,27 @@ class Sampler:
         network: nn.Module,
         scheduler: SchedulerMixin,
         steps: int,
-        members: Members,
+        members: EnsembleMembers,
         guidance: float,
         progress: Callable[[int], None] | None,
-    ) -> Sampler:
+    ) -> BranchSampler:
         """Raises ValueError for a scheduler whose run can't be begun in the middle, or that draws noise."""
         config, name = scheduler.config, type(scheduler).__name__
         if not isinstance(scheduler, ONE_STEP) or config.get("stochastic_sampling") or config.get("use_dynamic_shifting"):
             known = ", ".join(kind.__name__ for kind in ONE_STEP)
             raise ValueError(f"Members can't go on alone from a branch with {name} as it is set; use {known} with plain settings.")
         check_whole("steps", steps, 1, config.num_train_timesteps)
-        own = deepcopy(scheduler)
-        own.set_timesteps(steps)
-        space = Space.of(own)
-        return cls(network, own, members, guidance, progress, space, tuple(run_levels(space)))
+        copied = deepcopy(scheduler)
+        copied.set_timesteps(steps)
+        space = Space.of(copied)
+        return cls(network, copied, members, guidance, progress, space, tuple(run_levels(space)))
 
     def advance(self, x: Tensor, members: Sequence[int], first: int, last: int, after: After) -> tuple[Tensor, int]:
-        """The contract of ``core.ensemble.estimate.Advance``. x: in the scheduler's own coordinates."""
+        """The contract of ``core.ensemble.estimate.Advance``. x: in the scheduler's copied coordinates."""
         scheduler, rows = deepcopy(self.scheduler), len(x) * (2 if self.guidance != 1 else 1)
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(first)
-        with self.members.entered(members, len(x) // len(members), self.guidance != 1) as cond:
+        with self.members.activate(members, len(x) // len(members), self.guidance != 1) as cond:
             for i, t in enumerate(scheduler.timesteps[first:last], first):
                 seen = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
                 output = self.predict(seen, t.to(x.device), cond)

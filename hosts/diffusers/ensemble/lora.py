@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from ....core.ensemble.training import Enter, member_start_generator
 from ..watch import network_of
-from .frozen import frozen, modules
+from .gradients import gradients_off, networks_of
 
 ADAPTER = "uncertainty_member"
 FIRST_FACTORS = (".lora_down.", ".lora_A.", ".lora.down.", ".lora_linear_layer.down.")  # in the names of LoRA files, one for each layer
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-def fresh_loras(network: nn.Module, rank: int, seed: int) -> Enter:
+def start_loras(network: nn.Module, rank: int, seed: int) -> Enter:
     """For ``core.ensemble.training``: a LoRA on every attention projection, W + B A, A drawn for each member and B = 0.
 
     Source: Hu et al. 2022 (LoRA), whose scale alpha / rank is 1 here. Raises ValueError for a network that takes or has none.
@@ -36,32 +36,32 @@ def fresh_loras(network: nn.Module, rank: int, seed: int) -> Enter:
         try:
             with torch.random.fork_rng():  # peft draws its own beginning, which is not used
                 network.add_adapter(config, ADAPTER)
-            found = {name: p for name, p in network.named_parameters() if f".{ADAPTER}." in name}
+            parameters = {name: p for name, p in network.named_parameters() if f".{ADAPTER}." in name}
             with torch.no_grad():
-                for name, parameter in found.items():
+                for name, parameter in parameters.items():
                     parameter.data = parameter.data.float()
                     if ".lora_A." in name:
                         parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5)
                     parameter.requires_grad_()
-            yield found
+            yield parameters
         finally:
             network.unload_lora()
 
     return enter
 
 
-def lora_file(network: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def name_lora_tensors(network: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """peft's names as ordinary LoRA files have them: those of kohya for UNets, those of diffusers for transformers."""
-    unet, found = "UNet" in type(network).__name__, {}
+    unet, renamed = "UNet" in type(network).__name__, {}
     for name, value in parameters.items():
         layer, _, part = name.replace(f".{ADAPTER}", "").removesuffix(".weight").rpartition(".")
         if not unet:
-            found[f"transformer.{layer}.{part}.weight"] = value
+            renamed[f"transformer.{layer}.{part}.weight"] = value
             continue
         place = f"lora_unet_{layer.replace('.', '_')}"
-        found[f"{place}.lora_{'down' if part == 'lora_A' else 'up'}.weight"] = value
-        found[f"{place}.alpha"] = torch.tensor(float(value.shape[0])) if part == "lora_A" else found[f"{place}.alpha"]
-    return found
+        renamed[f"{place}.lora_{'down' if part == 'lora_A' else 'up'}.weight"] = value
+        renamed[f"{place}.alpha"] = torch.tensor(float(value.shape[0])) if part == "lora_A" else renamed[f"{place}.alpha"]
+    return renamed
 
 
 def text_encoders(pipe: DiffusionPipeline) -> list[nn.Module]:
@@ -78,7 +78,7 @@ def lora_applied(pipe: DiffusionPipeline, tensors: Mapping[str, Tensor]) -> Iter
     """
     network = network_of(pipe)
     check_no_loras(network, *text_encoders(pipe))
-    with frozen(*modules(pipe)):  # peft sets requires_grad for good
+    with gradients_off(*networks_of(pipe)):  # peft sets requires_grad for good
         try:
             load_lora(pipe, network, tensors)
             yield any(adapted_layers(encoder) for encoder in text_encoders(pipe))

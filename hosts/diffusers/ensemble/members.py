@@ -17,7 +17,7 @@ from ..images import PipelineModel, encode_prompts
 from ..information import Cond
 from ..watch import network_of
 from .lora import lora_applied
-from .tables import lent, stacked, tables
+from .tables import parameters_replaced, stack_tables, tables
 from .words import STAR, Word
 
 
@@ -38,9 +38,9 @@ class TableMembers:
         check_kind(self.ensemble, EnsembleKind.CLASS_EMBEDDING)
         self.ensemble.check(self.network)
         wanted = {name: tuple(table.shape) for name, table in tables(self.network).items()}
-        found = {name: tuple(table.shape) for name, table in self.ensemble.members[0].tensors.items()}
-        if found != wanted:
-            raise ValueError(f"The members' tables are {found}, those of {type(self.network).__name__} are {wanted}: load their model.")
+        shapes = {name: tuple(table.shape) for name, table in self.ensemble.members[0].tensors.items()}
+        if shapes != wanted:
+            raise ValueError(f"The members' tables are {shapes}, those of {type(self.network).__name__} are {wanted}: load their model.")
         if int(self.labels.min()) < 0 or int(self.labels.max()) >= self.classes:
             raise ValueError(f"labels must lie between 0 and {self.classes - 1}, got {self.labels.tolist()}.")
 
@@ -53,12 +53,12 @@ class TableMembers:
         return len(next(iter(tables(self.network).values())))
 
     @contextmanager
-    def entered(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
+    def activate(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
         if guided and self.no_class is None:
             raise ValueError("Guidance needs no_class, the label that stands for no class; or draw with a guidance_scale of 1.")
         labels = [self.labels] if not guided else [torch.full_like(self.labels, self.no_class), self.labels]
         rows = torch.cat([kind + i * self.classes for kind in labels for i in range(len(members))])
-        with lent(self.network, stacked([self.ensemble.members[k].tensors for k in members], tables(self.network))):
+        with parameters_replaced(self.network, stack_tables([self.ensemble.members[k].tensors for k in members], tables(self.network))):
             yield {"class_labels": rows}
 
 
@@ -72,28 +72,28 @@ class ConditionMembers:
     together = True
 
     def __post_init__(self) -> None:
-        shapes = [outline(cond) for cond in self.conds]
+        shapes = [shapes_of(cond) for cond in self.conds]
         for name, shape in zip(self.names, shapes, strict=True):
             if shape != shapes[0]:
                 raise ValueError(f"All members must have conditions of one shape: {self.names[0]!r} has {shapes[0]}, {name!r} has {shape}.")
 
     @contextmanager
-    def entered(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
-        yield rows_of([self.conds[k] for k in members], self.empty, batch, guided)
+    def activate(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
+        yield batch_conditions([self.conds[k] for k in members], self.empty, batch, guided)
 
 
-def rows_of(conds: Sequence[Cond], empty: Cond | None, batch: int, guided: bool) -> Cond:
+def batch_conditions(conds: Sequence[Cond], empty: Cond | None, batch: int, guided: bool) -> Cond:
     """The inputs for the rows (conds, batch), under guidance as many without the condition before them."""
     if guided and empty is None:
         raise ValueError("Guidance needs the condition that stands for none; or draw with a guidance_scale of 1.")
     kinds = [*([empty] * len(conds) if guided else []), *conds]
-    return joined([expanded(cond, batch) for cond in kinds])
+    return join_conditions([expand_rows(cond, batch) for cond in kinds])
 
 
-def expanded(cond: Any, batch: int) -> Any:
+def expand_rows(cond: Any, batch: int) -> Any:
     """One row as ``batch`` of them, in nested inputs. Raises ValueError for another number of rows."""
     if isinstance(cond, Mapping):
-        return {name: expanded(value, batch) for name, value in cond.items()}
+        return {name: expand_rows(value, batch) for name, value in cond.items()}
     if not isinstance(cond, Tensor):
         return cond
     if len(cond) not in (1, batch):
@@ -101,18 +101,18 @@ def expanded(cond: Any, batch: int) -> Any:
     return cond.expand(batch, *cond.shape[1:])
 
 
-def joined(conds: Sequence[Any]) -> Any:
+def join_conditions(conds: Sequence[Any]) -> Any:
     """Nested inputs, one after the other along the batch."""
     first = conds[0]
     if isinstance(first, Mapping):
-        return {name: joined([cond[name] for cond in conds]) for name in first}
+        return {name: join_conditions([cond[name] for cond in conds]) for name in first}
     return torch.cat(list(conds)) if isinstance(first, Tensor) else first
 
 
-def outline(cond: Any) -> Any:
+def shapes_of(cond: Any) -> Any:
     """Names and shapes without the batch."""
     if isinstance(cond, Mapping):
-        return {name: outline(value) for name, value in cond.items()}
+        return {name: shapes_of(value) for name, value in cond.items()}
     return tuple(cond.shape[1:]) if isinstance(cond, Tensor) else type(cond).__name__
 
 
@@ -141,10 +141,10 @@ class LoraMembers:
         return self.ensemble.distinct
 
     @contextmanager
-    def entered(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
+    def activate(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
         with lora_applied(self.pipe, self.ensemble.members[members[0]].tensors) as on_text:
             cond, empty = self._encoded() if on_text else (self.cond, self.empty)
-            yield rows_of([cond], empty, batch, guided)
+            yield batch_conditions([cond], empty, batch, guided)
 
     def _encoded(self) -> tuple[Cond, Cond | None]:
         if self.prompt is None:
@@ -171,7 +171,7 @@ def word_members(
     for member in ensemble.members:
         if missing := {e.name for e in word.encoders} - member.tensors.keys():
             raise ValueError(f"Member {member.name!r} has no vectors for {', '.join(sorted(missing))}: it is for another pipeline.")
-        with torch.no_grad(), word.spoken(member.tensors):
+        with torch.no_grad(), word.vectors_inserted(member.tensors):
             cond, empty = word.encode([prompt])
         conds.append(model.inputs(cond, latents))
     return ConditionMembers(ensemble.distinct, conds, model.inputs(empty, latents))

@@ -1,4 +1,4 @@
-"""diffusers host: class-embedding tables as members of an ensemble: found, begun anew for training, and run as one batch."""
+"""diffusers host: class-embedding tables as members of an ensemble: found by name, started anew for training, and run as one batch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ....core.ensemble.training import Enter, member_start_generator
 
 def tables(network: nn.Module) -> dict[str, nn.Parameter]:
     """The class-embedding tables (classes, D) by name; a DiT has one in each block. Raises ValueError for a network without one."""
-    found = {f"{name}.weight": module.weight for name, module in network.named_modules() if isinstance(module, nn.Embedding)}
-    if not found:
+    by_name = {f"{name}.weight": module.weight for name, module in network.named_modules() if isinstance(module, nn.Embedding)}
+    if not by_name:
         raise ValueError(f"{type(network).__name__} has no table of class embeddings; train embeddings of a word, or LoRAs.")
-    return found
+    return by_name
 
 
 @contextmanager
-def lent(network: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+def parameters_replaced(network: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
     """The network with other parameters of these names, inside the block. On every exit the very same tensors are back, untouched."""
     places = {name: (network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in parameters}
     own = {name: getattr(*place) for name, place in places.items()}
@@ -33,7 +33,7 @@ def lent(network: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator
             setattr(*places[name], parameter)
 
 
-def fresh_tables(network: nn.Module, labels: Tensor, seed: int) -> Enter:
+def start_tables(network: nn.Module, labels: Tensor, seed: int) -> Enter:
     """For ``core.ensemble.training``: each member's tables, whose rows of the classes in ``labels`` begin at random.
 
     Rows are drawn from N(0, s^2), s being the spread of the trained table; the other rows, such as that of no class, stay as
@@ -49,13 +49,13 @@ def fresh_tables(network: nn.Module, labels: Tensor, seed: int) -> Enter:
             drawn = torch.randn((len(rows), values.shape[1]), generator=generator)
             values[rows] = drawn.to(values) * values.std()
             begun[name] = nn.Parameter(values)
-        with lent(network, begun):
+        with parameters_replaced(network, begun):
             yield begun
 
     return enter
 
 
-def stacked(members: Sequence[Mapping[str, Tensor]], like: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+def stack_tables(members: Sequence[Mapping[str, Tensor]], like: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
     """The tables of several members one below the other: class c of the i-th is row i * classes + c."""
     return {
         name: nn.Parameter(torch.cat([member[name] for member in members]).to(table), requires_grad=False) for name, table in like.items()

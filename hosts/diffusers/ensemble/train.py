@@ -17,15 +17,15 @@ from ....core.last_layer.find import Identity, find_last_layer
 from ....core.options import LEARNING_RATES, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_whole
 from ..images import PipelineModel, encode_prompts, prepare
 from ..information import Cond
-from ..last_layer.laplace import training
-from .frozen import frozen, modules
-from .lora import fresh_loras, lora_file
-from .tables import fresh_tables, tables
+from ..last_layer.laplace import network_training
+from .gradients import gradients_off, networks_of
+from .lora import name_lora_tensors, start_loras
+from .tables import start_tables, tables
 from .words import STAR, Word
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What every kind of ensemble is trained by. checkpoint, progress: as in ``core.ensemble.training.train``."""
 
     members: int = 5
@@ -36,7 +36,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class TrainingTask:
     """A network, training samples (N, C, ...) and, for some of them by number, the network's other inputs."""
 
     kind: EnsembleKind
@@ -45,69 +45,71 @@ class Task:
     clean: Tensor
     conditions: Callable[[Tensor], Cond]
 
-    def train(self, enter: Enter, plan: Plan, labels: Tensor | None = None) -> list[TrainedMember]:
-        own = training(self.network, self.scheduler)
-        loss = replace(own, predict=lambda x, sigma, rows: own.predict(x, sigma, self.conditions(rows)))
+    def train(self, enter: Enter, plan: TrainingPlan, labels: Tensor | None = None) -> list[TrainedMember]:
+        training = network_training(self.network, self.scheduler)
+        loss = replace(training, predict=lambda x, sigma, rows: training.predict(x, sigma, self.conditions(rows)))
         rows = bootstraps(len(self.clean), plan.members, plan.bootstrap, labels)
         return train(loss, self.clean, rows, enter, LEARNING_RATES[self.kind], plan.options, plan.checkpoint, plan.progress)
 
-    def ensemble(self, members: Sequence[TrainedMember], plan: Plan, more: dict[str, str] | None = None) -> EnsembleParameters:
+    def ensemble(self, members: Sequence[TrainedMember], plan: TrainingPlan, more: dict[str, str] | None = None) -> EnsembleParameters:
         """The finished members, by the network that they belong to and how they were made."""
-        said = {"host": "diffusers", "model": type(self.network).__name__, "samples": str(len(self.clean))}
-        said |= {name: f"{value:g}" for name, value in asdict(plan.options).items()}
-        said |= {"learning_rate": f"{plan.options.learning_rate or LEARNING_RATES[self.kind]:g}"}
-        said |= {f"bootstrap_{name}": str(getattr(value, "value", value)) for name, value in asdict(plan.bootstrap).items()}
+        provenance = {"host": "diffusers", "model": type(self.network).__name__, "samples": str(len(self.clean))}
+        provenance |= {name: f"{value:g}" for name, value in asdict(plan.options).items()}
+        provenance |= {"learning_rate": f"{plan.options.learning_rate or LEARNING_RATES[self.kind]:g}"}
+        provenance |= {f"bootstrap_{name}": str(getattr(value, "value", value)) for name, value in asdict(plan.bootstrap).items()}
         named = tuple(MemberParameters(f"member {k}", t.parameters, t.losses) for k, t in enumerate(members, 1))
-        return EnsembleParameters(self.kind, named, Identity.of(self.network, find_last_layer(self.network)), said | (more or {}))
+        return EnsembleParameters(self.kind, named, Identity.of(self.network, find_last_layer(self.network)), provenance | (more or {}))
 
 
 def train_tables(
-    network: nn.Module, scheduler: SchedulerMixin, clean: Tensor, labels: Tensor, plan: Plan | None = None
+    network: nn.Module, scheduler: SchedulerMixin, clean: Tensor, labels: Tensor, plan: TrainingPlan | None = None
 ) -> EnsembleParameters:
     """Class-embedding tables for a class-conditional network, each on its own bootstrap of every class.
 
     clean: (N, C, H, W) latents, or images for a network that has no VAE; labels: (N,) their classes.
     Raises what ``core.ensemble.training.train`` raises; ValueError for a network without a table, or without a row for a label.
     """
-    plan = plan or Plan()
+    plan = plan or TrainingPlan()
     for name, table in tables(network).items():
         if int(labels.max()) >= len(table):
             raise ValueError(f"labels must be below {len(table)}, the rows of {name}, got {int(labels.max())}.")
-    own = Task(EnsembleKind.CLASS_EMBEDDING, network, scheduler, clean, lambda rows: {"class_labels": labels[rows].to(clean.device)})
-    with frozen(network):
-        members = own.train(fresh_tables(network, labels, plan.options.seed), plan, labels)
-    return own.ensemble(members, plan)
+    task = TrainingTask(
+        EnsembleKind.CLASS_EMBEDDING, network, scheduler, clean, lambda rows: {"class_labels": labels[rows].to(clean.device)}
+    )
+    with gradients_off(network):
+        members = task.train(start_tables(network, labels, plan.options.seed), plan, labels)
+    return task.ensemble(members, plan)
 
 
 def train_loras(
-    pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], plan: Plan | None = None, rank: int = 4
+    pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], plan: TrainingPlan | None = None, rank: int = 4
 ) -> EnsembleParameters:
     """LoRAs on the attention of a text-to-image pipeline's network. clean: (N, C, H, W) latents; prompts: one for each.
 
     Raises what ``core.ensemble.training.train`` raises; ValueError for a network that takes no LoRA or has one already.
     """
-    plan = plan or Plan()
+    plan = plan or TrainingPlan()
     check_whole("rank", rank, 1, 1024)
     check_prompts(prompts, clean)
     model = prepare(pipe, "")
     with torch.no_grad():
         encoded = encode_prompts(pipe, list(prompts), "")[0]
-    own = Task(EnsembleKind.LORA, model.network, pipe.scheduler, clean, lambda rows: picked(model, encoded, rows, clean))
-    with frozen(*modules(pipe)):
-        members = own.train(fresh_loras(model.network, rank, plan.options.seed), plan)
-    made = [replace(t, parameters=lora_file(model.network, t.parameters)) for t in members]
-    return own.ensemble(made, plan, {"rank": str(rank)})
+    task = TrainingTask(EnsembleKind.LORA, model.network, pipe.scheduler, clean, lambda rows: pick_rows(model, encoded, rows, clean))
+    with gradients_off(*networks_of(pipe)):
+        members = task.train(start_loras(model.network, rank, plan.options.seed), plan)
+    made = [replace(t, parameters=name_lora_tensors(model.network, t.parameters)) for t in members]
+    return task.ensemble(made, plan, {"rank": str(rank)})
 
 
 def train_words(
-    pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], plan: Plan | None = None, vectors: int = 1, begin: str = ""
+    pipe: DiffusionPipeline, clean: Tensor, prompts: Sequence[str], plan: TrainingPlan | None = None, vectors: int = 1, begin: str = ""
 ) -> EnsembleParameters:
     """One new word for a text-to-image pipeline: ``vectors`` vectors for each text encoder, in the prompts where they say ``*``.
 
     begin: words whose vectors it begins with; random ones when empty. Raises what ``core.ensemble.training.train`` raises;
     ValueError for a prompt without ``*``, and a pipeline without text encoders.
     """
-    plan = plan or Plan()
+    plan = plan or TrainingPlan()
     check_whole("vectors", vectors, 1, 64)
     check_prompts(prompts, clean)
     if dumb := next((prompt for prompt in prompts if STAR not in prompt), None):
@@ -116,15 +118,15 @@ def train_words(
 
     def conditions(rows: Tensor) -> Cond:
         encoded = word.encode([prompts[i] for i in rows.tolist()])[0]
-        return picked(model, encoded, torch.arange(len(rows)), clean)
+        return pick_rows(model, encoded, torch.arange(len(rows)), clean)
 
-    own = Task(EnsembleKind.EMBEDDING, model.network, pipe.scheduler, clean, conditions)
-    with frozen(*modules(pipe)):
-        members = own.train(word.fresh(begin, plan.options.seed), plan)
-    return own.ensemble(members, plan, {"vectors": str(vectors), "begin": begin})
+    task = TrainingTask(EnsembleKind.EMBEDDING, model.network, pipe.scheduler, clean, conditions)
+    with gradients_off(*networks_of(pipe)):
+        members = task.train(word.fresh(begin, plan.options.seed), plan)
+    return task.ensemble(members, plan, {"vectors": str(vectors), "begin": begin})
 
 
-def picked(model: PipelineModel, encoded: Cond, rows: Tensor, clean: Tensor) -> Cond:
+def pick_rows(model: PipelineModel, encoded: Cond, rows: Tensor, clean: Tensor) -> Cond:
     """Encoded prompts of some samples as the network takes them."""
     latents = clean[:1].expand(len(rows), *clean.shape[1:])  # of which the size counts; a step may take more than there are
     return model.inputs({name: value[rows.to(value.device)] for name, value in encoded.items()}, latents)

@@ -20,7 +20,7 @@ STAR = "*"
 
 
 @dataclass(frozen=True, eq=False)
-class Encoder:
+class WordEncoder:
     """One text encoder of a pipeline. name: that of its vectors in embedding files. place: the token that stands for the new word."""
 
     name: str
@@ -36,7 +36,7 @@ class Word:
     pipe: DiffusionPipeline
     vectors: int
     stand_in: str
-    encoders: tuple[Encoder, ...]
+    encoders: tuple[WordEncoder, ...]
 
     @classmethod
     def of(cls, pipe: DiffusionPipeline, prompts: Sequence[str], vectors: int = 1) -> Word:
@@ -45,15 +45,15 @@ class Word:
         if not ends:
             raise ValueError(f"{type(pipe).__name__} has no text encoder whose words could be trained.")
         tokenizers = [getattr(pipe, f"tokenizer{end}") for end in ends]
-        stand_in, places = unused(tokenizers, prompts)
+        stand_in, places = find_unused_word(tokenizers, prompts)
         encoders = []
         for end, tokenizer, place in zip(ends, tokenizers, places, strict=True):
             encoder = getattr(pipe, f"text_encoder{end}")
-            encoders.append(Encoder(named(encoder, end), encoder.get_input_embeddings(), tokenizer, place))
+            encoders.append(WordEncoder(vectors_name(encoder, end), encoder.get_input_embeddings(), tokenizer, place))
         return cls(pipe, vectors, stand_in, tuple(encoders))
 
     @contextmanager
-    def spoken(self, vectors: Mapping[str, Tensor]) -> Iterator[None]:
+    def vectors_inserted(self, vectors: Mapping[str, Tensor]) -> Iterator[None]:
         """Inside the block the word has these vectors, (n, D) by encoder's name; gradients reach them. Undone on every exit."""
         with ExitStack() as hooks:
             for encoder in self.encoders:
@@ -62,7 +62,7 @@ class Word:
             yield
 
     def encode(self, prompts: Sequence[str]) -> tuple[Cond, Cond]:
-        """Prompts, the word where they say ``*``, and the empty prompt; to be called inside ``spoken``."""
+        """Prompts, the word where they say ``*``, and the empty prompt; to be called inside ``vectors_inserted``."""
         word = " ".join([self.stand_in] * self.vectors)
         return encode_prompts(self.pipe, [prompt.replace(STAR, word) for prompt in prompts], "")
 
@@ -76,12 +76,12 @@ class Word:
         def enter(k: int) -> Iterator[Mapping[str, Tensor]]:
             generator = member_start_generator(seed, k)
             made = {encoder.name: self.first(encoder, begin, generator) for encoder in self.encoders}
-            with self.spoken(made):
+            with self.vectors_inserted(made):
                 yield made
 
         return enter
 
-    def first(self, encoder: Encoder, begin: str, generator: torch.Generator) -> Tensor:
+    def first(self, encoder: WordEncoder, begin: str, generator: torch.Generator) -> Tensor:
         table = encoder.layer.weight.detach().float()
         if begin:
             tokens = encoder.tokenizer(begin, add_special_tokens=False).input_ids
@@ -96,23 +96,23 @@ def replace_rows(
     place: int, vectors: Tensor, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
 ) -> Tensor:
     """Hook on an embedding layer: the i-th token ``place`` of a prompt gets the i-th vector, beginning again after the last."""
-    found = (args[0] if args else kwargs["input"]) == place
-    which = (found.cumsum(dim=-1) - 1).clamp_min(0) % len(vectors)
-    return torch.where(found[..., None], vectors.to(output)[which], output)
+    matches = (args[0] if args else kwargs["input"]) == place
+    which = (matches.cumsum(dim=-1) - 1).clamp_min(0) % len(vectors)
+    return torch.where(matches[..., None], vectors.to(output)[which], output)
 
 
-def unused(tokenizers: Sequence[Any], prompts: Sequence[str]) -> tuple[str, list[int]]:
+def find_unused_word(tokenizers: Sequence[Any], prompts: Sequence[str]) -> tuple[str, list[int]]:
     """A word that is one token for every tokenizer and doesn't occur in the prompts, and those tokens."""
-    said = [{i for p in set(prompts) for i in tokenizer(p, truncation=True).input_ids} for tokenizer in tokenizers]
+    used = [{i for p in set(prompts) for i in tokenizer(p, truncation=True).input_ids} for tokenizer in tokenizers]
     words = sorted(tokenizers[0].get_vocab().items(), key=lambda item: -item[1])
     for word in (token.removesuffix("</w>") for token, _ in words if token.endswith("</w>")):
         tokens = [tokenizer(word, add_special_tokens=False).input_ids for tokenizer in tokenizers]
-        if word.isascii() and word.isalpha() and all(len(t) == 1 and t[0] not in s for t, s in zip(tokens, said, strict=True)):
+        if word.isascii() and word.isalpha() and all(len(t) == 1 and t[0] not in s for t, s in zip(tokens, used, strict=True)):
             return word, [t[0] for t in tokens]
     raise ValueError("The tokenizers share no word that the prompts leave unused: give shorter prompts.")
 
 
-def named(encoder: nn.Module, end: str) -> str:
+def vectors_name(encoder: nn.Module, end: str) -> str:
     """What embedding files call an encoder's vectors: by its place in the pipeline, SD 2 having another first one than SD 1."""
     first = "clip_h" if encoder.config.hidden_size == 1024 else "clip_l"
     return {"": first, "_2": "clip_g", "_3": "t5xxl"}[end]

@@ -99,9 +99,9 @@ class BayesDiffRun(Watch):
 
     def result(self) -> Uncertainty:
         """Var[x] of the finished samples; high = bad. Raises ValueError when no step was taken."""
-        said = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
-        found = self.propagation.result(self.provenance | said)
-        return replace(found, nfe=found.nfe + self.own_passes)
+        provenance = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
+        result = self.propagation.result(self.provenance | provenance)
+        return replace(result, nfe=result.nfe + self.own_passes)
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,14 @@ def bayesdiff(
     """
     network = network_of(pipe)
     posterior = laplace.posterior(network)
-    said = {"layer": laplace.identity.name, "training_samples": str(laplace.samples)}
-    said |= {name: f"{getattr(laplace.options, name):g}" for name in ("prior_precision", "noise_variance")}
+    provenance = {"layer": laplace.identity.name, "training_samples": str(laplace.samples)}
+    provenance |= {name: f"{getattr(laplace.options, name):g}" for name in ("prior_precision", "noise_variance")}
 
     def scale() -> float | None:  # a pipeline knows it only once it is called
         return getattr(pipe, "_guidance_scale", None) if guidance_scale is None else guidance_scale
 
     def make(_: nn.Module, space: Space) -> BayesDiffRun:
-        return BayesDiffRun(space, posterior=posterior, options=options or BayesDiffOptions(), provenance=said, scale=scale)
+        return BayesDiffRun(space, posterior=posterior, options=options or BayesDiffOptions(), provenance=provenance, scale=scale)
 
     doubled = guidance_scale != 1 if isinstance(pipe, nn.Module) and guidance_scale is not None else None
     with watching(pipe, scheduler, doubled, make) as run:

@@ -1,8 +1,8 @@
 """diffusers host: generative uncertainty of a pipeline's call, or of any sampling function.
 
 draw = pipeline_draw(pipe, {"prompt": "a cat"}, seeds=[0, 1])
-images, found = generative(draw, 30, pipe, laplace, clip_encoder("clip-vit-base-patch32"))
-found.result.scores
+images, generated = generative(draw, 30, pipe, laplace, clip_encoder("clip-vit-base-patch32"))
+generated.result.scores
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def generative(
     images = check_images(draw(steps))
     member_steps = options.member_steps or steps
     plain = images if member_steps == steps else None
-    found = estimate_generative(lambda: draw(member_steps), encode, network, laplace, options, plain)
-    said = {"host": "diffusers", "steps": str(steps)}
-    return images, replace(found, result=replace(found.result, provenance=found.result.provenance | said))
+    generated = estimate_generative(lambda: draw(member_steps), encode, network, laplace, options, plain)
+    provenance = {"host": "diffusers", "steps": str(steps)}
+    return images, replace(generated, result=replace(generated.result, provenance=generated.result.provenance | provenance))
 
 
 def pipeline_draw(pipe: DiffusionPipeline, inputs: Mapping[str, Any], seeds: Sequence[int]) -> Draw:

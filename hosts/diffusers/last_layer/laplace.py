@@ -18,7 +18,7 @@ from ..repeatable import check_repeatable
 from ..space import Space
 
 
-def training(network: nn.Module, scheduler: SchedulerMixin) -> Training:
+def network_training(network: nn.Module, scheduler: SchedulerMixin) -> Training:
     """How a diffusers network was trained, as its scheduler tells: prediction type, process, and every level of its noise schedule.
 
     cond of the fit: the network's other inputs by name, with the batch of the samples, such as {"class_labels": ...}.
@@ -34,7 +34,7 @@ def training(network: nn.Module, scheduler: SchedulerMixin) -> Training:
     return Training(predict, space.process, space.prediction, space.training_levels())
 
 
-def fit(
+def fit_laplace(
     network: nn.Module,
     scheduler: SchedulerMixin,
     data: Iterable[tuple[Tensor, Cond]],
@@ -47,6 +47,6 @@ def fit(
 
     data: batches of clean latents (B, C, ...) and their conditions.
 
-    Raises what that and ``training`` raise.
+    Raises what that and ``network_training`` raise.
     """
-    return laplace_fit.fit_last_layer(network, training(network, scheduler), data, options, layer, resume, progress)
+    return laplace_fit.fit_last_layer(network, network_training(network, scheduler), data, options, layer, resume, progress)

@@ -24,9 +24,9 @@ def check_linear(scheduler: SchedulerMixin) -> None:
             raise ValueError(f"BayesDiff needs linear steps, and {name} has {setting} on; {WAY_OUT}.")
     if isinstance(scheduler, DPMSolverMultistepScheduler):
         wanted = {"algorithm_type": "dpmsolver++", "solver_type": "midpoint"}
-        found = {name: config.get(name) for name in wanted}
-        if found != wanted or config.solver_order > 2:
-            raise ValueError(f"BayesDiff knows DPM-Solver++ of order 1 and 2, got order {config.solver_order} and {found}; {WAY_OUT}.")
+        settings = {name: config.get(name) for name in wanted}
+        if settings != wanted or config.solver_order > 2:
+            raise ValueError(f"BayesDiff knows DPM-Solver++ of order 1 and 2, got order {config.solver_order} and {settings}; {WAY_OUT}.")
 
 
 def linear_step(space: Space, place: int, first: bool) -> LinearStep:

@@ -22,7 +22,7 @@ from ....core.options import SearchMode
 from ....core.search.best_of import Search
 from ....core.search.scoring import Scores, comparison_sigma, score_candidates
 from ..attach import call_at
-from ..call import Call, each_tensor, input_name, signature_of
+from ..call import Call, input_name, map_tensors, signature_of
 from ..information import Cond
 from ..watch import Watch, network_of, watching
 
@@ -66,7 +66,7 @@ class Pruning(Watch):
         """The call's inputs for some candidates, in each of its blocks (the halves of classifier-free guidance)."""
         rows = self.blocks * self.search.options.candidates
         index = torch.tensor(self.places(group))
-        return each_tensor(self.inputs, lambda v: v[index.to(v.device)] if v.ndim and len(v) == rows else v)
+        return map_tensors(self.inputs, lambda v: v[index.to(v.device)] if v.ndim and len(v) == rows else v)
 
     def places(self, group: Sequence[int]) -> list[int]:
         return [block * self.search.options.candidates + row for block in range(self.blocks) for row in group]
@@ -115,7 +115,7 @@ class Pruning(Watch):
         given = call.rows(part)
         if self.empty is not None:
             count = len(given.x)
-            empty = each_tensor(self.empty, lambda v: v.expand(count, *v.shape[1:]) if v.ndim and len(v) == 1 else v)
+            empty = map_tensors(self.empty, lambda v: v.expand(count, *v.shape[1:]) if v.ndim and len(v) == 1 else v)
             return self.denoiser(replace(given, cond={**given.cond, **empty}), rows, sigma)
         if part.stop - part.start == len(call.x):
             return None

@@ -14,7 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from tiny_images import image_tower
 from tiny_pipelines import embeddings
-from uncertainty_nodes.hosts.diffusers.image_encoders import clip_encoder, open_clip_encoder, prepared
+from uncertainty_nodes.hosts.diffusers.image_encoders import clip_encoder, open_clip_encoder, prepare_pixels
 
 SIDE = 32
 
@@ -89,4 +89,4 @@ def test_open_clip_is_given_its_own_normalisation(monkeypatch, tmp_path):
 def test_the_middle_is_what_is_seen():
     image = torch.zeros(1, 3, 8, 24)
     image[..., 8:16] = 1
-    assert torch.equal(prepared(image, 8, (0.0,) * 3, (1.0,) * 3), torch.ones(1, 3, 8, 8))
+    assert torch.equal(prepare_pixels(image, 8, (0.0,) * 3, (1.0,) * 3), torch.ones(1, 3, 8, 8))

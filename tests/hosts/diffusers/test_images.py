@@ -9,7 +9,7 @@ from PIL import Image
 
 import tiny_text
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions
-from uncertainty_nodes.hosts.diffusers.images import encode_prompts, load_model, measure, prepare, scaled
+from uncertainty_nodes.hosts.diffusers.images import encode_prompts, load_model, measure, prepare, scale_latents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers' use of numpy
 KINDS = ["sd", "sdxl", "sd3"]
@@ -66,8 +66,8 @@ def test_latents_are_in_the_networks_units(tmp_path):
 def test_scaling_by_mean_and_deviation():
     latents = torch.arange(4.0).view(1, 2, 1, 2)
     config = {"scaling_factor": 0.5, "latents_mean": [1.0, 2.0], "latents_std": [2.0, 4.0]}
-    torch.testing.assert_close(scaled(latents, config), torch.tensor([-0.25, 0.0, 0.0, 0.125]).view(1, 2, 1, 2))
-    torch.testing.assert_close(scaled(latents, {"scaling_factor": 0.5, "shift_factor": None}), latents / 2)
+    torch.testing.assert_close(scale_latents(latents, config), torch.tensor([-0.25, 0.0, 0.0, 0.125]).view(1, 2, 1, 2))
+    torch.testing.assert_close(scale_latents(latents, {"scaling_factor": 0.5, "shift_factor": None}), latents / 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,7 +17,7 @@ from uncertainty_nodes.hosts.diffusers.demo import NO_CLASS, sample, starting_no
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
 from uncertainty_nodes.hosts.diffusers.ensemble.lora import lora_applied
 from uncertainty_nodes.hosts.diffusers.ensemble.members import ConditionMembers, LoraMembers, TableMembers
-from uncertainty_nodes.hosts.diffusers.ensemble.tables import lent, tables
+from uncertainty_nodes.hosts.diffusers.ensemble.tables import parameters_replaced, tables
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers' use of numpy
 LABELS = torch.tensor([3, 8])
@@ -63,7 +63,7 @@ def test_each_member_draws_what_it_draws_alone(demo, micro_batch):
     ensemble, noise = table_ensemble(network, [0, 0.5, 1.0]), starting_noise(2, 0)
     found = decu(network, scheduler, noise, TableMembers(network, ensemble, LABELS), STEPS, EnsembleOptions(0.0, micro_batch=micro_batch))
     for k, member in enumerate(ensemble.members):
-        with lent(network, {name: torch.nn.Parameter(table) for name, table in member.tensors.items()}):
+        with parameters_replaced(network, {name: torch.nn.Parameter(table) for name, table in member.tensors.items()}):
             torch.testing.assert_close(found.samples[k], sample(network, scheduler, noise, LABELS, STEPS), rtol=1e-3, atol=1e-4)
     finished = found.samples.flatten(2).double()
     pairs = torch.stack([(finished[i] - finished[j]).square().sum(dim=1) for i, j in [(0, 1), (0, 2), (1, 2)]]).mean(dim=0)
@@ -80,7 +80,7 @@ def test_the_shared_part_is_paid_once_and_is_the_base_members(demo):
     assert rows == [2] * shared + [4] * (6 - shared)
     assert found.information.nfe == shared + 2 * (6 - shared)
     base = ensemble.members[found.base].tensors
-    with lent(network, {name: torch.nn.Parameter(table) for name, table in base.items()}):
+    with parameters_replaced(network, {name: torch.nn.Parameter(table) for name, table in base.items()}):
         torch.testing.assert_close(found.samples[found.base], sample(network, scheduler, noise, LABELS, 6), rtol=1e-3, atol=1e-4)
 
 
@@ -124,7 +124,7 @@ def test_a_dit_has_a_table_in_every_block():
     found = decu(*given, TableMembers(tiny.network, ensemble, labels, 1000), STEPS, EnsembleOptions(0.0), 2.0)
     cond, empty = {"class_labels": labels}, {"class_labels": torch.full((2,), 1000)}
     for k, member in enumerate(ensemble.members):
-        with lent(tiny.network, {name: torch.nn.Parameter(table) for name, table in member.tensors.items()}):
+        with parameters_replaced(tiny.network, {name: torch.nn.Parameter(table) for name, table in member.tensors.items()}):
             alone = decu(*given, ConditionMembers(["x"], [cond], empty), STEPS, EnsembleOptions(0.0), 2.0)
         torch.testing.assert_close(found.samples[k], alone.samples[0], rtol=1e-4, atol=1e-4)
     assert not torch.equal(found.samples[0], found.samples[1]) and same(before, state(tiny.network))

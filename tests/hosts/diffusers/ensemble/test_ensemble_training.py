@@ -16,12 +16,12 @@ from uncertainty_nodes.core.options import BootstrapOptions, EnsembleOptions, En
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
 from uncertainty_nodes.hosts.diffusers.ensemble.lora import lora_applied
 from uncertainty_nodes.hosts.diffusers.ensemble.members import LoraMembers, word_members
-from uncertainty_nodes.hosts.diffusers.ensemble.train import Plan, train_loras, train_tables, train_words
+from uncertainty_nodes.hosts.diffusers.ensemble.train import TrainingPlan, train_loras, train_tables, train_words
 from uncertainty_nodes.hosts.diffusers.ensemble.words import Word
 from uncertainty_nodes.hosts.diffusers.images import encode_prompts, prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers' use of numpy
-PLAN = Plan(2, EnsembleTrainingOptions(3, 2, 0.05))
+PLAN = TrainingPlan(2, EnsembleTrainingOptions(3, 2, 0.05))
 CLEAN, PROMPTS = tiny_pipelines.embeddings(4, 4, 8, 8, seed=7), ["a * b", "*", "* c", "c *"]
 
 
@@ -59,7 +59,7 @@ def test_the_loss_of_tables_is_the_networks_own(demo):
     """The first step, by hand: images, levels and noise from the step's own draws, the table from the member's."""
     network, scheduler = demo
     images, labels = digits()
-    made = train_tables(network, scheduler, images, labels, Plan(1, EnsembleTrainingOptions(1, 3, 0.05), BootstrapOptions(seed=4)))
+    made = train_tables(network, scheduler, images, labels, TrainingPlan(1, EnsembleTrainingOptions(1, 3, 0.05), BootstrapOptions(seed=4)))
     table = network.class_embedding.weight.detach().clone()
     rows = labels.unique()
     table[rows] = torch.randn(len(rows), table.shape[1], generator=member_start_generator(0, 0)) * table.std()
@@ -107,7 +107,7 @@ def test_an_interrupted_training_leaves_nothing_behind(tmp_path):
     def stop(*now):
         raise KeyboardInterrupt
 
-    plan = Plan(2, PLAN.options, progress=stop)
+    plan = TrainingPlan(2, PLAN.options, progress=stop)
     for train in (train_words, train_loras):
         with pytest.raises(KeyboardInterrupt):
             train(pipe, CLEAN, PROMPTS, plan)
@@ -135,7 +135,7 @@ def test_a_word_is_what_the_library_makes_of_its_file(tmp_path):
     pipe = tiny_text.make("sd", tmp_path / "words")
     made = train_words(pipe, CLEAN, PROMPTS, PLAN, vectors=1)
     path, _ = made.export(tmp_path, "word")
-    with torch.no_grad(), Word.of(pipe, ["a * b"]).spoken(made.members[0].tensors):
+    with torch.no_grad(), Word.of(pipe, ["a * b"]).vectors_inserted(made.members[0].tensors):
         ours = Word.of(pipe, ["a * b"]).encode(["a * b"])[0]["encoder_hidden_states"]
     pipe.load_textual_inversion(path, token="<new>")
     with torch.no_grad():
@@ -148,7 +148,7 @@ def test_bad_input_is_a_sentence(tmp_path, demo):
     with pytest.raises(ValueError, match="^labels must be below 11, the rows of class_embedding.weight, got 12.$"):
         train_tables(*demo, images, labels - labels.max() + 12, PLAN)
     with pytest.raises(ValueError, match="^A bootstrap of 13 samples can't come of the 12 that there are"):
-        train_tables(*demo, images, labels, Plan(bootstrap=BootstrapOptions(size=13)))
+        train_tables(*demo, images, labels, TrainingPlan(bootstrap=BootstrapOptions(size=13)))
     pipe = tiny_text.make("sd", tmp_path)
     with pytest.raises(ValueError, match="^prompts must hold one for each of 4 samples, got 1.$"):
         train_loras(pipe, CLEAN, ["a"], PLAN)

@@ -14,7 +14,7 @@ from uncertainty_nodes.core.options import EnsembleKind, EnsembleOptions
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
 from uncertainty_nodes.hosts.diffusers.ensemble.lora import lora_applied
 from uncertainty_nodes.hosts.diffusers.ensemble.members import ConditionMembers, LoraMembers
-from uncertainty_nodes.hosts.diffusers.images import prompted
+from uncertainty_nodes.hosts.diffusers.images import with_prompt
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' own deprecations
 IN_UNET = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
@@ -65,11 +65,11 @@ def test_a_lora_for_the_text_encoder_alone_loads(tmp_path, kind, names, end):
     tensors, change, place = text_lora(pipe, names=names, end=end)
     moved, before = copy.deepcopy(pipe), state(pipe)
     getattr(moved, f"text_encoder{end}").get_submodule(place).weight.data += change
-    expected = prompted(moved, "a cat").cond
-    plain = prompted(pipe, "a cat").cond
+    expected = with_prompt(moved, "a cat").cond
+    plain = with_prompt(pipe, "a cat").cond
     with lora_applied(pipe, tensors) as on_text:
         assert on_text
-        found = prompted(pipe, "a cat").cond
+        found = with_prompt(pipe, "a cat").cond
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-4)
     assert any(not torch.allclose(found[name], plain[name]) for name in plain)
@@ -78,7 +78,7 @@ def test_a_lora_for_the_text_encoder_alone_loads(tmp_path, kind, names, end):
 
 def test_members_of_the_text_encoder_draw_as_pipelines_with_its_weights_moved(tmp_path):
     pipe = tiny_text.make("sd", tmp_path)
-    noise, model = tiny_pipelines.embeddings(1, 4, 8, 8, seed=9), prompted(pipe, "a cat")
+    noise, model = tiny_pipelines.embeddings(1, 4, 8, 8, seed=9), with_prompt(pipe, "a cat")
     loras = [text_lora(pipe, seed) for seed in range(2)]
     ensemble = EnsembleParameters(EnsembleKind.LORA, tuple(MemberParameters(f"m{k}", lora[0]) for k, lora in enumerate(loras)))
     members = LoraMembers(pipe, ensemble, *model.conditions(noise, []), prompt="a cat")
@@ -86,7 +86,7 @@ def test_members_of_the_text_encoder_draw_as_pipelines_with_its_weights_moved(tm
     for k, (_, change, place) in enumerate(loras):
         moved = copy.deepcopy(pipe)
         moved.text_encoder.get_submodule(place).weight.data += change
-        cond, empty = prompted(moved, "a cat").conditions(noise, [])
+        cond, empty = with_prompt(moved, "a cat").conditions(noise, [])
         alone = decu(moved.unet, pipe.scheduler, noise, ConditionMembers(["x"], [cond], empty), 3, EnsembleOptions(0.0), guidance_scale=3.0)
         torch.testing.assert_close(found.samples[k], alone.samples[0], rtol=1e-3, atol=1e-3)
     assert float(found.information.scores) > 0
@@ -94,7 +94,7 @@ def test_members_of_the_text_encoder_draw_as_pipelines_with_its_weights_moved(tm
 
 def test_a_member_of_the_text_encoder_asks_for_the_prompt(tmp_path):
     pipe = tiny_text.make("sd", tmp_path)
-    noise, model = tiny_pipelines.embeddings(1, 4, 8, 8), prompted(pipe, "a cat")
+    noise, model = tiny_pipelines.embeddings(1, 4, 8, 8), with_prompt(pipe, "a cat")
     ensemble = EnsembleParameters(EnsembleKind.LORA, (MemberParameters("m", text_lora(pipe)[0]),))
     with pytest.raises(ValueError, match="This LoRA acts on the text encoder: pass the prompt"):
         decu(pipe.unet, pipe.scheduler, noise, LoraMembers(pipe, ensemble, *model.conditions(noise, [])), 3)

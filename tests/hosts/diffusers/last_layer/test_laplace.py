@@ -16,7 +16,7 @@ from uncertainty_nodes.core.last_layer.find import get_layer
 from uncertainty_nodes.core.last_layer.fit import draw
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import LaplaceOptions
-from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit, training
+from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit_laplace, network_training
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' own deprecations
 SHAPE = (4, tiny.SIZE, tiny.SIZE)
@@ -66,8 +66,8 @@ def test_the_fit_is_that_of_a_backward_pass_per_sample(kind):
     pipe, count = make(), 5
     network, scheduler = pipe.network, pipe.pipe.scheduler
     x0, cond = tiny.embeddings(count, *SHAPE, seed=7), conditions(count)
-    found = fit(network, scheduler, [(x0[part], rows(cond, part)) for part in (slice(0, 3), slice(3, 5))], LaplaceOptions(seed=4))
-    levels = training(network, scheduler).levels
+    found = fit_laplace(network, scheduler, [(x0[part], rows(cond, part)) for part in (slice(0, 3), slice(3, 5))], LaplaceOptions(seed=4))
+    levels = network_training(network, scheduler).levels
     layer, expected = get_layer(network, found.identity.name), 0.0
     for i in range(count):
         sigma, n = draw(x0[i : i + 1], levels, LaplaceOptions(seed=4), i, 0)
@@ -82,16 +82,16 @@ def test_levels_are_those_that_the_scheduler_trains_with():
     network = tiny.unet()
     vp = DDPMScheduler(beta_schedule="scaled_linear")
     clean, n = torch.zeros(1000, 1, 1, 1), torch.ones(1000, 1, 1, 1)
-    torch.testing.assert_close(training(network, vp).levels, vp.add_noise(clean, n, torch.arange(1000)).flatten())
+    torch.testing.assert_close(network_training(network, vp).levels, vp.add_noise(clean, n, torch.arange(1000)).flatten())
     flow = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    torch.testing.assert_close(training(tiny.sd3().network, flow).levels, flow.sigmas.flip(0))
+    torch.testing.assert_close(network_training(tiny.sd3().network, flow).levels, flow.sigmas.flip(0))
 
 
 def test_a_fit_in_parts_and_from_a_file_is_the_whole_fit(demo, tmp_path):
     data = [(torch.full((2, 1, 32, 32), float(i) / 3 - 1), {"class_labels": torch.tensor([i, i + 1])}) for i in range(3)]
-    whole = fit(*demo, data)
-    fit(*demo, data[:2]).save(tmp_path / "part.safetensors")
-    resumed = fit(*demo, data, resume=Laplace.load(tmp_path / "part.safetensors"))
+    whole = fit_laplace(*demo, data)
+    fit_laplace(*demo, data[:2]).save(tmp_path / "part.safetensors")
+    resumed = fit_laplace(*demo, data, resume=Laplace.load(tmp_path / "part.safetensors"))
     assert resumed.samples == whole.samples == 6
     torch.testing.assert_close(resumed.curvature.squares, whole.curvature.squares)
     half = (tmp_path / "part.safetensors").read_bytes()
@@ -104,7 +104,7 @@ def test_fitting_leaves_the_network_as_it_was(demo):
     network = demo[0]
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     hooks = [len(m._forward_hooks) for m in network.modules()]
-    fit(*demo, [(torch.zeros(2, 1, 32, 32), {"class_labels": torch.tensor([1, 2])})])
+    fit_laplace(*demo, [(torch.zeros(2, 1, 32, 32), {"class_labels": torch.tensor([1, 2])})])
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert [len(m._forward_hooks) for m in network.modules()] == hooks
     assert not any(p.requires_grad or p.grad is not None for p in network.parameters())
@@ -114,17 +114,17 @@ def test_bad_input_is_refused_in_a_sentence(demo, monkeypatch):
     network, scheduler = demo
     x, one = torch.zeros(2, 1, 32, 32), {"class_labels": torch.tensor([1, 2])}
     with pytest.raises(ValueError, match="at least 2 training samples, got none"):
-        fit(network, scheduler, [])
+        fit_laplace(network, scheduler, [])
     with pytest.raises(ValueError, match="at least 2 training samples, got 1"):
-        fit(network, scheduler, [(x[:1], {"class_labels": torch.tensor([1])})])
+        fit_laplace(network, scheduler, [(x[:1], {"class_labels": torch.tensor([1])})])
     with pytest.raises(ValueError, match="Training sample 1 gives NaN or infinite values in the last layer"):
-        fit(network, scheduler, [(torch.stack([x[0], x[1] * math.nan]), one)])
+        fit_laplace(network, scheduler, [(torch.stack([x[0], x[1] * math.nan]), one)])
     with pytest.raises(ValueError, match="KarrasVeScheduler has no closed alpha and sigma"):
-        training(network, KarrasVeScheduler())
+        network_training(network, KarrasVeScheduler())
     other = DDIMScheduler.from_config(scheduler.config, beta_end=0.01)
-    fitted = fit(network, scheduler, [(x, one)])
+    fitted = fit_laplace(network, scheduler, [(x, one)])
     with pytest.raises(ValueError, match="other weights of layer 'conv_out'|another architecture"):
-        fit(tiny.unet(), other, [(torch.zeros(2, *SHAPE), prompt(2))], resume=fitted)
+        fit_laplace(tiny.unet(), other, [(torch.zeros(2, *SHAPE), prompt(2))], resume=fitted)
     monkeypatch.setattr(network.mid_block.resnets[0].dropout, "training", True)
     with pytest.raises(ValueError, match="train mode"):
-        training(network, scheduler)
+        network_training(network, scheduler)

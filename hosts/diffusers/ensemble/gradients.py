@@ -10,7 +10,7 @@ from torch import nn
 
 
 @contextmanager
-def frozen(*networks: nn.Module) -> Iterator[None]:
+def gradients_off(*networks: nn.Module) -> Iterator[None]:
     """In eval mode and without gradients of their own, inside the block; as they were on every exit."""
     modes = {module: module.training for network in networks for module in network.modules()}
     needs = {parameter: parameter.requires_grad for network in networks for parameter in network.parameters()}
@@ -25,6 +25,6 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(need)
 
 
-def modules(pipe: DiffusionPipeline) -> list[nn.Module]:
+def networks_of(pipe: DiffusionPipeline) -> list[nn.Module]:
     """A pipeline's networks."""
     return [part for part in pipe.components.values() if isinstance(part, nn.Module)]

@@ -175,15 +175,20 @@ def speed(found: Results) -> str:
         {time["call_ratio"]:g} times the calls (median of {len(time["time_ratios"])} pairs). Peak memory of a guided step,
         batch {found["step_memory"]["batch"]}:
     """)
-    rows = found["beside_straightforward"]
-    each = ", ".join(
-        f"{number(row['time_ratio_median'], 2)} of its time for {row['batch']} image{'s' if row['batch'] > 1 else ''} at once" for row in rows
-    )
-    beside = paragraph(f"""
+    return "\n\n".join([about, tables.memory(found), *beside_straightforward(found.get("beside_straightforward", []))])
+
+
+def beside_straightforward(rows: list[dict[str, Any]]) -> list[str]:
+    """A paragraph on draws that share calls, where that was timed."""
+    if not rows:
+        return []
+    each = ", ".join(f"{number(row['time_ratio_median'], 2)} of its time with a batch of {row['batch']}" for row in rows)
+    return [
+        paragraph(f"""
         Beside a straightforward scheduler that calls the network once for every draw, at the same {rows[0]["measured_steps"]} steps and
         {rows[0]["draws"]} draws in the same run: {each} (median of {len(rows[0]["time_ratios"])}). Draws share calls as memory allows.
     """)
-    return "\n\n".join([about, tables.memory(found), beside])
+    ]
 
 
 def comfyui(found: Results) -> str:

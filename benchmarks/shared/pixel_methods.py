@@ -15,7 +15,7 @@ from uncertainty_nodes.core.ensemble.estimate import After, estimate_ensemble
 from uncertainty_nodes.core.options import AleatoricOptions, EnsembleOptions, Quantity
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.hosts.diffusers.demo import attach, predict
-from uncertainty_nodes.hosts.diffusers.ensemble.decu import Sampler
+from uncertainty_nodes.hosts.diffusers.ensemble.decu import BranchSampler
 from uncertainty_nodes.hosts.diffusers.ensemble.members import TableMembers
 from uncertainty_nodes.hosts.diffusers.last_layer.bayesdiff import bayesdiff
 from uncertainty_nodes.hosts.diffusers.last_layer.generative import generative
@@ -78,7 +78,7 @@ def generative_variance(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Ten
 def ensemble_disagreement(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
     """Each member on its own from T/2 on."""
     members = TableMembers(lab.network, ensemble(), chunk.labels)
-    sampler = Sampler.of(lab.network, lab.scheduler, DECU_STEPS, members, 1.0, None)
+    sampler = BranchSampler.of(lab.network, lab.scheduler, DECU_STEPS, members, 1.0, None)
     half = DECU_STEPS // 2
 
     def advance(x: Tensor, who: Sequence[int], first: int, last: int, after: After) -> tuple[Tensor, int]:

@@ -20,7 +20,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "filtering": ("--images 40", "--images 1000"),
     "pixels": ("--images 64", "--images 512"),
     "guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
-    "best_of": ("--prompts 20", "--prompts 600"),
+    "best_of": ("--prompts 20", "--prompts 600 --steered 200"),
     "bayesian": ("--images 120 --sweep 60 --settings 3", "--images 600"),
     "ensemble": ("--images 8", "--images 32"),
     "gradient": ("", ""),

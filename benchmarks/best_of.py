@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from shared.candidates import CANDIDATES, DRAWS, END, PROMPTS, SEED, SETTINGS, Lab, Setting, gather, score_name
 from shared.common import write
+from shared.steering import chunks_there, steered
 from torch import Tensor
 from tqdm import tqdm
 
@@ -203,15 +204,18 @@ def rounded(values: Any) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=20, help="rounded up to tens (default: %(default)s)")
+    parser.add_argument("--steered", type=int, default=10, help="prompts of the searches that are run one by one (default: %(default)s)")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("out/best_of"))
     a = parser.parse_args()
     network, scheduler = load_demo()
     network = network.to(memory_format=torch.channels_last)  # a seventh faster on processors
-    lab, chunks = Lab(network, scheduler, load_extractor(), getattr(torch, a.precision), a.work), -(-a.prompts // PROMPTS)
+    lab = Lab(network, scheduler, load_extractor(), getattr(torch, a.precision), a.work)
+    chunks, one_by_one = -(-a.prompts // PROMPTS), -(-a.steered // PROMPTS)
     if a.table:
         chunks = next(i for i in range(10**6) if not all(lab.path(s, i).exists() for s in SETTINGS))
+        one_by_one = chunks_there(a.work)
     for index in tqdm(range(chunks), desc="Candidates"):
         for setting in SETTINGS:  # in turn, so that a stop leaves them alike
             lab.chunk(setting, index)
@@ -223,7 +227,8 @@ def main() -> None:
         replay = Replay(setting, gather(chunks, lambda i, s=setting: lab.chunk(s, i)), space, sigmas)
         found[setting.name] = {"plans": table(replay, real), "until good": until_good(replay), "calls of real searches": check(lab, replay)}
     about = {"prompts": chunks * PROMPTS, "candidates": CANDIDATES, "draws": DRAWS.samples, "seed": SEED, "precision": a.precision}
-    tqdm.write(f"Wrote {write('best_of', about | {'extractor': lab.judge.name, 'settings': found})}")
+    results = about | {"extractor": lab.judge.name, "settings": found, "steered": steered(lab, one_by_one)}
+    tqdm.write(f"Wrote {write('best_of', results)}")
 
 
 if __name__ == "__main__":

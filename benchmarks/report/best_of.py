@@ -8,6 +8,10 @@ from report.markdown import interval, number, paragraph, table
 
 Results = dict[str, Any]
 FULL = "best of 8"
+STEERED = """
+    **Resampling.** Copies have a future of their own, so these searches were run one by one, on EulerAncestralDiscreteScheduler, 20 steps,
+    CFG 1: the same candidates for every plan.
+"""
 GAIN, CALLS = 0.9, 0.65  # what pruning is to keep, at most at which share of the calls
 
 
@@ -17,8 +21,7 @@ def section(found: Results) -> str:
         draws a comparison, by prompt information unless named. Each row keeps one image a prompt. *Gain*: agreement over a candidate
         taken at random; *kept*: its share of the gain of the best of 8, and *calls*, sampling and comparing, as a share of those.
         *8 to 2 at 0.25*: two of eight go on after a quarter of the schedule, and the better of the two finished is kept. FID is of as many
-        images in every row, few of them: compare within a table only. Resampling was not measured: it has no place in a pool of
-        candidates that are each sampled alone.
+        images in every row, few of them: compare within a table only.
     """)
     parts = [about]
     for name, rows in found["settings"].items():
@@ -28,6 +31,8 @@ def section(found: Results) -> str:
         *limit*: the percentile, best first, up to which it is accepted. At most 8 attempts. *Plain*: the agreement of images that nobody
         judged, whatever their number of calls.
     """)
+    if found["steered"]:
+        parts += [paragraph(STEERED), steered(found["steered"])]
     return "\n\n".join([*parts, until, until_good(found["settings"])])
 
 
@@ -73,3 +78,11 @@ def until_good(settings: Results) -> str:
     ]
     header = ["setting", "limit", "accepted", "attempts a run", "runs that end well", "calls a run", "agreement", "95 %", "plain"]
     return table(header, cells)
+
+
+def steered(rows: Results) -> str:
+    cells = [
+        [name, r["prompts"], f"{r['calls']:g}", number(r["agreement"], 3), interval(r["agreement_interval"], 3), number(r["log_p"], 3)]
+        for name, r in rows.items()
+    ]
+    return table(["plan", "prompts", "calls", "agreement", "95 %", "mean log p"], cells)

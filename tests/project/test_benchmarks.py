@@ -225,16 +225,18 @@ def test_what_an_ensemble_has_seen_little_of(benchmark, monkeypatch, tmp_path):
 def test_best_of_replays_what_a_real_search_counts(benchmark, monkeypatch, tmp_path):
     candidates = benchmark("shared.candidates")
     monkeypatch.setattr(candidates, "PROMPTS", 2)
+    monkeypatch.setattr(benchmark("shared.steering"), "STEPS", 3)
     module = benchmark("best_of")
     monkeypatch.setattr(module, "PROMPTS", 2)
     monkeypatch.setattr(module, "RUNS", 5)
     monkeypatch.setattr(module, "SETTINGS", (candidates.Setting(3, 1.0), candidates.Setting(2, 1.5)))
-    run(module, monkeypatch, "--prompts", 2, "--work", tmp_path / "work")  # raises where a real search counts otherwise
+    run(module, monkeypatch, "--prompts", 2, "--steered", 2, "--work", tmp_path / "work")  # raises where a real search counts otherwise
     run(benchmark("write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     found = json.loads((tmp_path / "best_of.json").read_text())
     rows = found["settings"]["3 steps, CFG 1"]["plans"]
     assert rows["best of 8"]["calls"] == 8 * (3 + 4) and rows["best of 8"]["share_of_calls"] == 1
     assert rows["8 to 1 at 0.5"]["calls"] == 8 * (2 + 4) + 1
     assert rows["one candidate at random"]["calls"] == 3
+    assert found["steered"]["one candidate"]["calls"] == 3 and found["steered"]["best of 8"]["calls"] == 8 * (3 + 4)
     assert all(1 <= row["attempts"] <= 8 for row in found["settings"]["2 steps, CFG 1.5"]["until good"].values())
     assert "**3 steps, CFG 1.**" in (tmp_path / "REPORT.md").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 About 20 minutes on two cores, or the better part of a day with --full, at the sizes of the committed results or more. Each stops and
 resumes by chunks. A benchmark that fails does not stop the others; the report leaves out what is not there. ComfyUI's is left to
-comfyui.py, since it needs one. Results go to benchmarks/results, or to the folder in BENCHMARK_RESULTS.
+cost/comfyui.py, since it needs one. Results go to benchmarks/results, or to the folder in BENCHMARK_RESULTS.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import sys
 import time
 from pathlib import Path
 
-# name: arguments of the short run, and of the full one. information and bayesian look at direction's images, so it comes first.
+# script: arguments of the short run, and of the full one. information and bayesian look at direction's images, so it comes first.
 BENCHMARKS: dict[str, tuple[str, str]] = {
-    "direction": ("--images 120", "--images 600"),
-    "information": ("--images 120 --digits 32", "--images 600"),
-    "filtering": ("--images 40", "--images 1000"),
-    "pixels": ("--images 64", "--images 512"),
-    "guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
-    "best_of": ("--prompts 20", "--prompts 600 --steered 200"),
-    "bayesian": ("--images 120 --sweep 60 --settings 3", "--images 600"),
-    "ensemble": ("--images 8", "--images 32"),
-    "gradient": ("", ""),
-    "speed": ("--pairs 3", ""),
-    "scaling": ("--repeats 2", ""),
-    "laplace_speed": ("", ""),
-    "draw_figures": ("", ""),
-    "write_report": ("", ""),
+    "quality/direction": ("--images 120", "--images 600"),
+    "quality/information": ("--images 120 --digits 32", "--images 600"),
+    "quality/filtering": ("--images 40", "--images 1000"),
+    "quality/pixels": ("--images 64", "--images 512"),
+    "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
+    "quality/best_of": ("--prompts 20", "--prompts 600 --steered 200"),
+    "quality/bayesian": ("--images 120 --sweep 60 --settings 3", "--images 600"),
+    "quality/ensemble": ("--images 8", "--images 32"),
+    "quality/gradient": ("", ""),
+    "cost/speed": ("--pairs 3", ""),
+    "cost/scaling": ("--repeats 2", ""),
+    "cost/laplace_speed": ("", ""),
+    "report/draw_figures": ("", ""),
+    "report/write_report": ("", ""),
 }
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     a = parser.parse_args()
     failed = []
     for name in a.only:
-        command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *BENCHMARKS[name][a.full].split()]
+        command = [sys.executable, str(Path(__file__).parent / f"{name}.py"), *BENCHMARKS[name][a.full].split()]
         print(f"== {name}", flush=True)
         start = time.monotonic()
         if subprocess.run(command).returncode:

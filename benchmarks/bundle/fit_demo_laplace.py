@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from train_extractor import split
 
+from uncertainty_nodes.benchmarks.bundle.train_extractor import split
 from uncertainty_nodes.core.demo.extractor import digits_to_images
 from uncertainty_nodes.core.demo.network import FOLDER
 from uncertainty_nodes.core.options import Covariance, LaplaceOptions

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from train_extractor import split
-from trainer import Plan, Trainer
 
+from uncertainty_nodes.benchmarks.bundle.train_extractor import split
+from uncertainty_nodes.benchmarks.bundle.trainer import Plan, Trainer
 from uncertainty_nodes.core.demo.network import read_config
 
 WIDTHS = (48, 96, 192)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from train_extractor import split
-from trainer import Plan, Trainer
 
+from uncertainty_nodes.benchmarks.bundle.train_extractor import split
+from uncertainty_nodes.benchmarks.bundle.trainer import Plan, Trainer
 from uncertainty_nodes.core.demo.extractor import digits_to_images
 from uncertainty_nodes.core.demo.network import read_config, read_weights
 from uncertainty_nodes.hosts.diffusers.demo import NO_CLASS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from report.markdown import interval, number, paragraph, table
+from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, table
 
 Results = dict[str, Any]
 FULL = "best of 8"

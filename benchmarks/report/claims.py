@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from report.markdown import interval, number, table
-from report.verdicts import CONTRARY, LEANING, PROVEN, REFUTED, SETTINGS, UNTESTED, is_guidance, sign
+from uncertainty_nodes.benchmarks.report.markdown import interval, number, table
+from uncertainty_nodes.benchmarks.report.verdicts import CONTRARY, LEANING, PROVEN, REFUTED, SETTINGS, UNTESTED, is_guidance, sign
 from uncertainty_nodes.core.options import GuidanceMode
 
 Results = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from report.markdown import interval, number, table
+from uncertainty_nodes.benchmarks.report.markdown import interval, number, table
 
 Results = dict[str, Any]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from report import tables as tables
-from report import verdicts
-from report.markdown import interval, number, paragraph, picture, table
+from uncertainty_nodes.benchmarks.report import tables, verdicts
+from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, picture, table
 
 Results = dict[str, Any]
 
 PREFACE = paragraph("""
-    Made by `python benchmarks/write_report.py` from `benchmarks/results/*.json`; `make bench` measures and writes it all anew. Every
+    Made by `python benchmarks/report/write_report.py` from `benchmarks/results/*.json`; `make bench` measures and writes it all anew. Every
     figure is of the bundled digit model, unless a section says otherwise: it shows which way a method points and what it costs,
     not how well it works on large models.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.guidance_settings import MAIN, SCREEN, Guided
-
-from report.markdown import interval, listed, number
+from uncertainty_nodes.benchmarks.report.markdown import interval, listed, number
+from uncertainty_nodes.benchmarks.shared.guidance_settings import MAIN, SCREEN, Guided
 from uncertainty_nodes.core.options import GuidanceOptions
 
 Results = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.common import kept
+from uncertainty_nodes.benchmarks.shared.common import kept
 from uncertainty_nodes.core.demo.extractor import DigitClassifier
 from uncertainty_nodes.core.denoiser import x0_from_output
 from uncertainty_nodes.core.options import DrawOptions, Scorer

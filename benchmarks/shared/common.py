@@ -17,9 +17,8 @@ from torch import Tensor
 
 from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
 
-RESULTS = Path(
-    os.environ.get("BENCHMARK_RESULTS", Path(__file__).resolve().parents[1] / "results")
-)  # another folder keeps the committed figures
+BENCHMARKS = Path(__file__).resolve().parents[1]
+RESULTS = Path(os.environ.get("BENCHMARK_RESULTS", BENCHMARKS / "results"))  # another folder keeps the committed figures
 MEASURED = "benchmark measurement"
 
 
@@ -31,8 +30,14 @@ def read(name: str) -> dict[str, Any]:
     """benchmarks/results/NAME.json. Raises MissingResults where there is none."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
-        raise MissingResults(f"there is no {path.name}; run python benchmarks/{name}.py first.")
+        raise MissingResults(f"there is no {path.name}; run {command_of(name)} first.")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def command_of(name: str) -> str:
+    """What to type, from the root of the repository, to get benchmarks/results/NAME.json."""
+    (path,) = (path for folder in ("quality", "cost") if (path := BENCHMARKS / folder / f"{name}.py").exists())
+    return f"python benchmarks/{path.relative_to(BENCHMARKS).as_posix()}"
 
 
 def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from speed import PeakMemory
 
-from shared.common import clock
-from shared.methods import METHODS, RECORDED, SAMPLING
-from shared.pool import Chunk, Lab
+from uncertainty_nodes.benchmarks.cost.speed import PeakMemory
+from uncertainty_nodes.benchmarks.shared.common import clock
+from uncertainty_nodes.benchmarks.shared.methods import METHODS, RECORDED, SAMPLING
+from uncertainty_nodes.benchmarks.shared.pool import Chunk, Lab
 from uncertainty_nodes.hosts.diffusers.demo import sample
 
 BATCH, SEED = 8, 99

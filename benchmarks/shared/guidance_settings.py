@@ -1,4 +1,4 @@
-"""What benchmarks/guidance.py compares: guided sampling in its variants, and controls that could explain its effect away."""
+"""What benchmarks/quality/guidance.py compares: guided sampling in its variants, and controls that could explain its effect away."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from direction import per_class, with_interval
 from torch import Tensor
 
+from uncertainty_nodes.benchmarks.quality.direction import per_class, with_interval
 from uncertainty_nodes.core.demo.extractor import Reference, load_extractor, load_reference
 from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance, precision_recall
 from uncertainty_nodes.core.metrics.scores import Undefined, auroc

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.pool import DEFAULT, LAST, Chunk, Lab
+from uncertainty_nodes.benchmarks.shared.pool import DEFAULT, LAST, Chunk, Lab
 from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.demo.network import FOLDER, LAPLACE
 from uncertainty_nodes.core.ensemble.file import EnsembleParameters

@@ -1,4 +1,4 @@
-"""The filtering benchmark on any saved diffusers pipeline: python benchmarks/filtering.py --model FOLDER --prompts FILE
+"""The filtering benchmark on any saved diffusers pipeline: python benchmarks/quality/filtering.py --model FOLDER --prompts FILE
 
 Every prompt is drawn from the seeds 0, 1, .., and watched by every method that the pipeline allows, all at once; those left out, and
 why, stand in the results. Nobody judges such images, so there is no AUROC; FID, precision and recall of the best 5/6 of each prompt's
@@ -20,10 +20,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.common import kept, write
-from shared.judging import Judged, judge_filter
-from shared.methods import BAYESDIFF, GENERATIVE
-from shared.pool import DEFAULT, LAST, scored
+from uncertainty_nodes.benchmarks.shared.common import kept, write
+from uncertainty_nodes.benchmarks.shared.judging import Judged, judge_filter
+from uncertainty_nodes.benchmarks.shared.methods import BAYESDIFF, GENERATIVE
+from uncertainty_nodes.benchmarks.shared.pool import DEFAULT, LAST, scored
 from uncertainty_nodes.core.demo.extractor import Reference
 from uncertainty_nodes.core.last_layer.generative import ImageEncoder
 from uncertainty_nodes.core.last_layer.laplace import Laplace

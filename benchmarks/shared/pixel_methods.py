@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, ensemble, laplace, prompt_information
-from shared.pool import DEFAULT, LAST, Chunk, Lab
+from uncertainty_nodes.benchmarks.shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, ensemble, laplace, prompt_information
+from uncertainty_nodes.benchmarks.shared.pool import DEFAULT, LAST, Chunk, Lab
 from uncertainty_nodes.core.ensemble.estimate import After, estimate_ensemble
 from uncertainty_nodes.core.options import AleatoricOptions, EnsembleOptions, Quantity
 from uncertainty_nodes.core.result import Uncertainty

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.common import kept
+from uncertainty_nodes.benchmarks.shared.common import kept
 from uncertainty_nodes.core.options import AleatoricOptions, Quantity, StepWindow
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, load_demo, sample, starting_noise

@@ -10,8 +10,8 @@ from diffusers import EulerAncestralDiscreteScheduler
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.candidates import PROMPTS, SEED, Lab
-from shared.common import kept
+from uncertainty_nodes.benchmarks.shared.candidates import PROMPTS, SEED, Lab
+from uncertainty_nodes.benchmarks.shared.common import kept
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval
 from uncertainty_nodes.core.options import BestOfOptions, SearchMode
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES

@@ -26,7 +26,7 @@ class LaplaceOptions:
     noise_variance: of the Gaussian behind the squared error.
     draws: noisy copies of each training sample, each at a noise level of its own; N = samples * draws.
 
-    The posterior narrows as sqrt(noise_variance / N). Measured on the demo model with N = 10,000 (benchmarks/bayesian.py), AUROC of
+    The posterior narrows as sqrt(noise_variance / N). Measured on the demo model with N = 10,000 (benchmarks/quality/bayesian.py), AUROC of
     generative uncertainty for bad images by noise variance: 0.1: 0.79, 1: 0.82, 3: 0.81, 10: 0.75, 30: 0.65. For another N, N / 10,000
     gives the same width as 1 here. The prior counts only once it nears the sums, which are about 10^5 to 10^6 a weight.
     """
@@ -49,7 +49,7 @@ class GenerativeOptions:
     member_steps: sampling steps of the M + 1 members; 0 = as many as the image itself.
 
     Measured as above, images of 50 steps: 5 members of 10 steps (60 evaluations) reach AUROC 0.82, 3 of 5 steps (20) 0.81,
-    1 of 5 steps (10) 0.79; the first 0.74 on images that nothing was chosen on (benchmarks/filtering.py). semantic_variance
+    1 of 5 steps (10) 0.79; the first 0.74 on images that nothing was chosen on (benchmarks/quality/filtering.py). semantic_variance
     hardly counts below the members' own spread: 1e-5 to 1e-3 alike, 0.1 a little worse.
     """
 

@@ -67,7 +67,8 @@ class EnsembleOptions:
 
     branch: fraction of the noise schedule that one member runs for all; 0 = each on its own from the start. On the demo ensemble
         finished images tell digits of 60 training images from those of 6,000 with AUROC 1.00 from branches at 0, 0.75 and 0.9, but
-        0.84 from 0.5 (``benchmarks/ensemble.py``, 20 steps); 0.75 costs 44 calls an image, 0 costs 100. The paper's is near the end.
+        0.84 from 0.5 (``benchmarks/quality/ensemble.py``, 20 steps). 0.75 costs 44 calls an image, 0 costs 100. The paper's is near
+        the end.
     weights: one for each member; none = equal.
     micro_batch: members that are advanced in one call; 0 = all. Members with weights of their own need 1.
     seed: picks the member that runs the shared part.

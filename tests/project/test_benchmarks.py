@@ -14,24 +14,14 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("diffusers")
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from uncertainty_nodes.benchmarks.shared import common  # noqa: E402
 
 
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """name -> the benchmark's module, writing to a temporary folder."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-    def load(name: str) -> ModuleType:
-        module = importlib.import_module(name)
-        monkeypatch.setattr(importlib.import_module("shared.common"), "RESULTS", tmp_path)
-        return module
-
-    before = set(sys.modules)
-    yield load
-    for name in set(sys.modules) - before:  # names as plain as "markdown" must not stay
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    return lambda name: importlib.import_module(f"uncertainty_nodes.benchmarks.{name}")
 
 
 def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
@@ -43,10 +33,10 @@ def test_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
     tiny = ("--size", 2, "--steps", 10, "--images", 2, "--work", tmp_path / "work")
     monkeypatch.setattr(benchmark("shared.judging"), "RESAMPLES", 2)
     monkeypatch.setattr(benchmark("shared.costs"), "BATCH", 1)
-    run(benchmark("filtering"), monkeypatch, *tiny)
-    run(benchmark("pixels"), monkeypatch, *tiny)
-    run(benchmark("draw_figures"), monkeypatch)
-    run(benchmark("write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
+    run(benchmark("quality.filtering"), monkeypatch, *tiny)
+    run(benchmark("quality.pixels"), monkeypatch, *tiny)
+    run(benchmark("report.draw_figures"), monkeypatch)
+    run(benchmark("report.write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     found = json.loads((tmp_path / "filtering.json").read_text())
     assert found["images"] == 6 and {"denoised", "noise", "BayesDiff", "prompt information"} <= set(found["methods"])
     assert all(row["nfe"] >= 0 and row["seconds"] >= -1 and row["images"] == 6 for row in found["methods"].values())
@@ -55,7 +45,7 @@ def test_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
     assert rows["denoised"]["aurg"] == pytest.approx(rows["random"]["aurg"] + rows["random"]["ause"] - rows["denoised"]["ause"], abs=1e-4)
     assert {"cost.png", "cost.svg", "calibration.svg"} <= {path.name for path in tmp_path.iterdir()}
     written = (tmp_path / "REPORT.md").read_text(encoding="utf-8")
-    assert "Not measured: run `python benchmarks/guidance.py`." in written and "| denoised |" in written
+    assert "Not measured: run `python benchmarks/quality/guidance.py`." in written and "| denoised |" in written
 
 
 def test_the_bayesian_sweep(benchmark, monkeypatch, tmp_path):
@@ -63,7 +53,7 @@ def test_the_bayesian_sweep(benchmark, monkeypatch, tmp_path):
 
     from uncertainty_nodes.hosts.diffusers.demo import load_demo, sample, starting_noise
 
-    bayesian, labels = benchmark("bayesian"), torch.arange(4)
+    bayesian, labels = benchmark("quality.bayesian"), torch.arange(4)
     images = sample(*load_demo(), starting_noise(4, 0), labels, 6)
     monkeypatch.setattr(bayesian, "gather", lambda count, drawn: {"images": images, "labels": labels})
     monkeypatch.setattr(bayesian, "CHUNK", 4)
@@ -81,14 +71,14 @@ def test_the_bayesian_sweep(benchmark, monkeypatch, tmp_path):
 
 
 def test_the_cost_of_a_fit(benchmark, monkeypatch, tmp_path):
-    run(benchmark("laplace_speed"), monkeypatch, "--samples", 8, "--batch", 4, "--pairs", 1)
+    run(benchmark("cost.laplace_speed"), monkeypatch, "--samples", 8, "--batch", 4, "--pairs", 1)
     peaks = json.loads((tmp_path / "laplace_speed.json").read_text())["memory"]["peak_bytes"]
     assert all(len(set(peak.values())) == 1 for peak in peaks.values())  # as much for four times as many samples
 
 
 def test_a_second_run_measures_nothing(benchmark, monkeypatch, tmp_path):
     tiny = ("--size", 2, "--steps", 10, "--images", 2, "--work", tmp_path / "work", "--only", "MC dropout")
-    module = benchmark("pixels")
+    module = benchmark("quality.pixels")
     run(module, monkeypatch, *tiny)
     first = (tmp_path / "pixels.json").read_text()
     monkeypatch.setattr(module, "MAPS", dict.fromkeys(module.MAPS, None))
@@ -114,7 +104,7 @@ def test_another_pipeline(benchmark, monkeypatch, tmp_path):
     write_pictures(tmp_path / "real", 6, 2 * SIZE)
     given = ("--model", tmp_path / "tiny", "--prompts", tmp_path / "prompts.txt", "--laplace", tmp_path / "fit.safetensors")
     given += ("--encoder", tmp_path / "clip", "--reference", tmp_path / "real")
-    run(benchmark("filtering"), monkeypatch, *given, "--images", 3, "--size", 2, "--steps", 12, "--work", tmp_path / "work")
+    run(benchmark("quality.filtering"), monkeypatch, *given, "--images", 3, "--size", 2, "--steps", 12, "--work", tmp_path / "work")
     found = json.loads((tmp_path / "filtering_model.json").read_text())
     assert found["images"] == 6 and found["prompts"] == ["a cat", "a dog"]
     recorded = {"denoised", "noise", "denoised, last steps", "noise, last steps"}
@@ -126,9 +116,9 @@ def test_another_pipeline(benchmark, monkeypatch, tmp_path):
 
 
 def test_the_committed_report_is_what_the_committed_results_say(benchmark, monkeypatch):
-    report = benchmark("write_report")
-    monkeypatch.setattr(importlib.import_module("shared.common"), "RESULTS", BENCHMARKS / "results")
-    assert (BENCHMARKS / "REPORT.md").read_text(encoding="utf-8") == report.report()
+    report = benchmark("report.write_report")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    assert (common.BENCHMARKS / "REPORT.md").read_text(encoding="utf-8") == report.report()
 
 
 def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:
@@ -167,7 +157,7 @@ def test_what_is_said_of_the_default(benchmark, rival, said):
 
 
 def test_guidance_beside_its_controls(benchmark, monkeypatch, tmp_path):
-    module = benchmark("guidance")
+    module = benchmark("quality.guidance")
     wanted = ("--only", "eps x 1.02", "forward 0.1", "--images", 4, "--work", tmp_path / "work", "--precision", "float32")
     run(module, monkeypatch, *wanted)
     found = json.loads((tmp_path / "guidance.json").read_text())
@@ -179,7 +169,7 @@ def test_guidance_beside_its_controls(benchmark, monkeypatch, tmp_path):
     assert added["fid_gain"] == pytest.approx(scaled["fid"] - guided["fid"], abs=2e-3)
     assert added["agreement_gain"] == pytest.approx(guided["agreement"] - scaled["agreement"], abs=2e-4)
     assert added["fid_gain_interval"][0] <= added["fid_gain"] <= added["fid_gain_interval"][1]
-    run(benchmark("write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
+    run(benchmark("report.write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     assert "| forward 0.1 (100) |" in (tmp_path / "REPORT.md").read_text(encoding="utf-8")
 
 
@@ -211,7 +201,7 @@ def test_the_best_are_picked_on_other_seeds(benchmark):
 
 
 def test_what_an_ensemble_has_seen_little_of(benchmark, monkeypatch, tmp_path):
-    module = benchmark("ensemble")
+    module = benchmark("quality.ensemble")
     monkeypatch.setattr(module, "BRANCHES", (0.5,))
     run(module, monkeypatch, "--images", 1, "--steps", 3, "--repeats", 1, "--work", tmp_path / "work")
     found = json.loads((tmp_path / "ensemble.json").read_text())
@@ -226,12 +216,12 @@ def test_best_of_replays_what_a_real_search_counts(benchmark, monkeypatch, tmp_p
     candidates = benchmark("shared.candidates")
     monkeypatch.setattr(candidates, "PROMPTS", 2)
     monkeypatch.setattr(benchmark("shared.steering"), "STEPS", 3)
-    module = benchmark("best_of")
+    module = benchmark("quality.best_of")
     monkeypatch.setattr(module, "PROMPTS", 2)
     monkeypatch.setattr(module, "RUNS", 5)
     monkeypatch.setattr(module, "SETTINGS", (candidates.Setting(3, 1.0), candidates.Setting(2, 1.5)))
     run(module, monkeypatch, "--prompts", 2, "--steered", 2, "--work", tmp_path / "work")  # raises where a real search counts otherwise
-    run(benchmark("write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
+    run(benchmark("report.write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     found = json.loads((tmp_path / "best_of.json").read_text())
     rows = found["settings"]["3 steps, CFG 1"]["plans"]
     assert rows["best of 8"]["calls"] == 8 * (3 + 4) and rows["best of 8"]["share_of_calls"] == 1

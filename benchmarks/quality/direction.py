@@ -1,4 +1,4 @@
-"""Which way the aleatoric scores point, where in sampling, and how to pool them: python benchmarks/direction.py
+"""Which way the aleatoric scores point, where in sampling, and how to pool them: python benchmarks/quality/direction.py
 
 Draws images with the bundled model, measures V (denoised) and U (noise) at every second step, and reports the AUROC of
 the raw scores for bad images (the bundled classifier gives the asked class p < 0.5) per step, per pooling and for the
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shared.common import write
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.shared.common import write
 from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.files import load_tensors, save_tensors
 from uncertainty_nodes.core.metrics.scores import auroc, bootstrap_interval

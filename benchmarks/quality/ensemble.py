@@ -1,4 +1,4 @@
-"""Does an ensemble know what it has seen little of? python benchmarks/ensemble.py
+"""Does an ensemble know what it has seen little of? python benchmarks/quality/ensemble.py
 
 The bundled class-embedding ensemble, whose members saw 1, 10 or 100 % of a class's digits, draws every class; the same images
 from several branches. For each branch and each moment: mean uncertainty I and mean raw distance of each class, their Spearman
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from direction import with_interval
-from shared.common import clock, kept, write
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.quality.direction import with_interval
+from uncertainty_nodes.benchmarks.shared.common import clock, kept, write
 from uncertainty_nodes.core.demo.network import FOLDER
 from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.ensemble.paide import Outcomes, per_image

@@ -1,4 +1,4 @@
-"""How well prompt information finds bad images, and what it costs: python benchmarks/information.py
+"""How well prompt information finds bad images, and what it costs: python benchmarks/quality/information.py
 
 Takes the images of direction.py (drawn when missing) with their V and U maps; measures information one noise level at a
 time and in the default window; reports the AUROC for bad images (the bundled classifier gives the asked class p < 0.5)
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from direction import CHUNK, gather, with_interval
-from shared.common import kept, write
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.quality.direction import CHUNK, gather, with_interval
+from uncertainty_nodes.benchmarks.shared.common import kept, write
 from uncertainty_nodes.core.demo.extractor import load_extractor, load_reference
 from uncertainty_nodes.core.options import DIRECTION_OF, Direction, DrawOptions, InformationOptions, Quantity, StepWindow
 from uncertainty_nodes.core.selection.ranks import rank_average

@@ -1,4 +1,4 @@
-"""Draws the figures of benchmarks/results/*.json, as PNG and SVG beside them: python benchmarks/draw_figures.py"""
+"""Draws the figures of benchmarks/results/*.json, as PNG and SVG beside them: python benchmarks/report/draw_figures.py"""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from shared import common
-from shared.common import MissingResults, read
+
+from uncertainty_nodes.benchmarks.shared import common
+from uncertainty_nodes.benchmarks.shared.common import MissingResults, read
 
 # Okabe & Ito 2008: told apart by people with any kind of colour vision; markers tell them apart in print
 STYLES: dict[str, tuple[str, str]] = {

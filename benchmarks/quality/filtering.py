@@ -1,4 +1,4 @@
-"""Which method finds the bad images, and what is gained by leaving them out: python benchmarks/filtering.py
+"""Which method finds the bad images, and what is gained by leaving them out: python benchmarks/quality/filtering.py
 
 Draws a pool of images from three seeds and scores all of them by every method of methods.py. For each method: FID, precision
 and recall of the best 5/6 of each seed's images, beside 20 random subsets of the same size; AUROC for bad images (the bundled
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shared import pipeline
-from shared.common import MEASURED, kept, write
-from shared.costs import costs
-from shared.judging import KEPT, Judged, best_of_other_seeds, judge_filter
-from shared.methods import CONTROLS, EXACT, METHODS, RECORDED, asked
-from shared.pool import SEEDS, Chunk, Lab, scored
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.shared import pipeline
+from uncertainty_nodes.benchmarks.shared.common import MEASURED, kept, write
+from uncertainty_nodes.benchmarks.shared.costs import costs
+from uncertainty_nodes.benchmarks.shared.judging import KEPT, Judged, best_of_other_seeds, judge_filter
+from uncertainty_nodes.benchmarks.shared.methods import CONTROLS, EXACT, METHODS, RECORDED, asked
+from uncertainty_nodes.benchmarks.shared.pool import SEEDS, Chunk, Lab, scored
 from uncertainty_nodes.core.demo.extractor import ARCHITECTURE
 from uncertainty_nodes.core.files import load_tensors
 from uncertainty_nodes.core.options import EnsembleOptions

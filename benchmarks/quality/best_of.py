@@ -1,4 +1,4 @@
-"""Best of N with early pruning, and until good, on the bundled model: python benchmarks/best_of.py
+"""Best of N with early pruning, and until good, on the bundled model: python benchmarks/quality/best_of.py
 
 Eight candidates of each prompt (a digit) are sampled to their end once, with and without classifier-free guidance, and scored on
 the way; every way to choose is then replayed on those scores by the search itself, which counts its calls. Real searches check
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shared.candidates import CANDIDATES, DRAWS, END, PROMPTS, SEED, SETTINGS, Lab, Setting, gather, score_name
-from shared.common import write
-from shared.steering import chunks_there, steered
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.shared.candidates import CANDIDATES, DRAWS, END, PROMPTS, SEED, SETTINGS, Lab, Setting, gather, score_name
+from uncertainty_nodes.benchmarks.shared.common import write
+from uncertainty_nodes.benchmarks.shared.steering import chunks_there, steered
 from uncertainty_nodes.core.demo.extractor import Reference, load_extractor, load_reference
 from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance
 from uncertainty_nodes.core.metrics.scores import Undefined, bootstrap_interval

@@ -1,4 +1,4 @@
-"""What estimation and guidance cost, as ratios within one run: python benchmarks/speed.py
+"""What estimation and guidance cost, as ratios within one run: python benchmarks/cost/speed.py
 
 Time: sampling with estimation over sampling without, median of paired runs, beside the ratio of network calls;
 and over a straightforward scheduler that asks the network once for every draw, at one image and at several.
@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
-from shared.common import write
-from shared.straightforward import StraightforwardScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from uncertainty_nodes.benchmarks.shared.common import write
+from uncertainty_nodes.benchmarks.shared.straightforward import StraightforwardScheduler
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions, StepWindow
 from uncertainty_nodes.hosts.diffusers.demo import attach, load_demo, sample, starting_noise
 

@@ -1,4 +1,4 @@
-"""How well the Bayesian family finds bad images, and by which settings: python benchmarks/bayesian.py
+"""How well the Bayesian family finds bad images, and by which settings: python benchmarks/quality/bayesian.py
 
 Takes the images of direction.py (drawn when missing; 50 DDIM steps). Sweeps, for generative uncertainty, the Laplace fit's noise
 variance and prior precision, members and their steps, and what the images are encoded by; beside it BayesDiff and MC dropout. Reports
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from direction import CHUNK, gather, with_interval
-from shared.common import clock, kept, write
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.quality.direction import CHUNK, gather, with_interval
+from uncertainty_nodes.benchmarks.shared.common import clock, kept, write
 from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.demo.network import LAPLACE
 from uncertainty_nodes.core.last_layer.generative import semantic_entropy

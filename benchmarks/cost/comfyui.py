@@ -1,4 +1,4 @@
-"""What Record Uncertainty costs inside a real ComfyUI: COMFYUI_PATH=... COMFYUI_PYTHON=... python benchmarks/comfyui.py
+"""What Record Uncertainty costs inside a real ComfyUI: COMFYUI_PATH=... COMFYUI_PYTHON=... python benchmarks/cost/comfyui.py
 
 KSampler on the demo model with and without recording, paired runs of alternating order on one server; time over the
 ratio of model calls.
@@ -6,18 +6,20 @@ ratio of model calls.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from shared.common import write
+from uncertainty_nodes.benchmarks.shared.common import write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support" / "comfyui"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support" / "comfyui"))
 
 from comfy_graph import Graph  # noqa: E402
-from comfy_server import Server, why_not  # noqa: E402
+from comfy_installations import installations  # noqa: E402
+from comfy_server import Server  # noqa: E402
 from uncertainty_nodes.core.options import AleatoricOptions  # noqa: E402
 
 BATCH, STEPS, PAIRS = 8, 40, 7
@@ -44,12 +46,15 @@ def seconds(comfy: Server, recorded: bool, seed: int) -> float:
 
 
 def main() -> None:
-    if reason := why_not():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="of runs with and without recording (default %(default)s)")
+    pairs, copy = parser.parse_args().pairs, installations()[0]
+    if reason := copy.why_not():
         sys.exit(reason)
-    with tempfile.TemporaryDirectory() as base, Server(Path(base)) as comfy:
+    with tempfile.TemporaryDirectory() as base, Server(Path(base), copy=copy) as comfy:
         seconds(comfy, True, 0)  # warm up
         ratios = []
-        for pair in range(1, PAIRS + 1):
+        for pair in range(1, pairs + 1):
             order = (False, True) if pair % 2 else (True, False)
             taken = {recorded: seconds(comfy, recorded, 10 * pair + recorded) for recorded in order}
             ratios.append(taken[True] / taken[False])

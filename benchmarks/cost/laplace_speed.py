@@ -1,4 +1,4 @@
-"""What the Laplace fit costs: python benchmarks/laplace_speed.py
+"""What the Laplace fit costs: python benchmarks/cost/laplace_speed.py
 
 Time: training samples per second of the fit, over the rate of one forward and one backward pass of the same network for the same
 batches; medians of paired runs, processor seconds. Memory: peak of live tensors while N samples are fitted, and 4 N.
@@ -11,10 +11,10 @@ import statistics
 from typing import Any
 
 import torch
-from shared.common import clock, write
-from speed import PeakMemory
 from torch import Tensor
 
+from uncertainty_nodes.benchmarks.cost.speed import PeakMemory
+from uncertainty_nodes.benchmarks.shared.common import clock, write
 from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.denoiser import Process, add_noise
 from uncertainty_nodes.core.options import Covariance, LaplaceOptions

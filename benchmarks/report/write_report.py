@@ -1,4 +1,4 @@
-"""Writes benchmarks/REPORT.md from benchmarks/results/*.json alone: python benchmarks/write_report.py
+"""Writes benchmarks/REPORT.md from benchmarks/results/*.json alone: python benchmarks/report/write_report.py
 
 Nothing is measured here. A benchmark that was not run is named as such in its section. --check: say whether the report is up to date.
 """
@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from report import best_of, claims, text, verdicts
-from shared import common
-from shared.common import MissingResults, read
-
+from uncertainty_nodes.benchmarks.report import best_of, claims, text, verdicts
+from uncertainty_nodes.benchmarks.shared import common
+from uncertainty_nodes.benchmarks.shared.common import MissingResults, command_of, read
 from uncertainty_nodes.core.files import replacing
 
 Results = dict[str, Any]
@@ -67,7 +66,7 @@ def found_or_none(name: str) -> Results | None:
 def section(results: dict[str, Results], needed: tuple[str, ...], write: Callable[..., str]) -> str:
     missing = [name for name in needed if name not in results]
     if missing:
-        commands = " and ".join(f"`python benchmarks/{name}.py`" for name in missing)
+        commands = " and ".join(f"`{command_of(name)}`" for name in missing)
         return f"Not measured: run {commands}."
     return write(*(results[name] for name in needed))
 
@@ -80,7 +79,7 @@ def main() -> None:
     written = report()
     if a.check:
         if not a.out.exists() or a.out.read_text(encoding="utf-8") != written:
-            raise SystemExit(f"{a.out} is not what the results say; run python benchmarks/write_report.py.")
+            raise SystemExit(f"{a.out} is not what the results say; run python benchmarks/report/write_report.py.")
         return
     with replacing(a.out) as temporary:
         temporary.write_text(written, encoding="utf-8")

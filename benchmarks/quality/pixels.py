@@ -1,4 +1,4 @@
-"""Does a map point at the wrong pixels? python benchmarks/pixels.py
+"""Does a map point at the wrong pixels? python benchmarks/quality/pixels.py
 
 The papers' reconstruction protocol: real digits are noised to the middle of the schedule and sampled from there; every
 method's map, summed over the steps that it watches, is set beside the error of each pixel. AUSE (area between the map's
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shared.common import kept, write
-from shared.methods import asked
-from shared.pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
-from shared.pool import Chunk, Lab
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.shared.common import kept, write
+from uncertainty_nodes.benchmarks.shared.methods import asked
+from uncertainty_nodes.benchmarks.shared.pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
+from uncertainty_nodes.benchmarks.shared.pool import Chunk, Lab
 from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval, sparsification
 from uncertainty_nodes.core.options import Quantity

@@ -1,4 +1,4 @@
-"""What guidance does to the bundled model's samples, beside controls: python benchmarks/guidance.py
+"""What guidance does to the bundled model's samples, beside controls: python benchmarks/quality/guidance.py
 
 The same noises and classes at every setting; each is compared with plain sampling of the same images. Agreement: share
 of images whose asked digit the bundled classifier gives p > 0.5; log p: mean log probability of the asked digit; fid,
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shared.common import kept, write
-from shared.guidance_settings import MAIN, PAIR, SCREEN, STEPS, Guided, Model, Setting
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.shared.common import kept, write
+from uncertainty_nodes.benchmarks.shared.guidance_settings import MAIN, PAIR, SCREEN, STEPS, Guided, Model, Setting
 from uncertainty_nodes.core.demo.extractor import DigitClassifier, Reference, load_extractor, load_reference
 from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance, precision_recall
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval

@@ -1,4 +1,4 @@
-"""How well the derivative-free guidance agrees with the exact gradient: python benchmarks/gradient.py
+"""How well the derivative-free guidance agrees with the exact gradient: python benchmarks/quality/gradient.py
 
 At every step of a plain sampling with the bundled model, both corrections are taken from the same draws and compared.
 """
@@ -9,10 +9,10 @@ import argparse
 from typing import Any
 
 import torch
-from shared.common import write
 from torch import Tensor
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.shared.common import write
 from uncertainty_nodes.core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidanceUnits
 from uncertainty_nodes.hosts.diffusers.attach import attach
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, starting_noise

@@ -1,4 +1,4 @@
-"""How time grows with draws, members, batch, image size and network calls, and what is not network time: python benchmarks/scaling.py
+"""How time grows with draws, members, batch, image size and network calls, and what is not network time: python benchmarks/cost/scaling.py
 
 Processor time of one thread where there is no accelerator, so that other work on the machine does not count.
 Law: time = a + b * calls, fitted over samplings of one batch with and without each feature. Overhead: share of the time
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from shared import methods, pool
-from shared.common import clock, write
 from torch import Tensor
 
+from uncertainty_nodes.benchmarks.shared import methods, pool
+from uncertainty_nodes.benchmarks.shared.common import clock, write
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, EnsembleOptions, GuidanceMode, GuidanceOptions, StepWindow
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, load_demo, sample
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu

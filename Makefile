@@ -23,7 +23,8 @@ ANY_TORCH := $(if $(filter file,$(origin TORCH)),|| $(PIP) install torch)
 COMFY := $(patsubst ~/%,$(HOME)/%,$(COMFYUI_PATH))
 PACKS := $(COMFY)/custom_nodes
 
-# The package as mypy must see it: under its own name, whatever this folder is called.
+# What mypy checks, and the package as it must see it: under its own name, whatever this folder is called.
+TYPED := core hosts.diffusers cli
 TYPES := build/types/uncertainty_nodes
 # The reference of tests/core/last_layer. Without dependencies, since it names torchvision, unused here, which would replace our torch.
 # The rest of what it needs is in the extra "dev".
@@ -49,7 +50,7 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p $(dir $(TYPES)) && ln -sfn ../.. $(TYPES)
-	MYPYPATH=build/types $(BIN)/mypy --follow-imports=silent -p uncertainty_nodes.core
+	MYPYPATH=build/types $(BIN)/mypy --follow-imports=silent $(TYPED:%=-p uncertainty_nodes.%)
 	.ci/commits
 
 # Linked, not copied, unless this folder already is a custom node or another copy is there: two copies would clash.

@@ -20,7 +20,7 @@ class Denoiser(Protocol):
     N = m * B samples in the order (M, B): index n is image n % B. A condition is therefore repeated by tiling.
     """
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor: ...
 
 
 class Process(str, Enum):

@@ -63,34 +63,28 @@ class AttachedRun(Watch):
         call = call.rows(part)
         x, level = call.x.float(), torch.full(call.x.shape[:1], sigma, device=call.x.device)
         x0 = call.x0(output[part], x, level)
-        recording, guiding = self._opens(sigma)
-        self.correction = None
-        if guiding and self.guide.strength != 0:
-            guided = guide_step(call.denoise, x, x0, level, self.space.process, self._guidance(call.x), self.step)
+        record, guide = self._due(sigma)
+        recorder, self.correction = self.recorder, None
+        if guide is not None and guide.strength != 0:
+            guided = guide_step(call.denoise, x, x0, level, self.space.process, adapt(guide, call.x), self.step)
             self.guidance_nfe += guided.nfe
             if guided.spread is not None:  # else nothing can be moved at this level
                 self.correction = guided.correction
-                if recording and self.record.center is Center.MEAN and self.record.draws == self.guide.draws:
-                    self.recorder.add(guided.spread, sigma, 0.0, 0.0)  # the guidance's own draws cost nothing further
-                    recording = False
-        if recording:
-            self.recorder.options = replace(self.record, draws=fit_draws(self.record.draws, call.x))
-            self.recorder.measure(call.denoise, x, x0, level, self.step)
+                if record is not None and recorder is not None and record.center is Center.MEAN and record.draws == guide.draws:
+                    recorder.add(guided.spread, sigma, 0.0, 0.0)  # the guidance's own draws cost nothing further
+                    record = None
+        if record is not None and recorder is not None:
+            recorder.options = replace(record, draws=fit_draws(record.draws, call.x))
+            recorder.measure(call.denoise, x, x0, level, self.step)
 
-    def _guidance(self, x: Tensor) -> GuidanceOptions:
-        """The options for a network that is fed x: a checkpointed gradient wants its draws one by one, which is what keeps it small."""
-        options = half_safe(self.guide, x.dtype)
-        draws = replace(options.draws, micro_batch=options.draws.micro_batch or 1) if options.checkpoint else fit_draws(options.draws, x)
-        return replace(options, draws=draws)
-
-    def _opens(self, sigma: float) -> tuple[bool, bool]:
-        """Whether to record and whether to guide at this step."""
+    def _due(self, sigma: float) -> tuple[AleatoricOptions | None, GuidanceOptions | None]:
+        """By what to record and to guide at this step; None: not at this one."""
         if self.record is not None and self.record_gate is None:
             self.record_gate = self.reaching_gate(self.record.window)
         if self.guide is not None and self.guide_gate is None:
             self.guide_gate = self.gate(self.guide.window)
         recording, guiding = (gate is not None and gate.opens(sigma) for gate in (self.record_gate, self.guide_gate))
-        return recording, guiding
+        return self.record if recording else None, self.guide if guiding else None
 
     def moved(self, output: Any, sigma: float) -> Any:
         """The network's output with eps moved by the correction; under CFG in both halves, so that their mix moves by just as much."""
@@ -102,6 +96,13 @@ class AttachedRun(Watch):
         shift = output_shift(correction, level, self.space.process, self.space.prediction)
         moved[:, : shift.shape[1]] += shift.to(moved.dtype)
         return (moved, *output[1:]) if isinstance(output, tuple) else type(output)(sample=moved)
+
+
+def adapt(options: GuidanceOptions, x: Tensor) -> GuidanceOptions:
+    """The options for a network that is fed x: a checkpointed gradient wants its draws one by one, which is what keeps it small."""
+    options = half_safe(options, x.dtype)
+    draws = replace(options.draws, micro_batch=options.draws.micro_batch or 1) if options.checkpoint else fit_draws(options.draws, x)
+    return replace(options, draws=draws)
 
 
 def attach(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +17,12 @@ from ...core.last_layer.generative import ImageEncoder
 from ...core.last_layer.laplace import Laplace
 from ...core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
 from ...core.result import Uncertainty
-from .attach import attach
+from .attach import AttachedRun, attach
 from .demo import conditions, load_demo, sample, starting_noise
-from .dropout import mc_dropout
+from .dropout import DropoutRun, mc_dropout
 from .images import with_prompt
 from .information import Cond, information
-from .last_layer.bayesdiff import bayesdiff
+from .last_layer.bayesdiff import BayesDiffRun, bayesdiff
 from .last_layer.generative import generative, pipeline_draw
 from .load import load_pipeline
 from .watch import network_of
@@ -33,9 +34,14 @@ class Drawer(Protocol):
     target, scheduler: what the estimators watch.  guidance: of a bare network, whose pipeline can't be asked; else None.
     """
 
-    target: DiffusionPipeline | nn.Module
-    scheduler: SchedulerMixin | None
-    guidance: float | None
+    @property
+    def target(self) -> DiffusionPipeline | nn.Module: ...
+
+    @property
+    def scheduler(self) -> SchedulerMixin | None: ...
+
+    @property
+    def guidance(self) -> float | None: ...
 
     def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
         """The images of these numbers (B, 1 or 3, H, W) in [0, 1], and their latents; none depends on which others are drawn beside it."""
@@ -127,10 +133,15 @@ def draw_scored(drawer: Drawer, numbers: Sequence[int], steps: int, by: ScoredBy
         scheduler = drawer.scheduler or drawer.target.scheduler
         return images, information(network, scheduler, latents, *drawer.conditions(numbers, latents), by.options).result
     if isinstance(by.options, GenerativeOptions):
+        if by.laplace is None or by.encode is None:
+            raise ValueError("Generative uncertainty needs a Laplace fit and an image encoder: give ScoredBy laplace and encode.")
         images, generated = generative(lambda n: drawer.draw(numbers, n)[0], steps, drawer.target, by.laplace, by.encode, by.options)
         return images, generated.result
     doubled = None if drawer.guidance is None else drawer.guidance != 1
+    watch: AbstractContextManager[BayesDiffRun | DropoutRun | AttachedRun]
     if isinstance(by.options, BayesDiffOptions):
+        if by.laplace is None:
+            raise ValueError("BayesDiff needs a Laplace fit: give ScoredBy laplace.")
         watch = bayesdiff(drawer.target, by.laplace, drawer.scheduler, by.options, drawer.guidance)
     elif isinstance(by.options, DropoutOptions):
         watch = mc_dropout(drawer.target, drawer.scheduler, by.options, doubled)

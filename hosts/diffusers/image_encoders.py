@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.last_layer.generative import ImageEncoder
 from .load import variant_of
@@ -26,7 +27,7 @@ def clip_encoder(path: str | Path, device: str | torch.device = "cpu") -> ImageE
         raise ModuleNotFoundError("This encoder needs transformers: pip install transformers, or use the bundled one.") from error
     variant = variant_of([Path(path)]) if Path(path).is_dir() else None
     try:
-        model = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True, use_safetensors=True, variant=variant)
+        model: Any = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True, use_safetensors=True, variant=variant)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"There is no CLIP image model in {str(path)!r} ({reason}); give a folder that save_pretrained() wrote.") from error
@@ -47,7 +48,7 @@ def open_clip_encoder(name: str, pretrained: str | Path, device: str | torch.dev
     if not Path(pretrained).is_file():
         raise FileNotFoundError(f"There is no file {str(pretrained)!r}; give the weights of {name} as open_clip saves them.")
     model = open_clip.create_model(name, pretrained=str(pretrained), device=device).eval().requires_grad_(False)
-    tower: nn.Module = model.visual
+    tower: Any = model.visual
     side = tower.image_size[0] if isinstance(tower.image_size, Sequence) else tower.image_size
     return lambda images: model.encode_image(prepare_pixels(images.to(device), side, tower.image_mean, tower.image_std))
 

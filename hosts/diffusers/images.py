@@ -23,8 +23,11 @@ from .load import SD3, SDXL, load_pipeline
 class ImageModel(Protocol):
     """A denoising network, and how images and their conditions become its inputs."""
 
-    network: nn.Module
-    scheduler: SchedulerMixin
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def scheduler(self) -> SchedulerMixin: ...
 
     def fitted(self, picture: Image.Image) -> Image.Image:
         """The picture as the model can take it; itself when nothing has to change but its colours."""
@@ -61,7 +64,7 @@ class PipelineModel:
 
     network: nn.Module
     scheduler: SchedulerMixin
-    vae: nn.Module
+    vae: Any
     cond: Cond
     empty: Cond
     unit: int  # sides of an image are multiples of it

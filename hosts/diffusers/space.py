@@ -100,7 +100,8 @@ class Space:
         low = int(t)
         if t == low:
             return float((1 - abar[low]).sqrt())
-        ratio = torch.lerp(*((1 - abar[low : low + 2]) / abar[low : low + 2]).log(), t - low).exp()  # (sigma / alpha)^2
+        before, after = ((1 - abar[low : low + 2]) / abar[low : low + 2]).log()
+        ratio = torch.lerp(before, after, t - low).exp()  # (sigma / alpha)^2
         return float((ratio / (1 + ratio)).sqrt())
 
     def noisiness(self, sigma: float) -> float:

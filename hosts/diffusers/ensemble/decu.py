@@ -79,8 +79,8 @@ def decu(
         "scheduler": type(scheduler).__name__,
         "guidance": f"{guidance_scale:g}",
     }
-    results = (replace(r, provenance=r.provenance | provenance) for r in (branches.information, branches.distance))
-    return Branches(*results, branches.samples, branches.base)
+    information, distance = (replace(r, provenance=r.provenance | provenance) for r in (branches.information, branches.distance))
+    return replace(branches, information=information, distance=distance)
 
 
 @dataclass(frozen=True, eq=False)

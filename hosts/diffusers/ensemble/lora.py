@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -25,7 +26,7 @@ def start_loras(network: nn.Module, rank: int, seed: int) -> Enter:
 
     Source: Hu et al. 2022 (LoRA), whose scale alpha / rank is 1 here. Raises ValueError for a network that takes or has none.
     """
-    check_no_loras(network)
+    adaptable = check_no_loras(network)
 
     @contextmanager
     def enter(k: int) -> Iterator[Mapping[str, Tensor]]:
@@ -35,7 +36,7 @@ def start_loras(network: nn.Module, rank: int, seed: int) -> Enter:
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS))
         try:
             with torch.random.fork_rng():  # peft draws its own beginning, which is not used
-                network.add_adapter(config, ADAPTER)
+                adaptable.add_adapter(config, ADAPTER)
             parameters = {name: p for name, p in network.named_parameters() if f".{ADAPTER}." in name}
             with torch.no_grad():
                 for name, parameter in parameters.items():
@@ -45,7 +46,7 @@ def start_loras(network: nn.Module, rank: int, seed: int) -> Enter:
                     parameter.requires_grad_()
             yield parameters
         finally:
-            network.unload_lora()
+            adaptable.unload_lora()
 
     return enter
 
@@ -112,15 +113,16 @@ def load_lora(pipe: DiffusionPipeline, network: nn.Module, tensors: Mapping[str,
         raise ValueError("This LoRA changes no weight: all of its updates are 0; leave it out, or train it.")
 
 
-def adapted_layers(part: nn.Module) -> list[nn.Module]:
-    """The layers of a network that the LoRA acts on."""
+def adapted_layers(part: nn.Module) -> list[Any]:
+    """The layers of a network that the LoRA acts on, as peft has wrapped them."""
     return [module for module in part.modules() if ADAPTER in getattr(module, "lora_A", {})]
 
 
-def check_no_loras(network: nn.Module, *encoders: nn.Module) -> None:
-    """Raises ValueError for a network that can't take LoRAs, or where some are loaded already: they would be lost."""
+def check_no_loras(network: nn.Module, *encoders: nn.Module) -> PeftAdapterMixin:
+    """The network, as what takes LoRAs. Raises ValueError for one that can't, or where some are loaded already: they would be lost."""
     if not isinstance(network, PeftAdapterMixin):
         raise ValueError(f"{type(network).__name__} can't take LoRAs; train class embeddings, or embeddings of a word.")
     for part in (network, *encoders):
         if loaded := getattr(part, "peft_config", None):
             raise ValueError(f"{type(part).__name__} has LoRAs already ({', '.join(loaded)}): fuse or unload them first.")
+    return network

@@ -54,9 +54,11 @@ class TableMembers:
 
     @contextmanager
     def activate(self, members: Sequence[int], batch: int, guided: bool) -> Iterator[Cond]:
-        if guided and self.no_class is None:
-            raise ValueError("Guidance needs no_class, the label that stands for no class; or draw with a guidance_scale of 1.")
-        labels = [self.labels] if not guided else [torch.full_like(self.labels, self.no_class), self.labels]
+        labels = [self.labels]
+        if guided:
+            if self.no_class is None:
+                raise ValueError("Guidance needs no_class, the label that stands for no class; or draw with a guidance_scale of 1.")
+            labels = [torch.full_like(self.labels, self.no_class), self.labels]
         rows = torch.cat([kind + i * self.classes for kind in labels for i in range(len(members))])
         with parameters_replaced(self.network, stack_tables([self.ensemble.members[k].tensors for k in members], tables(self.network))):
             yield {"class_labels": rows}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ....core.ensemble.training import Enter, member_start_generator
 
 
-def tables(network: nn.Module) -> dict[str, nn.Parameter]:
+def tables(network: nn.Module) -> dict[str, Tensor]:
     """The class-embedding tables (classes, D) by name; a DiT has one in each block. Raises ValueError for a network without one."""
     by_name = {f"{name}.weight": module.weight for name, module in network.named_modules() if isinstance(module, nn.Embedding)}
     if not by_name:
@@ -20,7 +20,7 @@ def tables(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @contextmanager
-def parameters_replaced(network: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+def parameters_replaced(network: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[None]:
     """The network with other parameters of these names, inside the block. On every exit the very same tensors are back, untouched."""
     places = {name: (network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in parameters}
     own = {name: getattr(*place) for name, place in places.items()}
@@ -55,7 +55,7 @@ def start_tables(network: nn.Module, labels: Tensor, seed: int) -> Enter:
     return enter
 
 
-def stack_tables(members: Sequence[Mapping[str, Tensor]], like: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+def stack_tables(members: Sequence[Mapping[str, Tensor]], like: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
     """The tables of several members one below the other: class c of the i-th is row i * classes + c."""
     return {
         name: nn.Parameter(torch.cat([member[name] for member in members]).to(table), requires_grad=False) for name, table in like.items()

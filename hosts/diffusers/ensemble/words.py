@@ -24,7 +24,7 @@ class WordEncoder:
     """One text encoder of a pipeline. name: that of its vectors in embedding files. place: the token that stands for the new word."""
 
     name: str
-    layer: nn.Module
+    layer: nn.Embedding
     tokenizer: Any
     place: int
 
@@ -112,7 +112,7 @@ def find_unused_word(tokenizers: Sequence[Any], prompts: Sequence[str]) -> tuple
     raise ValueError("The tokenizers share no word that the prompts leave unused: give shorter prompts.")
 
 
-def vectors_name(encoder: nn.Module, end: str) -> str:
+def vectors_name(encoder: Any, end: str) -> str:
     """What embedding files call an encoder's vectors: by its place in the pipeline, SD 2 having another first one than SD 1."""
     first = "clip_h" if encoder.config.hidden_size == 1024 else "clip_l"
     return {"": first, "_2": "clip_g", "_3": "t5xxl"}[end]

@@ -35,7 +35,7 @@ class BayesDiffRun(Watch):
     layer_input, layer_output: of the last layer, in the sampler's own pass.
     """
 
-    posterior: LayerPosterior | None = None
+    posterior: LayerPosterior = field(kw_only=True)
     options: BayesDiffOptions = field(default_factory=BayesDiffOptions)
     provenance: dict[str, str] = field(default_factory=dict)
     scale: Callable[[], float | None] = lambda: None
@@ -63,8 +63,8 @@ class BayesDiffRun(Watch):
         linear = linear_step(space, self.step if place is None else place, self.step == 0)
         y = mixing.of(output[:, : x.shape[1]].float())
         level = torch.full(x.shape[:1], sigma, device=x.device)
-        features, straight = mixing.of(self.layer_input), self._is_output(output)
-        self.layer_input = self.layer_output = None
+        layer_input, layer_output = self._last_layer()
+        features, straight = mixing.of(layer_input), same(layer_output, output)
 
         def denoise(rows: Tensor, levels: Tensor) -> Tensor:
             return mixing.x0(call, rows, levels)
@@ -84,12 +84,13 @@ class BayesDiffRun(Watch):
             raise ValueError("BayesDiff must know how strongly the sampling is guided: pass guidance_scale.")
         return float(scale)
 
-    def _is_output(self, output: Tensor) -> bool:
-        """Whether the network gives out what its last layer does, as UNets do."""
-        if self.layer_output is None:
+    def _last_layer(self) -> tuple[Tensor, Tensor]:
+        """What went into the last layer and came out, in the sampler's own pass."""
+        taken = self.layer_input, self.layer_output
+        self.layer_input = self.layer_output = None
+        if taken[0] is None or taken[1] is None:
             raise ValueError("The last layer did not act in the sampler's pass of the network; fit Laplace on another layer.")
-        # an image that failed is NaN in both, and no reason to take another way for all
-        return self.layer_output.shape == output.shape and torch.equal(self.layer_output.nan_to_num(), output.nan_to_num())
+        return taken[0], taken[1]
 
     def _carried(self, call: Call, variance: Tensor) -> Tensor:
         """Through what a transformer does after its last layer (unpatchify), which takes a pass of its own to be known."""
@@ -102,6 +103,12 @@ class BayesDiffRun(Watch):
         provenance = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
         result = self.propagation.result(self.provenance | provenance)
         return replace(result, nfe=result.nfe + self.own_passes)
+
+
+def same(layer_output: Tensor, output: Tensor) -> bool:
+    """Whether the network gives out what its last layer does, as UNets do."""
+    # an image that failed is NaN in both, and no reason to take another way for all
+    return layer_output.shape == output.shape and torch.equal(layer_output.nan_to_num(), output.nan_to_num())
 
 
 @dataclass(frozen=True)

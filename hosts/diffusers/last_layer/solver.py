@@ -42,7 +42,7 @@ def linear_step(space: Space, place: int, first: bool) -> LinearStep:
 
 def ends_first_order(scheduler: DPMSolverMultistepScheduler) -> bool:
     c = scheduler.config
-    return c.euler_at_final or (c.lower_order_final and len(scheduler.timesteps) < 15) or c.final_sigmas_type == "zero"
+    return c["euler_at_final"] or (c["lower_order_final"] and len(scheduler.timesteps) < 15) or c["final_sigmas_type"] == "zero"
 
 
 def run_levels(space: Space) -> list[float]:

@@ -8,13 +8,14 @@ found.seeds         # torch.Generator().manual_seed(found.seeds[0]) draws it aga
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DModel
 from torch import Tensor, nn
 
 from ....core.options import BestOfOptions
@@ -53,10 +54,17 @@ class BestOf:
 class Candidates(Protocol):
     """What samples N candidates side by side. target, scheduler, classifier_free: as in ``attach``. empty: as in ``best_of``."""
 
-    target: DiffusionPipeline | nn.Module
-    scheduler: SchedulerMixin | None
-    classifier_free: bool | None
-    empty: Cond | None
+    @property
+    def target(self) -> DiffusionPipeline | nn.Module: ...
+
+    @property
+    def scheduler(self) -> SchedulerMixin | None: ...
+
+    @property
+    def classifier_free(self) -> bool | None: ...
+
+    @property
+    def empty(self) -> Cond | None: ...
 
     def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Any:
         """The images of what ``after_step`` left of the last step's latents; all noise of row i is drawn by generator i."""
@@ -99,7 +107,7 @@ class PipelineCandidates:
 class DigitCandidates:
     """One class of the bundled model."""
 
-    target: nn.Module
+    target: UNet2DModel
     scheduler: SchedulerMixin
     label: int
     steps: int = 20
@@ -116,11 +124,10 @@ class DigitCandidates:
     def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Tensor:
         device = next(self.target.parameters()).device
         noise = torch.stack([torch.randn(SHAPE, generator=g) for g in generators]).to(device)
-        labels, left = torch.full((len(noise),), self.label, device=device), []
+        labels, steps_taken = torch.full((len(noise),), self.label, device=device), itertools.count(1)
 
         def look(x: Tensor) -> Tensor:
-            left.append(None)
-            return after_step(len(left) == len(self.scheduler.timesteps), x)
+            return after_step(next(steps_taken) == len(self.scheduler.timesteps), x)
 
         return sample(self.target, self.scheduler, noise, labels, self.steps, self.guidance, generators, after_step=look)
 
@@ -196,8 +203,8 @@ class Steps:
 
     @torch.no_grad()
     def finish(self, latents: Tensor) -> tuple[int, ...]:
-        search = self.watch.search
-        return search.finish(self.watch.scores(self.watch.last, latents.float(), 0.0) if search.needs_final_scores else None)
+        search, call = self.watch.search, self.watch.last
+        return search.finish(self.watch.scores(call, latents.float(), 0.0) if search.needs_final_scores and call is not None else None)
 
     def check_noise(self) -> None:
         """Raises ValueError, by name, for a sampler without noise of its own, where copies would stay copies."""

@@ -24,6 +24,7 @@ from ....core.search.scoring import Scores, comparison_sigma, score_candidates
 from ..attach import call_at
 from ..call import Call, input_name, map_tensors, signature_of
 from ..information import Cond
+from ..space import Space
 from ..watch import Watch, network_of, watching
 
 
@@ -38,7 +39,7 @@ class Pruning(Watch):
     sources: row -> the row whose state it takes before the next step; the pipeline's side does that. last: a call, for finished images.
     """
 
-    search: Search | None = None
+    search: Search = field(kw_only=True)
     empty: Cond | None = None
     micro_batch: int = 1
     sources: dict[int, int] = field(default_factory=dict)
@@ -78,7 +79,7 @@ class Pruning(Watch):
         for group in others:
             whole[self.places(group)] = network.forward(**self.cut(group))[0]
         self.search.network_rows += self.blocks * self.micro_batch * (1 + len(others))
-        call = Call.bind(network, self.space, self.signature, (), self.inputs, whole)
+        call = Call.bind(network, self.space, self.signature or signature_of(network), (), self.inputs, whole)
         sigma = self.space.sigma_at(call.timestep)
         if self.is_new_step(self.space.noisiness(sigma)):
             self.last = call
@@ -134,13 +135,16 @@ def pruning(
     target: DiffusionPipeline | nn.Module,
     scheduler: SchedulerMixin | None,
     classifier_free: bool | None,
-    search: Search | None,
+    search: Search,
     empty: Cond | None,
     micro_batch: int,
 ) -> Iterator[Pruning]:
     """Hangs a search on one sampling of N candidates; everything is undone on leaving. Raises what ``watching`` raises."""
-    with watching(target, scheduler, classifier_free, lambda _, space: Pruning(space, empty=empty, micro_batch=micro_batch)) as watch:
-        watch.search = search
+
+    def make(_: nn.Module, space: Space) -> Pruning:
+        return Pruning(space, search=search, empty=empty, micro_batch=micro_batch)
+
+    with watching(target, scheduler, classifier_free, make) as watch:
         handle = network_of(target).register_forward_pre_hook(watch.before, with_kwargs=True)
         try:
             yield watch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -55,7 +56,7 @@ class RowCount:
         self.network, self.rows = network, 0
 
     def __enter__(self) -> RowCount:
-        def count(module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+        def count(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
             self.rows += len(output[0])
 
         self.handle = self.network.register_forward_hook(count, with_kwargs=True)

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..core.options import Bootstrap, BootstrapOptions, EnsembleTrainingOptions, bounds, choose, limits
 from ..hosts.comfyui.ensemble import saved as trained
 from ..hosts.comfyui.ensemble.members import ModelEnsemble
-from ..hosts.comfyui.ensemble.train import TrainingPlan, train_ensemble
+from ..hosts.comfyui.ensemble.train import TrainingSettings, train_ensemble
 from ..hosts.comfyui.files import stamp, target
 from .sockets import Ensemble, checked, float_input, int_input, schema, seed_input
 
@@ -22,12 +22,12 @@ OUTPUT = Ensemble.Output(display_name="ensemble", tooltip="The ensemble, for Ens
 
 def plan(
     members: int, kind: str, rank: int, steps: int, learning_rate: float, seed: int, bootstrap: str, size: int, batch: int
-) -> TrainingPlan:
+) -> TrainingSettings:
     """Raises ValueError for values out of range."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     options = EnsembleTrainingOptions(steps, batch, learning_rate, seed)
-    return TrainingPlan(
+    return TrainingSettings(
         members, rank if kind == "lora" else 0, options, BootstrapOptions(choose("bootstrap", bootstrap, Bootstrap), size, seed)
     )
 

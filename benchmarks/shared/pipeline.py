@@ -32,10 +32,10 @@ from uncertainty_nodes.core.options import AleatoricOptions, InformationOptions,
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.hosts.diffusers.attach import attach
 from uncertainty_nodes.hosts.diffusers.dropout import mc_dropout
-from uncertainty_nodes.hosts.diffusers.image_encoders import clip_encoder
 from uncertainty_nodes.hosts.diffusers.images import measure, prepare
 from uncertainty_nodes.hosts.diffusers.last_layer.bayesdiff import bayesdiff
 from uncertainty_nodes.hosts.diffusers.last_layer.generative import generative, pipeline_draw
+from uncertainty_nodes.hosts.diffusers.last_layer.image_encoders import clip_encoder
 from uncertainty_nodes.hosts.diffusers.load import SD, SD3, SDXL
 
 Watch = Callable[[], AbstractContextManager[Any]]

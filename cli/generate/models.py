@@ -11,7 +11,7 @@ from ...core.demo.network import LAPLACE
 from ...core.last_layer.laplace import Laplace
 from ...core.options import BayesDiffOptions, GenerativeOptions, SamplingScore
 from ...hosts.diffusers.draw import DemoDrawer, Drawer, PipelineDrawer, ScoredBy, bundled_encoder
-from ...hosts.diffusers.image_encoders import clip_encoder
+from ...hosts.diffusers.last_layer.image_encoders import clip_encoder
 from ...hosts.diffusers.load import loading_bars, pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device

@@ -57,10 +57,10 @@ from .dropout import DropoutRun, mc_dropout
 from .ensemble.decu import EnsembleMembers, decu
 from .ensemble.members import ConditionMembers, LoraMembers, TableMembers, word_members
 from .ensemble.train import TrainingPlan, train_loras, train_tables, train_words
-from .image_encoders import clip_encoder, open_clip_encoder
 from .information import checklist, classify, information
 from .last_layer.bayesdiff import BayesDiffRun, bayesdiff
 from .last_layer.generative import generative, pipeline_draw
+from .last_layer.image_encoders import clip_encoder, open_clip_encoder
 from .last_layer.laplace import fit_laplace
 from .load import load_pipeline
 from .search.best_of import best_of

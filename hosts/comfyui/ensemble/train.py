@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
+class TrainingSettings:
     """lora: train LoRAs of this rank; 0 = the prompts' texts."""
 
     members: int = 5
@@ -46,7 +46,7 @@ class TrainingPlan:
 class Trainer(comfy.samplers.Sampler):
     """In a sampler's place: trains, and hands the latents back."""
 
-    plan: TrainingPlan
+    plan: TrainingSettings
     latents: Tensor
     prompt_of: Tensor
     checkpoint: Path
@@ -98,7 +98,7 @@ class Trainer(comfy.samplers.Sampler):
 
 
 def train_ensemble(
-    model: ModelPatcher, latents: Sequence[dict[str, Any]], positives: Sequence[Conditioning], plan: TrainingPlan
+    model: ModelPatcher, latents: Sequence[dict[str, Any]], positives: Sequence[Conditioning], plan: TrainingSettings
 ) -> EnsembleParameters:
     """Members trained on latents of one shape, under one conditioning for all, or one for each LATENT of the list.
 
@@ -141,7 +141,7 @@ def without_failed(samples: Tensor, prompt_of: Tensor) -> tuple[Tensor, Tensor]:
     return samples[usable], prompt_of[usable]
 
 
-def checkpoint_of(model: ModelPatcher, samples: Tensor, positives: Sequence[Conditioning], plan: TrainingPlan) -> Path:
+def checkpoint_of(model: ModelPatcher, samples: Tensor, positives: Sequence[Conditioning], plan: TrainingSettings) -> Path:
     """In ComfyUI's temporary folder, under a name that other data, another model, prompt or plan does not have."""
     digest = hashlib.sha256(repr((model.patches_uuid, plan, tuple(samples.shape))).encode())
     for tensor in (samples, *(text for positive in positives for text, _ in positive)):
@@ -193,7 +193,7 @@ def identity_of(network: nn.Module) -> Identity | None:
         return None
 
 
-def provenance(plan: TrainingPlan, count: int, model: str) -> dict[str, str]:
+def provenance(plan: TrainingSettings, count: int, model: str) -> dict[str, str]:
     return {
         "host": "comfyui",
         "model": model,

@@ -35,7 +35,7 @@ COORDINATES = Process.VE, Prediction.EPS
 
 
 @dataclass
-class Run:
+class VarianceRun:
     """State of one sampling run.
 
     sigmas: (S + 1) its noise levels.  mask: the part that is repainted.
@@ -135,7 +135,9 @@ def sample_bayesdiff(sampling: KSample, laplace: Laplace, options: BayesDiffOpti
         mask = args[3] if len(args) > 3 else None
         propagation = Propagation(options, *COORDINATES)
         isolation = Isolation.begin(extra_args["model_options"], guider.inner_model.diffusion_model)
-        run = Run(posterior_of(laplace, guider), sampling.sampler_name, sigmas.tolist(), propagation, progress.count, isolation, mask)
+        run = VarianceRun(
+            posterior_of(laplace, guider), sampling.sampler_name, sigmas.tolist(), propagation, progress.count, isolation, mask
+        )
         extra_args["model_options"][key] = run
         samples = executor(guider, sigmas, extra_args, *args)
         runs.append(run)

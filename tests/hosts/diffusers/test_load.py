@@ -9,7 +9,7 @@ import torch
 
 import tiny_text
 from tiny_images import image_tower
-from uncertainty_nodes.hosts.diffusers.image_encoders import clip_encoder
+from uncertainty_nodes.hosts.diffusers.last_layer.image_encoders import clip_encoder
 from uncertainty_nodes.hosts.diffusers.load import load_pipeline, variant_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' own deprecations

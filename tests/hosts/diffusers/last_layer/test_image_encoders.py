@@ -14,7 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from tiny_images import image_tower
 from tiny_pipelines import embeddings
-from uncertainty_nodes.hosts.diffusers.image_encoders import clip_encoder, open_clip_encoder, prepare_pixels
+from uncertainty_nodes.hosts.diffusers.last_layer.image_encoders import clip_encoder, open_clip_encoder, prepare_pixels
 
 SIDE = 32
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...core.last_layer.generative import ImageEncoder
-from .load import variant_of
+from ....core.last_layer.generative import ImageEncoder
+from ..load import variant_of
 
 CLIP_MEAN, CLIP_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of the pixels; Radford et al. 2021
 

@@ -36,11 +36,12 @@ def rank_average(badness: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     stacked = torch.stack([b.detach().cpu().double() for b in badness])
     usable = stacked.isfinite().all(dim=0)
     joined = torch.full_like(stacked[0], math.nan)
-    joined[usable] = sum(w * _unit_ranks(row) for w, row in zip(weights, stacked[:, usable], strict=True)) / sum(weights)
+    joined[usable] = sum(w * unit_ranks(row) for w, row in zip(weights, stacked[:, usable], strict=True)) / sum(weights)
     return joined
 
 
-def _unit_ranks(values: Tensor) -> Tensor:
+def unit_ranks(values: Tensor) -> Tensor:
+    """(rank - 1) / (B - 1) of finite values: 0 = smallest, 1 = largest; 0.5 for a single one. (B,) -> (B,) float64."""
     if len(values) == 1:
         return torch.full_like(values, 0.5)
     return (average_ranks(values) - 1) / (len(values) - 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 PRODUCER = "uncertainty_nodes"
+BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # what systems call a lock that another has
+LOCK_SECONDS, LOCK_PAUSE = 60.0, 0.02
 
 
 @contextmanager
@@ -34,6 +51,41 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def locked(path: str | Path, seconds: float = LOCK_SECONDS, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """The block has ``path`` for itself among all processes and threads that ask for it by this function: read, change and write in it.
+
+    The system's own lock on a hidden file beside it, which a process that dies loses. on_wait: called while another has it; may raise.
+    Raises TimeoutError after ``seconds``, OSError where the folder can't be written or has no locks, each as one sentence.
+    """
+    beside = Path(path).with_name(f".{Path(path).name}.lock")
+    deadline = time.monotonic() + seconds
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OSError(f"Could not write {str(path)!r} ({error}); choose a folder that exists, is writable and has space.") from error
+    try:
+        while not _has_lock(descriptor, path):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Another process has been writing {str(path)!r} for {seconds:g} s; end it, or use another name.")
+            on_wait()
+            time.sleep(LOCK_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)  # which gives up the lock
+
+
+def _has_lock(descriptor: int, path: str | Path) -> bool:
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        if error.errno in BUSY:
+            return False
+        raise OSError(f"The folder of {str(path)!r} has no file locks ({error}); choose one on a local disk.") from error
+    return True
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str, version: int, metadata: Mapping[str, Any]) -> None:

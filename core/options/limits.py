@@ -18,10 +18,13 @@ MEMBERS = Bounds(5, 1, 1024)  # of an ensemble that is trained
 RANK = Bounds(4, 1, 1024)  # of LoRAs that are trained
 VECTORS = Bounds(1, 1, 64)  # of an embedding that is trained
 LORA_STRENGTH = Bounds(1.0, -20.0, 20.0, 0.01)
+GRID_COLUMNS = Bounds(0, 0, 64)  # of a grid of pictures; 0 = chosen by what is shown
 PERCENT = Bounds(50.0, 0.0, 100.0, 0.5)
 FILTER_VALUE = Bounds(30.0, -1e9, 1e9, 1e-4)  # a percent, a count or a score, as the rule says
 EXTRA_WEIGHT = Bounds(0.5, 0.0, 1.0, 0.05)  # of scores from elsewhere beside ours
 COMBINE_WEIGHT = Bounds(1.0, 0.0, 1e6, 0.05)  # of one result beside others
 MEMBER_WEIGHT = Bounds(1.0, 1e-12, 1e6)  # of an ensemble's member; one that should not count is left out instead
+CALIBRATION = Bounds(10_000, 10, 1_000_000)  # scores that a calibration keeps
+SWEEP_VALUES = 64  # values of a sweep
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 SEED = Bounds(0, 0, MAX_SEED)

@@ -7,6 +7,7 @@ lower index is kept first. An image whose score is NaN or infinite is worst of a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,7 @@ def decide(
     extra_weight: float = 0.0,
     extra_direction: Direction = Direction.LOW_IS_BAD,
     quantity: str | None = None,
+    made: Mapping[str, str] | None = None,
 ) -> Decision:
     """Accept or reject each image of a batch.
 
@@ -67,6 +69,7 @@ def decide(
     keep_best_count     value a whole number: the best ``value`` images stay; 0 keeps none, B or more keeps all.
     threshold           value in the score's units: stays when score <= value (HIGH_IS_BAD) or score >= value (LOW_IS_BAD).
     calibrated          value in 0..100: the threshold rule at ``calibration.threshold_at(value)``; needs ``quantity``, the score's name.
+                        made: how the scores were made, from their provenance; it must not contradict the calibration's.
 
     scores: (B,). extra_scores: (B,) of any origin, joined with weight extra_weight in 0..1 by ``rank_average`` (the
     score itself has 1 - extra_weight). That makes a ranking without units, so only the two counting rules take it.
@@ -88,7 +91,7 @@ def decide(
     if rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT):
         limit = _by_count(scores, badness, order, _kept_count(rule, value, len(scores)), joined)
     else:
-        limit = _by_threshold(scores, direction, *_threshold(rule, value, direction, calibration, quantity))
+        limit = _by_threshold(scores, direction, *_threshold(rule, value, direction, calibration, quantity, made))
     return _decision(scores, badness, order, limit)
 
 
@@ -128,7 +131,12 @@ def _by_count(scores: Tensor, badness: Tensor, order: Tensor, count: int, joined
 
 
 def _threshold(
-    rule: FilterRule, value: float, direction: Direction, calibration: Calibration | None, quantity: str | None
+    rule: FilterRule,
+    value: float,
+    direction: Direction,
+    calibration: Calibration | None,
+    quantity: str | None,
+    made: Mapping[str, str] | None,
 ) -> tuple[float, str]:
     """The limit in the score's units, and what it is."""
     if rule is FilterRule.THRESHOLD:
@@ -138,7 +146,7 @@ def _threshold(
     limits.PERCENT.check("value (percentile of earlier scores)", value)
     if calibration is None or quantity is None:
         raise ValueError("The rule 'calibrated' needs a calibration and the name of the score; connect one, or use 'drop_worst_percent'.")
-    calibration.check(quantity, direction)
+    calibration.check(quantity, direction, made)
     return calibration.threshold_at(value), f"the {value:g} % limit of {len(calibration)} earlier scores"
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
+from uncertainty_nodes.core.files import load_tensors, locked, replacing, save_tensors
 
 
 def saved(path, kind="calibration", version=1):
@@ -97,3 +97,34 @@ def test_damaged_header(tmp_path, change):
     save_file({"a": torch.zeros(1)}, tmp_path / "x", header | change)
     with pytest.raises(ValueError, match="damaged header"):
         load_tensors(tmp_path / "x", "calibration")
+
+
+def test_a_lock_is_waited_for_and_given_up_after_an_error(tmp_path):
+    waits = []
+
+    def stop():
+        waits.append(1)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    with locked(tmp_path / "x"):
+        with (
+            pytest.raises(TimeoutError, match="Another process has been writing .*x' for 0 s; end it, or use another name"),
+            locked(tmp_path / "x", 0),
+        ):
+            pass
+        with pytest.raises(KeyboardInterrupt), locked(tmp_path / "x", 60, stop):
+            pass
+        with locked(tmp_path / "y"):  # another file is free
+            pass
+    assert len(waits) == 3
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "x"):
+        1 / 0  # noqa: B018
+    with locked(tmp_path / "x", 0):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_has_no_lock(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="choose a folder that exists, is writable"), locked(tmp_path / "file" / "x"):
+        pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,18 +12,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from scipy.stats import percentileofscore
+from scipy.stats import kstest, percentileofscore
 
 from uncertainty_nodes.core.files import save_tensors
-from uncertainty_nodes.core.options import Direction
-from uncertainty_nodes.core.selection.calibration import Calibration
+from uncertainty_nodes.core.options import Direction, FilterRule
+from uncertainty_nodes.core.selection.calibration import LATEST_RUNS, Calibration, collect, common_settings
+from uncertainty_nodes.core.selection.filtering import decide
 
 HIGH, LOW = Direction.HIGH_IS_BAD, Direction.LOW_IS_BAD
 values = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=30)
 
 
-def fit(scores, direction=HIGH, quantity="denoised"):
-    return Calibration.fit([torch.as_tensor(scores)], direction, quantity, [{"model": "tiny"}])
+def fit(scores, direction=HIGH, quantity="denoised", **made):
+    return Calibration.fit([torch.as_tensor(scores)], direction, quantity, [{"model": "tiny", **made}])
 
 
 @given(values, st.floats(0, 100))
@@ -99,3 +102,92 @@ def test_other_kinds_of_scores_are_refused(other):
 def test_bad_input_is_a_sentence(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_a_file_of_an_earlier_version_is_read_and_goes_on(tmp_path):
+    path = tmp_path / "old.safetensors"
+    metadata = {"direction": "high_is_bad", "quantity": "denoised", "provenance": [{"model": "tiny", "seed": "3"}, {"model": "tiny"}]}
+    save_tensors(path, {"scores": torch.tensor([1.0, 2.0], dtype=torch.float64)}, "calibration", 1, metadata)
+    assert (Calibration.load(path).seen, Calibration.load(path).settings) == (2, {"model": "tiny"})
+    grown = collect(path, fit([0.5], steps="20"), most=10)
+    assert grown.scores.tolist() == Calibration.load(path).scores.tolist() == [0.5, 1, 2]
+    assert Calibration.load(path).settings == {"model": "tiny", "steps": "20"} and Calibration.load(path).seen == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "other"),
+    [
+        ("model", "SDXL", "Flux"),
+        ("prompt kind", "portraits", "maps"),
+        ("sampler", "euler", "ddim"),
+        ("steps", "20", "6"),
+        ("cfg", "1", "7.5"),
+    ],
+)
+def test_scores_made_in_another_way_are_refused_with_both_values(tmp_path, name, known, other):
+    collect(tmp_path / "c", fit([1.0], **{name: known}), most=10)
+    with pytest.raises(ValueError, match=f"scores made with {name} {known!r}, but scores made with {name} {other!r} are to be compared"):
+        collect(tmp_path / "c", fit([2.0], **{name: other}), most=10)
+    assert Calibration.load(tmp_path / "c").scores.tolist() == [1]
+    history = Calibration.load(tmp_path / "c")
+    with pytest.raises(ValueError, match="under another name"):
+        decide(torch.ones(1), HIGH, FilterRule.CALIBRATED, 50, history, quantity="denoised", made={name: other})
+    assert decide(torch.ones(1), HIGH, FilterRule.CALIBRATED, 50, history, quantity="denoised", made={"seed": "9"}).accepted == (0,)
+
+
+def test_settings_are_what_all_runs_agree_in():
+    runs = [{"model": "a", "steps": "20", "seed": "1"}, {"model": "a", "steps": "30"}, {"cfg": "2"}]
+    assert common_settings(runs) == {"model": "a", "cfg": "2"}
+
+
+def test_a_file_stays_small_and_its_scores_stay_like_all_that_were_collected(tmp_path):
+    """Kolmogorov and Smirnov's test against the whole, which drifts: the latest or the first scores alone would fail it."""
+    path, all_scores = tmp_path / "c", []
+    draw = np.random.default_rng(0)
+    for run in range(200):
+        scores = draw.normal(run / 100, 1.0, size=20)
+        all_scores += scores.tolist()
+        history = collect(path, fit(torch.tensor(scores)), most=300)
+    assert (len(history), history.seen, len(history.provenance)) == (300, 4000, LATEST_RUNS)
+    assert kstest(history.scores.numpy(), all_scores).pvalue > 0.05
+    assert kstest(all_scores[-300:], all_scores).pvalue < 1e-6 > kstest(all_scores[:300], all_scores).pvalue
+    assert path.stat().st_size < 12_000
+    assert len(collect(path, fit([0.0]), most=50)) == 50
+    assert len(collect(tmp_path / "new", fit(torch.rand(80)), most=50)) == 50
+
+
+def test_collecting_again_keeps_the_same_scores(tmp_path):
+    for name in "ab":
+        for run in range(5):
+            collect(tmp_path / name, fit(torch.arange(10.0) + run), most=15)
+    one, other = (Calibration.load(tmp_path / name) for name in "ab")
+    assert torch.equal(one.scores, other.scores) and len(one) == 15
+
+
+WRITER = """
+import sys, torch
+from uncertainty_nodes.core.options import Direction, FilterRule
+from uncertainty_nodes.core.selection.calibration import Calibration, collect
+number, path = int(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for run in range(25):
+    collect(path, Calibration.fit([torch.tensor([number * 1000.0 + run])], Direction.HIGH_IS_BAD, "denoised"), most=10_000)
+"""
+
+
+def test_two_processes_that_collect_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "c.safetensors"
+    command = [sys.executable, "-c", WRITER]
+    both = [subprocess.Popen([*command, str(i), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for i in (1, 2)]
+    for writer in both:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in both:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert [writer.wait(60) for writer in both] == [0, 0]
+    for writer in both:
+        writer.stdin.close()
+        writer.stdout.close()
+    assert Calibration.load(path).scores.tolist() == [n * 1000 + run for n in (1, 2) for run in range(25)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".c.safetensors.lock", "c.safetensors"]

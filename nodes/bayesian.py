@@ -10,14 +10,19 @@ from ..hosts.comfyui.estimate import dropout, estimate_latent, picture
 from ..hosts.comfyui.ksampler import KSample
 from ..hosts.comfyui.last_layer.bayesdiff import SAMPLERS, check_sampler, count_calls, sample_bayesdiff
 from ..hosts.comfyui.last_layer.generative import sample_generative
+from ..hosts.comfyui.report import warn_of_failed
 from .estimate import LEVELS, level_inputs, mix_inputs, unscorable
 from .sampling import ksampler_inputs
 from .sockets import LaplaceFit, Uncertainty, checked, option_input, schema, seed_input
 
 GENERATIVE, DROPOUT = GenerativeOptions(), DropoutOptions()
 BAYESDIFF = BayesDiffOptions(every=5)  # the paper's cheap variant: on every step it is ten times the sampling itself
-LAPLACE_TOOLTIP = "From Fit or Load Last-Layer Laplace: made for this very model, with the same LoRAs."
-UNCERTAINTY_TOOLTIP = "Maps and scores, high = unsure. For Sample Filter, Uncertainty Heatmap and Uncertainty Report."
+LAPLACE_TOOLTIP = (
+    "The Laplace fit, from Fit Last-Layer Laplace or Load Last-Layer Laplace. It must belong to this very model, with the same LoRAs."
+)
+UNCERTAINTY_TOOLTIP = (
+    "A map and a score for each image. High means unsure. Connect it to Sample Filter, Uncertainty Heatmap or Uncertainty Report."
+)
 
 
 class GenerativeUncertainty(io.ComfyNode):
@@ -26,32 +31,39 @@ class GenerativeUncertainty(io.ComfyNode):
         return schema(
             "UQ_GenerativeUncertainty",
             "Generative Uncertainty",
-            "KSampler that draws every image once more with each of several slightly different models, from the same noise, and tells how "
-            f"far the images differ in meaning: high = bad. Costs members further samplings, {GENERATIVE.members} by default: "
-            f"+{GENERATIVE.members * 20} steps of 20 steps, twice as many model calls with cfg above 1.",
+            "Samples like KSampler, then draws every image again from the same noise with several slightly different models, and measures "
+            "how far these images differ in meaning. A high score is bad. "
+            f"Costs one more sampling for each member, {GENERATIVE.members} by default.",
             inputs=[
-                *ksampler_inputs("Of the starting noise, as in KSampler, and of the drawn models.", "The sampling algorithm; all work."),
+                *ksampler_inputs(
+                    "The seed of the starting noise, as in KSampler, and of the drawn models.", "The sampler. Any sampler can be used here."
+                ),
                 LaplaceFit.Input("laplace", tooltip=LAPLACE_TOOLTIP),
-                io.Vae.Input("vae", tooltip="Decodes the latents: what is compared are images."),
-                option_input("members", GENERATIVE, "members", "How many models to draw beside the trained one. Each costs one sampling."),
+                io.Vae.Input("vae", tooltip="The VAE that decodes the latents, because images are compared and not latents."),
+                option_input(
+                    "members",
+                    GENERATIVE,
+                    "members",
+                    "How many models to draw in addition to the trained one. Each costs one more sampling.",
+                ),
                 option_input(
                     "member_steps",
                     GENERATIVE,
                     "member_steps",
-                    "Number of steps of the further samplings: 0 = as many as steps. Fewer steps save time. The trained model is then "
-                    "sampled once more with the same few steps, so that like is compared with like.",
+                    "How many steps each further sampling takes. 0 stands for as many as steps. Fewer steps save time; the trained model "
+                    "is then sampled once more with the same few steps, so that like is compared with like.",
                     advanced=True,
                 ),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
-                    tooltip="Says what an image means, such as CLIP ViT-B/32. Needed for all but the demo model: what is used without it "
-                    "knows handwritten digits only.",
+                    tooltip="The model that says what an image means, such as CLIP ViT-B/32. Only the demo model works without it: what "
+                    "is used in its place knows nothing but handwritten digits.",
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="What KSampler draws."),
-                io.Image.Output(display_name="images", tooltip="The same, decoded."),
+                io.Latent.Output(display_name="latent", tooltip="The same latent that KSampler draws."),
+                io.Image.Output(display_name="images", tooltip="The same images, decoded."),
                 Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
             ],
             search_aliases=["laplace", "bayesian", "epistemic", "ksampler"],
@@ -78,7 +90,8 @@ class GenerativeUncertainty(io.ComfyNode):
     ) -> io.NodeOutput:
         sampling = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
         options = GenerativeOptions(members=members, member_steps=member_steps, seed=seed)
-        return io.NodeOutput(*sample_generative(sampling, laplace, vae, clip_vision, options))
+        latent, images, result = sample_generative(sampling, laplace, vae, clip_vision, options)
+        return io.NodeOutput(latent, images, warn_of_failed(result, "Generative Uncertainty"))
 
 
 class BayesDiff(io.ComfyNode):
@@ -87,13 +100,13 @@ class BayesDiff(io.ComfyNode):
         return schema(
             "UQ_BayesDiff",
             "BayesDiff Uncertainty",
-            "KSampler that carries the doubt of the model's last layer from step to step into every pixel of the image: high = bad. "
-            f"Costs 1 + draws model calls at each measured step, +{count_calls(20, BAYESDIFF)} for 20 steps at the defaults; "
-            "twice that with cfg above 1.",
+            "Samples like KSampler, and computes how the uncertainty of the model's last layer grows from step to step in every pixel of "
+            f"the image. A high score is bad. Costs 1 + draws model calls at each measured step, {count_calls(20, BAYESDIFF)} in 20 steps "
+            "at the defaults, and twice as many with cfg above 1.",
             inputs=[
                 *ksampler_inputs(
-                    "Of the starting noise, as in KSampler, and of the draws.",
-                    "Only samplers that add no noise and call the model once a step.",
+                    "The seed of the starting noise, as in KSampler, and of the draws.",
+                    "The sampler. Only samplers that add no noise and call the model once a step can be used here.",
                     SAMPLERS,
                 ),
                 LaplaceFit.Input("laplace", tooltip=LAPLACE_TOOLTIP),
@@ -101,7 +114,8 @@ class BayesDiff(io.ComfyNode):
                     "skip",
                     BAYESDIFF,
                     "every",
-                    "Measure only every k-th step, to save time: 1 = every step. At the other steps the prediction counts as exact.",
+                    "How often to measure: 1 measures every step, 5 every fifth step, which saves time. At the other steps the prediction "
+                    "counts as exact.",
                 ),
                 option_input(
                     "draws",
@@ -111,7 +125,7 @@ class BayesDiff(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="What KSampler draws."),
+                io.Latent.Output(display_name="latent", tooltip="The same latent that KSampler draws."),
                 Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
             ],
             search_aliases=["laplace", "bayesian", "epistemic", "ksampler"],
@@ -140,7 +154,8 @@ class BayesDiff(io.ComfyNode):
     ) -> io.NodeOutput:
         sampling = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
         options = BayesDiffOptions(draws=DrawOptions(draws, seed), every=skip)
-        return io.NodeOutput(*sample_bayesdiff(sampling, laplace, options))
+        latent, result = sample_bayesdiff(sampling, laplace, options)
+        return io.NodeOutput(latent, warn_of_failed(result, "BayesDiff Uncertainty"))
 
 
 def dropout_options(samples: int, start: float, end: float, seed: int) -> DropoutOptions:
@@ -154,29 +169,30 @@ class DropoutUncertainty(io.ComfyNode):
         return schema(
             "UQ_DropoutUncertainty",
             "Dropout Uncertainty",
-            "Scores finished latents by MC dropout, the classical baseline: adds noise, lets the model predict several times with units "
-            "left out as in training, and measures how far the predictions differ: high = bad. Most large models have no dropout, and "
-            f"then it says so. Costs samples x levels model calls per image, +{draws.samples * LEVELS.default} by default, or "
-            "twice as many with cfg above 1.",
+            "Scores finished latents by MC dropout, the classical baseline. It adds noise, lets the model predict several times with units "
+            "left out as in training, and measures how far the predictions differ. A high score is bad. Most large models have no dropout "
+            f"and are refused. Costs samples x levels model calls per image, {draws.samples * LEVELS.default} by default, and "
+            "twice as many with a cfg other than 1.",
             inputs=[
                 io.Model.Input("model", tooltip="A model that was trained with dropout, such as the demo model."),
-                io.Conditioning.Input("positive", tooltip="The prompt the latent was made with."),
+                io.Conditioning.Input("positive", tooltip="The prompt that the latent was made with."),
                 io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
                 option_input(
                     "samples",
                     draws,
                     "samples",
-                    "Number of passes at each noise level. Each pass leaves other units out and costs one model call per image and level.",
+                    "How many passes to make at each noise level. Each pass leaves out other units, and costs one model call "
+                    "per image and level.",
                 ),
                 *level_inputs(DROPOUT.window),
-                seed_input("Of the noise and of the units left out. The same seed gives the same score."),
+                seed_input("The seed of the noise and of the units that are left out. The same seed gives the same score."),
                 *mix_inputs(),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The latent as it came."),
+                io.Latent.Output(display_name="latent", tooltip="The latent, unchanged."),
                 Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
-                io.Image.Output(display_name="heatmap", tooltip="The map as a picture, bright = unsure."),
-                io.Float.Output(display_name="scores", is_output_list=True, tooltip="One number per image, high = unsure."),
+                io.Image.Output(display_name="heatmap", tooltip="The map as a picture. Bright means unsure."),
+                io.Float.Output(display_name="scores", is_output_list=True, tooltip="One number for each image. High means unsure."),
             ],
             search_aliases=["mc dropout", "bayesian", "epistemic"],
         )
@@ -202,6 +218,7 @@ class DropoutUncertainty(io.ComfyNode):
     ) -> io.NodeOutput:
         options = dropout_options(samples, start_percent, end_percent, seed)
         result = estimate_latent(model, positive, latent, options, levels, negative, cfg, dropout)
+        warn_of_failed(result, "Dropout Uncertainty")
         return io.NodeOutput(latent, result, picture(result), result.scores.tolist())
 
 

@@ -17,22 +17,23 @@ class LoadDemoModel(io.ComfyNode):
         return schema(
             "UQ_LoadDemoModel",
             "Load Demo Model",
-            "A small diffusion model of handwritten digits that comes with this pack: nothing to download, seconds on a CPU.",
+            "Loads a small diffusion model of handwritten digits that comes with this pack. Nothing has to be downloaded, and it takes "
+            "seconds on a CPU.",
             inputs=[
                 number_input("digit", DIGIT, "The digit that positive asks for."),
                 number_input("batch_size", replace(BATCH, default=4), "How many images the empty latent is for."),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="The model; it predicts noise, as Stable Diffusion 1.5 does."),
-                io.Conditioning.Output(display_name="positive", tooltip="The digit."),
-                io.Conditioning.Output(display_name="negative", tooltip="No digit in particular."),
+                io.Model.Output(display_name="model", tooltip="The model. It predicts noise, as Stable Diffusion 1.5 does."),
+                io.Conditioning.Output(display_name="positive", tooltip="The prompt for this digit."),
+                io.Conditioning.Output(display_name="negative", tooltip="The empty prompt, which asks for no digit in particular."),
                 io.Vae.Output(
-                    display_name="vae", tooltip="For the stock VAE Decode and VAE Encode: 256 x 256 pixels for a latent of 32 x 32."
+                    display_name="vae", tooltip="The VAE, for VAE Decode and VAE Encode. A latent of 32 x 32 becomes 256 x 256 pixels."
                 ),
                 io.Latent.Output(display_name="latent", tooltip="An empty latent to sample from."),
                 io.Latent.Output(
                     display_name="examples",
-                    tooltip="About 50 real digits of this kind, as a finished latent: examples to fit or train with.",
+                    tooltip="About 50 real images of this digit, as a finished latent. They are examples to fit or train with.",
                 ),
             ],
             search_aliases=["demo", "digits", "mnist"],

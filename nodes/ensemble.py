@@ -13,8 +13,9 @@ from ..hosts.comfyui.ensemble.members import Member, ModelEnsemble
 from ..hosts.comfyui.ensemble.names import MemberFile, list_files, parse_names
 from ..hosts.comfyui.ensemble.sample import sample_ensemble
 from ..hosts.comfyui.ksampler import KSample
+from ..hosts.comfyui.report import warn_of_failed
 from .sampling import ksampler_inputs
-from .sockets import Ensemble, Uncertainty, checked, float_input, schema
+from .sockets import Ensemble, Uncertainty, checked, number_input, schema
 
 DEFAULT = EnsembleOptions()
 SOCKETS = 5
@@ -38,7 +39,7 @@ class EnsembleLoRAEmbedding(io.ComfyNode):
                     tooltip="Names of files in the folders loras and embeddings: one a line, or several with commas between them. "
                     "A name may contain commas itself. style:0.8 gives the file style the strength 0.8.",
                 ),
-                float_input("strength", limits.LORA_STRENGTH, "The strength of the files that are named without one."),
+                number_input("strength", limits.LORA_STRENGTH, "The strength of the files that are named without one."),
                 io.String.Input(
                     "prompt",
                     default="",
@@ -82,7 +83,9 @@ class EnsembleLoRAEmbedding(io.ComfyNode):
         chosen: dict[str, list[Any]] | None = None,
     ) -> io.NodeOutput:
         if len(model) > 1:
-            raise ValueError(f"Ensemble LoRA / Embedding takes one model, got {len(model)}; its members are the files and conditionings.")
+            raise ValueError(
+                f"Ensemble LoRA / Embedding takes one model, got {len(model)}; connect one, and give its members as files or conditionings."
+            )
         files = [*parse_names("\n".join(members), strength[0]), *chosen_files(chosen or {})]
         files = members_of(files, model[0], clip[0] if clip else None, prompt[0])
         conditionings = [*conditioning_1, *conditioning_2, *conditioning_3, *conditioning_4, *conditioning_5]
@@ -108,7 +111,7 @@ def member_list(i: int, names: list[str]) -> io.Input:
 
 
 def member_strength(i: int) -> io.Input:
-    return float_input(f"strength_{i}", limits.LORA_STRENGTH, "The strength of this member.")
+    return number_input(f"strength_{i}", limits.LORA_STRENGTH, "The strength of this member.")
 
 
 def chosen_files(chosen: dict[str, list[Any]]) -> list[MemberFile]:
@@ -136,7 +139,7 @@ class EnsembleUncertainty(io.ComfyNode):
             inputs=[
                 Ensemble.Input("ensemble", tooltip="The ensemble, from Ensemble LoRA / Embedding, Train Ensemble or Load Ensemble."),
                 *sampling_inputs(),
-                float_input(
+                number_input(
                     "branch_percent",
                     bounds(DEFAULT, "branch"),
                     "How much of the noise schedule one member draws for all. At 0 each member draws by itself from the start; at 0.9 "
@@ -149,7 +152,7 @@ class EnsembleUncertainty(io.ComfyNode):
                     tooltip="How two members are compared. w2 compares their samples, at every step. kl and bhattacharyya compare the "
                     "random steps that they would take, so the last step, which is not random, is left out.",
                 ),
-                float_input(
+                number_input(
                     "bandwidth",
                     bounds(DEFAULT.paide, "bandwidth"),
                     "The number that distances are divided by. 0 stands for the number of pixels and channels. 1 is the paper's value, "
@@ -210,6 +213,7 @@ class EnsembleUncertainty(io.ComfyNode):
         model = ensemble.members[0].model
         run = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
         latent, branches, members = sample_ensemble(ensemble, run, options)
+        warn_of_failed(branches.information, "Ensemble Uncertainty")
         return io.NodeOutput(latent, branches.information, members, branches.distance)
 
 

@@ -13,7 +13,7 @@ from ..hosts.comfyui.ensemble import saved as trained
 from ..hosts.comfyui.ensemble.members import ModelEnsemble
 from ..hosts.comfyui.ensemble.train import TrainingSettings, train_ensemble
 from ..hosts.comfyui.files import stamp, target
-from .sockets import Ensemble, checked, float_input, int_input, schema, seed_input
+from .sockets import Ensemble, checked, number_input, schema, seed_input
 
 KINDS = ("embedding", "lora")
 DEFAULT = EnsembleTrainingOptions()
@@ -38,15 +38,16 @@ class TrainEnsemble(io.ComfyNode):
         return schema(
             "UQ_TrainEnsemble",
             "Train Ensemble",
-            "Trains several members on your images, each on its own random part of them, and nothing else of the model. Where they then "
-            "disagree, your images say too little. Costs members x steps training steps, 5 x 300 by default, with a backward pass each.",
+            "Trains several members on your images, each on its own random part of them. The model itself stays as it is. Where the "
+            "members disagree afterwards, your images say too little. Costs members x steps training steps, 5 x 300 by default, each "
+            "with a backward pass.",
             inputs=[
                 io.Model.Input("model", tooltip="The model. It stays as it is."),
                 io.Latent.Input(
                     "latents", tooltip="The images to train on, some dozens, from VAE Encode. A list of latents counts as one set."
                 ),
                 io.Conditioning.Input("positive", tooltip="The prompt of the images: one for all, or a list with one for each latent."),
-                int_input("members", limits.MEMBERS, "How many members to train. It takes two or more to compare them."),
+                number_input("members", limits.MEMBERS, "How many members to train. It takes two or more to compare them."),
                 io.Combo.Input(
                     "kind",
                     list(KINDS),
@@ -54,11 +55,11 @@ class TrainEnsemble(io.ComfyNode):
                     tooltip="What is trained of each member. embedding trains the prompt as the model reads it, which is small "
                     "and fast to sample. lora trains a LoRA.",
                 ),
-                int_input(
+                number_input(
                     "rank", replace(limits.RANK, default=8), "The rank of each LoRA. A higher rank can learn more and needs more memory."
                 ),
-                int_input("steps", bounds(DEFAULT, "steps"), "How many training steps each member gets."),
-                float_input(
+                number_input("steps", bounds(DEFAULT, "steps"), "How many training steps each member gets."),
+                number_input(
                     "learning_rate",
                     bounds(DEFAULT, "learning_rate"),
                     "How far each training step goes. 0 stands for what suits the kind: 0.005 for prompts, 0.1 for the demo model's "
@@ -72,12 +73,12 @@ class TrainEnsemble(io.ComfyNode):
                     tooltip="How the images are shared out. with_replacement draws each member's images from all of them, so that "
                     "one can come several times. disjoint gives no image to two members.",
                 ),
-                int_input(
+                number_input(
                     "bootstrap_size",
                     bounds(BootstrapOptions, "size"),
                     "How many images each member gets. 0 stands for as many as there are.",
                 ),
-                int_input(
+                number_input(
                     "batch_size",
                     replace(bounds(DEFAULT, "batch"), default=4),
                     "How many images a training step takes. Fewer need less memory.",
@@ -158,7 +159,7 @@ class SaveEnsemble(io.ComfyNode):
     @classmethod
     def execute(cls, ensemble: ModelEnsemble, name: str, export_loras: bool) -> io.NodeOutput:
         if ensemble.trained is None:
-            raise ValueError("ensemble holds files or prompts of yours and nothing that was trained: there is nothing to save.")
+            raise ValueError("ensemble holds only files or prompts, so there is nothing to save; connect Train Ensemble or Load Ensemble.")
         written = trained.save(ensemble.trained, name, export_loras)
         return io.NodeOutput(ensemble, ui={"text": ["\n".join(map(str, written))]})
 

@@ -11,10 +11,11 @@ from ..core.options.limits import LEVELS, MIX
 from ..hosts.comfyui.estimate import estimate_latent, picture
 from ..hosts.comfyui.patch import attach
 from ..hosts.comfyui.record import Record as RunRecord
+from ..hosts.comfyui.report import warn_of_failed
 from .sockets import Record, Uncertainty, checked, number_input, option_input, percent_input, schema, seed_input
 
 DEFAULT = AleatoricOptions()
-UNCERTAINTY_TOOLTIP = "Maps and scores, one for each image. For Sample Filter, Uncertainty Heatmap and Uncertainty Report."
+UNCERTAINTY_TOOLTIP = "A map and a score for each image. Connect it to Sample Filter, Uncertainty Heatmap or Uncertainty Report."
 
 
 def measuring_options(samples: int, start: float, end: float, quantity: str, seed: int, every: int = 1) -> AleatoricOptions:
@@ -28,7 +29,7 @@ def check_measuring(start: float | None, end: float | None, quantity: str | None
 
 
 def samples_input(price: str) -> io.Input:
-    tooltip = f"Noise draws at each level. More draws, steadier scores; {price}."
+    tooltip = f"How many noise draws to make at each level. More draws give steadier scores; {price}."
     return option_input("samples", DEFAULT.draws, "samples", tooltip)
 
 
@@ -37,18 +38,18 @@ def quantity_input() -> io.Input:
         "quantity",
         [q.value for q in Quantity],
         default=DEFAULT.quantity.value,
-        tooltip="denoised: how far the predicted images differ, high = unsure. "
-        "noise: how far the predicted noises differ, as in the paper, low = unsure.",
+        tooltip="What is measured. denoised: how far the predicted images differ; high means unsure. "
+        "noise: how far the predicted noises differ, as in the paper; low means unsure.",
     )
 
 
 def mix_inputs() -> list[io.Input]:
     return [
-        io.Conditioning.Input("negative", optional=True, tooltip="Needed when cfg is not 1."),
+        io.Conditioning.Input("negative", optional=True, tooltip="The negative prompt. It is needed when cfg is not 1."),
         number_input(
             "cfg",
             MIX,
-            "1 = measure the prediction for positive alone. With another value the mix of both prompts is measured, at twice the cost.",
+            "1 measures the prediction for positive alone. Any other value measures the mix of both prompts, at twice the cost.",
             advanced=True,
             optional=True,
         ),
@@ -58,8 +59,14 @@ def mix_inputs() -> list[io.Input]:
 def level_inputs(window: StepWindow) -> list[io.Input]:
     """At which noise levels finished latents are measured."""
     return [
-        percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
-        percent_input("end_percent", window.end, "Where the levels end. Must be below 1: there no noise is left to add."),
+        percent_input(
+            "start_percent", window.start, "Where in the noise schedule the levels begin: 0 is pure noise, 1 is the clean image."
+        ),
+        percent_input(
+            "end_percent",
+            window.end,
+            "Where in the noise schedule the levels end. It must be below 1, because at 1 no noise is left to add.",
+        ),
         number_input("levels", LEVELS, "How many noise levels to measure at, from start to end."),
     ]
 
@@ -79,23 +86,24 @@ class UncertaintyEstimator(io.ComfyNode):
         return schema(
             "UQ_UncertaintyEstimator",
             "Uncertainty Estimator",
-            "Scores finished latents: adds noise, lets the model predict again, and measures how far the predictions differ. "
-            f"Costs samples x levels model calls per image, +{DEFAULT.draws.samples * LEVELS.default} by default; twice with cfg above 1.",
+            "Scores finished latents. It adds noise, lets the model predict again, and measures how far the predictions differ. Costs "
+            f"samples x levels model calls per image, {DEFAULT.draws.samples * LEVELS.default} by default, and twice as many with a cfg "
+            "other than 1.",
             inputs=[
-                io.Model.Input("model", tooltip="The model that made the latent, or the one to judge it by."),
-                io.Conditioning.Input("positive", tooltip="The prompt it was made with."),
+                io.Model.Input("model", tooltip="The model that made the latent, or another one that should judge it."),
+                io.Conditioning.Input("positive", tooltip="The prompt that the latent was made with."),
                 io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
                 samples_input("each costs one model call per image and level"),
                 *level_inputs(DEFAULT.window),
                 quantity_input(),
-                seed_input("Of the noise draws. The same seed gives the same score."),
+                seed_input("The seed of the noise draws. The same seed gives the same score."),
                 *mix_inputs(),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The latent as it came."),
+                io.Latent.Output(display_name="latent", tooltip="The latent, unchanged."),
                 Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
-                io.Image.Output(display_name="heatmap", tooltip="Where each image is unsure, bright = unsure."),
-                io.Float.Output(display_name="scores", is_output_list=True, tooltip="One number per image."),
+                io.Image.Output(display_name="heatmap", tooltip="A picture of where the model is unsure. Bright means unsure."),
+                io.Float.Output(display_name="scores", is_output_list=True, tooltip="The score of each image."),
             ],
             search_aliases=["estimate", "score latent", "aleatoric"],
         )
@@ -120,7 +128,7 @@ class UncertaintyEstimator(io.ComfyNode):
         cfg: float = 1.0,
     ) -> io.NodeOutput:
         options = measuring_options(samples, start_percent, end_percent, quantity, seed)
-        result = estimate_latent(model, positive, latent, options, levels, negative, cfg)
+        result = warn_of_failed(estimate_latent(model, positive, latent, options, levels, negative, cfg), "Uncertainty Estimator")
         return io.NodeOutput(latent, result, picture(result), result.scores.tolist())
 
 
@@ -131,23 +139,31 @@ class RecordUncertainty(io.ComfyNode):
         return schema(
             "UQ_RecordUncertainty",
             "Record Uncertainty",
-            "Measures while any sampler draws, and changes nothing of what it draws. Read the result with Read Uncertainty. "
-            f"Costs samples model calls per image at each step inside the window: about +{round(20 * (window.end - window.start)) * 5} "
-            "for 20 steps at the defaults.",
+            "Measures while a sampler works, and changes nothing of what it draws. Any sampler can be used. Read Uncertainty gives the "
+            "result. Costs samples model calls per image at each step inside the window, about "
+            f"{round(20 * (window.end - window.start)) * 5} in 20 steps at the defaults.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to watch."),
+                io.Model.Input("model", tooltip="The model that the sampler will use."),
                 samples_input("each costs one model call per image and measured step"),
-                percent_input("start_percent", window.start, "Measure from here on, in the noise schedule: 0 = pure noise, 1 = clean."),
-                percent_input("end_percent", window.end, "Measure up to here."),
+                percent_input(
+                    "start_percent", window.start, "Where in the noise schedule measuring begins: 0 is pure noise, 1 is the clean image."
+                ),
+                percent_input("end_percent", window.end, "Where in the noise schedule measuring ends."),
                 option_input(
-                    "every", window, "every", "Measure only every k-th step inside the window, to save time: 1 = every step.", advanced=True
+                    "every",
+                    window,
+                    "every",
+                    "How often to measure inside the window: 1 measures every step, 2 every second step, which saves time.",
+                    advanced=True,
                 ),
                 quantity_input(),
-                seed_input("Of the noise draws; the sampler's own noise is another's. The same seed gives the same score."),
+                seed_input(
+                    "The seed of the noise draws. The sampler's own noise has a seed of its own. The same seed gives the same score."
+                ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="For any sampler, guider or detailer."),
-                Record.Output(display_name="record", tooltip="For Read Uncertainty, behind the sampler."),
+                io.Model.Output(display_name="model", tooltip="The model, for any sampler, guider or detailer."),
+                Record.Output(display_name="record", tooltip="What is measured. Connect it to Read Uncertainty, behind the sampler."),
             ],
             search_aliases=["record", "watch", "aleatoric"],
         )
@@ -173,11 +189,11 @@ class ReadUncertainty(io.ComfyNode):
             "Read Uncertainty",
             "Reads what Record Uncertainty or uncertainty guidance measured while this latent was sampled. Costs nothing.",
             inputs=[
-                io.Latent.Input("latent", tooltip="The sampler's output: it says when to read, and which run."),
-                Record.Input("record", tooltip="From the node that gave the sampler its model or guider."),
+                io.Latent.Input("latent", tooltip="The sampler's output. It tells the node when to read, and from which run."),
+                Record.Input("record", tooltip="The record, from the node that gave the sampler its model or guider."),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The latent as it came."),
+                io.Latent.Output(display_name="latent", tooltip="The latent, unchanged."),
                 Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
             ],
             search_aliases=["read", "record"],
@@ -185,7 +201,7 @@ class ReadUncertainty(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent: dict[str, Any], record: RunRecord) -> io.NodeOutput:
-        return io.NodeOutput(latent, record.of(latent["samples"]))
+        return io.NodeOutput(latent, warn_of_failed(record.of(latent["samples"]), "Read Uncertainty"))
 
 
 NODES = [UncertaintyEstimator, RecordUncertainty, ReadUncertainty]

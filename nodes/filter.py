@@ -24,12 +24,13 @@ class SampleFilter(io.ComfyNode):
         return schema(
             "UQ_SampleFilter",
             "Sample Filter",
-            "Parts a batch by uncertainty into accepted and rejected. What is wired to an empty side is skipped without an error. "
-            "Costs nothing: changing rule or value doesn't sample again.",
+            "Divides a batch into accepted and rejected images by their uncertainty. Nodes behind an empty side are skipped without an "
+            "error. Costs nothing: a change of rule or value does not sample again.",
             inputs=inputs(),
             outputs=outputs(),
             hidden=[io.Hidden.extra_pnginfo],
             is_input_list=True,
+            has_intermediate_output=True,
             search_aliases=["filter", "reject", "keep best", "quality"],
         )
 
@@ -77,41 +78,52 @@ def inputs() -> list[io.Input]:
             "rule",
             options=[rule.value for rule in FilterRule],
             default=FilterRule.DROP_WORST_PERCENT.value,
-            tooltip="drop_worst_percent: reject the worst percent of the batch. keep_best_count: accept that many. "
-            "threshold: compare each score with value. calibrated: compare with earlier scores, value percent of which would pass.",
+            tooltip="How to decide. drop_worst_percent rejects the worst images, that many percent of the batch. keep_best_count accepts "
+            "the best images, that many. threshold compares each score with value. calibrated accepts what is at least as good as that "
+            "many percent of earlier scores.",
         ),
-        number_input("value", FILTER_VALUE, "A percentage, a number of images or a score: the rule says which."),
+        number_input("value", FILTER_VALUE, "A percentage, a number of images or a score, depending on the rule."),
         io.Image.Input("images", optional=True, tooltip="The images that were scored, as a batch or a list."),
-        io.Latent.Input("latents", optional=True, tooltip="The latents that were scored; noise_mask and batch_index go with them."),
-        io.Mask.Input("masks", optional=True, tooltip="A mask for each image, or one for all."),
+        io.Latent.Input("latents", optional=True, tooltip="The latents that were scored. Their noise_mask and batch_index stay with them."),
+        io.Mask.Input("masks", optional=True, tooltip="A mask for each image, or one mask for all."),
         io.Float.Input(
             "extra_scores",
             optional=True,
             force_input=True,
-            tooltip="Another score for each image, high = good: aesthetic, IQA, any FLOAT list. "
-            "Joined by rank, for the two rules that count.",
+            tooltip="Another score for each image, where high is good, such as an aesthetic score. Any list of FLOAT can be used. "
+            "It is joined by rank, with the rules drop_worst_percent and keep_best_count only.",
         ),
         number_input(
             "extra_weight",
             EXTRA_WEIGHT,
-            "How much extra_scores counts: 0 = not at all, 1 = it alone decides.",
+            "How much extra_scores counts. At 0 it does not count, at 1 it alone decides.",
             advanced=True,
             optional=True,
         ),
-        Calibration.Input("calibration", optional=True, tooltip="Earlier scores, from Calibrate, for the rule calibrated."),
+        Calibration.Input(
+            "calibration", optional=True, tooltip="Earlier scores, from Calibrate or Load Calibration. The rule calibrated needs them."
+        ),
     ]
 
 
 def outputs() -> list[io.Output]:
     return [
-        io.Image.Output(display_name="accepted images", is_output_list=True, tooltip="The good images; skipped when there is none."),
-        io.Image.Output(display_name="rejected images", is_output_list=True, tooltip="The others; skipped when there is none."),
-        io.Latent.Output(display_name="accepted latents", is_output_list=True, tooltip="Latents of the good images."),
-        io.Latent.Output(display_name="rejected latents", is_output_list=True, tooltip="Latents of the others."),
-        io.Mask.Output(display_name="accepted masks", is_output_list=True, tooltip="Masks of the good images."),
+        io.Image.Output(
+            display_name="accepted images",
+            is_output_list=True,
+            tooltip="The accepted images. Without any, the nodes behind this output are skipped.",
+        ),
+        io.Image.Output(
+            display_name="rejected images",
+            is_output_list=True,
+            tooltip="The rejected images. Without any, the nodes behind this output are skipped.",
+        ),
+        io.Latent.Output(display_name="accepted latents", is_output_list=True, tooltip="The latents of the accepted images."),
+        io.Latent.Output(display_name="rejected latents", is_output_list=True, tooltip="The latents of the rejected images."),
+        io.Mask.Output(display_name="accepted masks", is_output_list=True, tooltip="The masks of the accepted images."),
         io.Float.Output(display_name="scores", is_output_list=True, tooltip="The uncertainty of each image, in the order of the batch."),
-        io.String.Output(display_name="accepted_indexes", tooltip='Which images were accepted, counted from 0: "0,2,5".'),
-        io.Boolean.Output(display_name="any_accepted", tooltip="Whether there is a good image at all."),
+        io.String.Output(display_name="accepted_indexes", tooltip='Which images were accepted, counted from 0, such as "0,2,5".'),
+        io.Boolean.Output(display_name="any_accepted", tooltip="Whether any image was accepted."),
     ]
 
 

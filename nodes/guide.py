@@ -12,15 +12,16 @@ from ..core.options.limits import CFG
 from ..hosts.comfyui.guidance import attach_guidance, make_guider, sample_guided
 from ..hosts.comfyui.ksampler import KSample
 from ..hosts.comfyui.record import Record as RunRecord
+from ..hosts.comfyui.report import warn_of_failed
 from .sampling import ksampler_inputs
 from .sockets import Calibration, Record, Uncertainty, checked, number_input, option_input, percent_input, schema
 
 DEFAULT = GuidanceOptions()
 PRICE = (
-    f"Costs samples model calls per image at each step, +{DEFAULT.draws.samples} at the defaults; in mode forward twice as many, "
-    "in autograd a backward pass beside them. "
+    f"Costs samples model calls per image at each step, {DEFAULT.draws.samples} by default. Mode forward takes twice as many, and mode "
+    "autograd a backward pass in addition."
 )
-RECORD_TOOLTIP = "For Read Uncertainty, behind the sampler: what was measured on the way."
+RECORD_TOOLTIP = "What is measured on the way. Connect it to Read Uncertainty, behind the sampler."
 
 
 def guidance_options(
@@ -45,7 +46,9 @@ def guidance_options(
     if not isinstance(calibration, StepThresholds):
         raise ValueError(f"calibration must hold thresholds for each step, not {type(calibration).__name__}; leave it unconnected.")
     if calibration.quantity != Quantity.NOISE.value:
-        raise ValueError(f"calibration must be of the quantity noise, which guidance masks by, got {calibration.quantity!r}.")
+        raise ValueError(
+            f"calibration must be of the quantity noise, by which guidance masks, got {calibration.quantity!r}; leave it unconnected."
+        )
     return replace(options, thresholds=calibration.table(options.percentile))
 
 
@@ -55,43 +58,49 @@ def guidance_inputs() -> list[io.Input]:
             "strength",
             DEFAULT,
             "strength",
-            "0 = off, exactly as without this node. Relative units: the size of the correction beside the predicted noise; "
-            "0.02 suits posterior, 0.1 forward and autograd.",
+            "How strongly to steer. 0 turns it off, exactly as without this node. In relative units it is the size of the correction "
+            "compared with the predicted noise: 0.02 suits posterior, 0.1 suits forward and autograd.",
         ),
         option_input(
             "percentile",
             DEFAULT,
             "percentile",
-            "Move only the pixels above this percentile of their own image: 0 = all, 95 = the 5 % of highest noise uncertainty.",
+            "Only pixels above this percentile of their own image are moved. 0 moves all, 95 the 5 % with the highest noise uncertainty.",
         ),
-        option_input("samples", DEFAULT.draws, "samples", "Number of noise draws at each step. With more draws the steering is steadier."),
-        percent_input("start_percent", DEFAULT.window.start, "Guide from here on, in the noise schedule: 0 = pure noise, 1 = clean."),
-        percent_input("end_percent", DEFAULT.window.end, "Guide up to here."),
+        option_input(
+            "samples", DEFAULT.draws, "samples", "How many noise draws to make at each step. More draws make the steering steadier."
+        ),
+        percent_input(
+            "start_percent", DEFAULT.window.start, "Where in the noise schedule the steering begins: 0 is pure noise, 1 is the clean image."
+        ),
+        percent_input("end_percent", DEFAULT.window.end, "Where in the noise schedule the steering ends."),
         io.Combo.Input(
             "mode",
             [m.value for m in GuidanceMode],
             default=DEFAULT.mode.value,
-            tooltip="posterior: mixes the predictions by their certainty, no gradient, the cheapest. forward: up the gradient of the "
-            "uncertainty, by finite differences. autograd: the exact gradient, needs much more memory.",
+            tooltip="How to steer. posterior mixes the predictions by their certainty; it needs no gradient and costs least. forward "
+            "follows the gradient of the uncertainty by finite differences. autograd follows the exact gradient and needs much more "
+            "memory.",
         ),
         io.Combo.Input(
             "units",
             [u.value for u in GuidanceUnits],
             default=DEFAULT.units.value,
-            tooltip="relative: strength 0.02 moves a step by 2 % of the predicted noise, on every model. raw: the paper's lambda.",
+            tooltip="What strength means. relative: 0.02 moves a step by 2 % of the predicted noise, on every model. raw: the lambda of "
+            "the paper.",
         ),
         io.Combo.Input(
             "preset",
             [p.value for p in GuidancePreset],
             default=GuidancePreset.MEASURED.value,
-            tooltip="measured: the values above, whose defaults our benchmark found best. paper: the paper's values instead of those above "
-            "(strength 1 raw, percentile 95, 5 samples, all steps, autograd).",
+            tooltip="Which values to use. measured uses the values above, whose defaults were best in our benchmark. paper uses the "
+            "values of the paper in their place: strength 1 raw, percentile 95, 5 samples, all steps, autograd.",
         ),
     ]
 
 
 def calibration_input() -> io.Input:
-    return Calibration.Input("calibration", optional=True, tooltip="Thresholds from earlier samples instead of each image's own.")
+    return Calibration.Input("calibration", optional=True, tooltip="Thresholds from earlier samples, in place of each image's own.")
 
 
 class Checked:
@@ -109,19 +118,21 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
         return schema(
             "UQ_UncertaintyGuidedSampler",
             "Uncertainty-Guided Sampler",
-            "KSampler that steers each step by the model's own uncertainty, and tells how unsure each image is. "
+            "Samples like KSampler, steers each step by the model's own uncertainty, and tells how unsure the model is of each image. "
             + PRICE
-            + f"Strength 0 draws what KSampler draws, and only measures: {DEFAULT.draws.samples} calls at each of a few steps.",
+            + f" At strength 0 it draws what KSampler draws and only measures, with {DEFAULT.draws.samples} calls at each of a few steps.",
             inputs=[
                 *ksampler_inputs(
-                    "Of the starting noise, as in KSampler, and of the noise draws.", sampler_tooltip="The sampling algorithm; all work."
+                    "The seed of the starting noise, as in KSampler, and of the noise draws.", "The sampler. Any sampler can be used here."
                 ),
                 *guidance_inputs(),
                 calibration_input(),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The denoised latent."),
-                Uncertainty.Output(display_name="uncertainty", tooltip="Maps and scores, measured from the draws of the guidance."),
+                io.Latent.Output(display_name="latent", tooltip="The finished latent."),
+                Uncertainty.Output(
+                    display_name="uncertainty", tooltip="A map and a score for each image, measured from the draws of the guidance."
+                ),
             ],
             search_aliases=["guidance", "ksampler"],
         )
@@ -151,7 +162,8 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         sampling = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
-        return io.NodeOutput(*sample_guided(sampling, options))
+        latent, result = sample_guided(sampling, options)
+        return io.NodeOutput(latent, warn_of_failed(result, "Uncertainty-Guided Sampler"))
 
 
 class UncertaintyGuidance(Checked, io.ComfyNode):
@@ -160,10 +172,10 @@ class UncertaintyGuidance(Checked, io.ComfyNode):
         return schema(
             "UQ_UncertaintyGuidance",
             "Uncertainty Guidance",
-            "Steers any sampler by the model's own uncertainty: put it between the loader and the sampler. " + PRICE,
-            inputs=[io.Model.Input("model", tooltip="The model to guide."), *guidance_inputs(), calibration_input()],
+            "Steers any sampler by the model's own uncertainty. Put it between the loader and the sampler. " + PRICE,
+            inputs=[io.Model.Input("model", tooltip="The model to steer."), *guidance_inputs(), calibration_input()],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="For any sampler, guider or detailer."),
+                io.Model.Output(display_name="model", tooltip="The model, for any sampler, guider or detailer."),
                 Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
             ],
             search_aliases=["guidance", "model patch"],
@@ -196,15 +208,15 @@ class UncertaintyGuider(Checked, io.ComfyNode):
             "Uncertainty Guider",
             "A guider for SamplerCustomAdvanced that adds uncertainty guidance to CFG. " + PRICE,
             inputs=[
-                io.Model.Input("model", tooltip="The model to guide."),
-                io.Conditioning.Input("positive", tooltip="What the image shall show."),
-                io.Conditioning.Input("negative", tooltip="What it shall not show."),
-                number_input("cfg", CFG, "Scale of classifier-free guidance; 1 = off.", round=0.01),
+                io.Model.Input("model", tooltip="The model to steer."),
+                io.Conditioning.Input("positive", tooltip="The prompt: what the image should show."),
+                io.Conditioning.Input("negative", tooltip="The negative prompt: what the image should not show."),
+                number_input("cfg", CFG, "The scale of classifier-free guidance. 1 turns it off.", round=0.01),
                 *guidance_inputs(),
                 calibration_input(),
             ],
             outputs=[
-                io.Guider.Output(display_name="guider", tooltip="For SamplerCustomAdvanced."),
+                io.Guider.Output(display_name="guider", tooltip="The guider, for SamplerCustomAdvanced."),
                 Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
             ],
             search_aliases=["guidance", "guider"],

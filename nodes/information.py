@@ -13,6 +13,7 @@ from ..core.pixelwise.information import Information
 from ..core.pixelwise.phrases import leave_one_out, weakest
 from ..hosts.comfyui.estimate import picture
 from ..hosts.comfyui.information import phrase_checklist, prompt_information
+from ..hosts.comfyui.report import warn_of_failed
 from .sockets import Uncertainty, checked, number_input, option_input, percent_input, schema, seed_input
 
 DEFAULT = InformationOptions()
@@ -35,12 +36,18 @@ def measuring_inputs(price: str) -> list[io.Input]:
         number_input(
             "samples",
             replace(bounds(DEFAULT.draws, "samples"), default=DEFAULT.draws.samples, step=2),
-            f"Noise draws at each level, in pairs. Four times as many halve the error; each costs {price}.",
+            f"How many noise draws to make at each level; they come in pairs. Four times as many halve the error. Each costs {price}.",
         ),
-        percent_input("start_percent", window.start, "Where the levels begin, in the noise schedule: 0 = pure noise, 1 = clean."),
-        percent_input("end_percent", window.end, "Where the levels end. What a prompt decides it decides early: near 1 is nothing."),
+        percent_input(
+            "start_percent", window.start, "Where in the noise schedule the levels begin: 0 is pure noise, 1 is the clean image."
+        ),
+        percent_input(
+            "end_percent",
+            window.end,
+            "Where in the noise schedule the levels end. Near 1 there is nothing to measure: a prompt decides early.",
+        ),
         option_input("levels", DEFAULT, "levels", "How many noise levels to measure at, from start to end."),
-        seed_input("Of the noise draws. The same seed gives the same score."),
+        seed_input("The seed of the noise draws. The same seed gives the same score."),
     ]
 
 
@@ -50,21 +57,32 @@ class PromptInformation(io.ComfyNode):
         return schema(
             "UQ_PromptInformation",
             "Prompt Information",
-            "Scores how much of its prompt each finished image carries, low = it is not what was asked for: adds noise and compares "
-            f"how well the model restores the image with and without the prompt. Costs 2 x samples x levels model calls, +{2 * DRAWS} "
-            "by default.",
+            "Scores how much of its prompt each finished image shows. A low score means that it is not what was asked for. The node adds "
+            "noise and compares how well the model restores the image with and without the prompt. Costs 2 x samples x levels model calls "
+            f"per image, {2 * DRAWS} by default.",
             inputs=[
-                io.Model.Input("model", tooltip="The model that made the latent, or the one to judge it by."),
-                io.Conditioning.Input("positive", tooltip="What was asked for."),
-                io.Conditioning.Input("negative", tooltip="The empty prompt. Or another one: then low = the image is rather that."),
+                io.Model.Input("model", tooltip="The model that made the latent, or another one that should judge it."),
+                io.Conditioning.Input("positive", tooltip="The prompt that the image was made for."),
+                io.Conditioning.Input(
+                    "negative", tooltip="The empty prompt. With another prompt here, a low score means that the image fits that one better."
+                ),
                 io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
                 *measuring_inputs("two model calls per image and level"),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The latent as it came."),
-                Uncertainty.Output(display_name="uncertainty", tooltip="Maps and scores in nats, for all that takes an uncertainty."),
-                io.Image.Output(display_name="heatmap", tooltip="Where each image speaks against the prompt, bright = against it."),
-                io.Float.Output(display_name="scores", is_output_list=True, tooltip="One number per image, in nats; below 0 = against it."),
+                io.Latent.Output(display_name="latent", tooltip="The latent, unchanged."),
+                Uncertainty.Output(
+                    display_name="uncertainty",
+                    tooltip="A map and a score for each image, in nats, for every node that takes an uncertainty.",
+                ),
+                io.Image.Output(
+                    display_name="heatmap", tooltip="A picture of where each image contradicts the prompt. Bright means that it does."
+                ),
+                io.Float.Output(
+                    display_name="scores",
+                    is_output_list=True,
+                    tooltip="One number for each image, in nats. Below 0 the image contradicts the prompt.",
+                ),
             ],
             search_aliases=["prompt adherence", "alignment", "information", "classifier"],
         )
@@ -87,7 +105,7 @@ class PromptInformation(io.ComfyNode):
         seed: int,
     ) -> io.NodeOutput:
         options = information_options(samples, start_percent, end_percent, levels, seed)
-        result = prompt_information(model, positive, negative, latent, options).result
+        result = warn_of_failed(prompt_information(model, positive, negative, latent, options).result, "Prompt Information")
         return io.NodeOutput(latent, result, picture(result), result.scores.tolist())
 
 
@@ -97,11 +115,11 @@ class PhraseChecklist(io.ComfyNode):
         return schema(
             "UQ_PhraseChecklist",
             "Phrase Checklist",
-            "Tells which phrase of its prompt each finished image ignores, and where: compares the whole prompt with the prompt without "
-            "each phrase. Prompt Phrases makes them. Costs (phrases + 1) x samples x levels model calls per image, "
-            f"+{4 * DRAWS} for three phrases.",
+            "Tells which phrase of its prompt each finished image ignores, and where. It compares the whole prompt with the prompt "
+            "without each phrase; Prompt Phrases writes these prompts. Costs (phrases + 1) x samples x levels model calls per image, "
+            f"{4 * DRAWS} for three phrases.",
             inputs=[
-                io.Model.Input("model", tooltip="The model that made the latent, or the one to judge it by."),
+                io.Model.Input("model", tooltip="The model that made the latent, or another one that should judge it."),
                 io.Latent.Input("latent", tooltip="The finished latents, from a sampler or from VAE Encode."),
                 io.Conditioning.Input(
                     "conditionings",
@@ -109,23 +127,28 @@ class PhraseChecklist(io.ComfyNode):
                     "Wire the prompts of Prompt Phrases through CLIP Text Encode.",
                 ),
                 io.String.Input(
-                    "labels", default=PHRASES, multiline=True, tooltip="What each phrase is called, one a line, in the same order."
+                    "labels", default=PHRASES, multiline=True, tooltip="The names of the phrases, one on each line, in the same order."
                 ),
-                *measuring_inputs("one model call per image and level, for each phrase and once more"),
+                *measuring_inputs("one model call per image and level for each phrase, and one more"),
             ],
             outputs=[
                 io.Float.Output(
                     display_name="scores",
                     is_output_list=True,
-                    tooltip="What each phrase adds, in nats, low = ignored: of all images for the first phrase, then for the second, ...",
+                    tooltip="How much each phrase adds, in nats. A low number means that it is ignored. First the numbers of all images "
+                    "for the first phrase, then for the second, and so on.",
                 ),
                 io.Image.Output(
-                    display_name="maps", is_output_list=True, tooltip="For each phrase, where the images ignore it, bright = ignored."
+                    display_name="maps",
+                    is_output_list=True,
+                    tooltip="For each phrase a picture of where the images ignore it. Bright means ignored.",
                 ),
                 io.String.Output(
                     display_name="worst phrase", is_output_list=True, tooltip="The phrase with the lowest score, for each image."
                 ),
-                Uncertainty.Output(display_name="uncertainty", tooltip="Score and map of each image's worst phrase, for Sample Filter."),
+                Uncertainty.Output(
+                    display_name="uncertainty", tooltip="The score and the map of the worst phrase of each image, for Sample Filter."
+                ),
             ],
             is_input_list=True,
             search_aliases=["missing object", "attribute", "prompt adherence", "information"],
@@ -154,6 +177,7 @@ class PhraseChecklist(io.ComfyNode):
         options = information_options(samples[0], start_percent[0], end_percent[0], levels[0], seed[0])
         parts = phrase_checklist(model[0], conditionings, latent[0], options)
         worst = weakest(parts)
+        warn_of_failed(worst.result, "Phrase Checklist")
         return io.NodeOutput(scores_of(parts), [picture(p.result) for p in parts], [names[k] for k in worst.part.tolist()], worst.result)
 
 
@@ -178,14 +202,16 @@ class PromptPhrases(io.ComfyNode):
         return schema(
             "UQ_PromptPhrases",
             "Prompt Phrases",
-            "Writes the prompts that Phrase Checklist compares: the whole one, and it without each phrase. Costs nothing.",
-            inputs=[io.String.Input("phrases", default=PHRASES, multiline=True, tooltip="The prompt, one phrase a line.")],
+            "Writes the prompts that Phrase Checklist compares: the whole prompt, and the prompt without each phrase. Costs nothing.",
+            inputs=[io.String.Input("phrases", default=PHRASES, multiline=True, tooltip="The prompt, with one phrase on each line.")],
             outputs=[
                 io.String.Output(
-                    display_name="prompts", is_output_list=True, tooltip="A list for CLIP Text Encode, and from there to Phrase Checklist."
+                    display_name="prompts",
+                    is_output_list=True,
+                    tooltip="All prompts as a list, for CLIP Text Encode and from there to Phrase Checklist.",
                 ),
                 io.String.Output(display_name="prompt", tooltip="The whole prompt, to sample with."),
-                io.String.Output(display_name="labels", tooltip="The phrases, one a line, for Phrase Checklist."),
+                io.String.Output(display_name="labels", tooltip="The phrases, one on each line, for Phrase Checklist."),
             ],
             search_aliases=["split prompt", "phrases"],
         )

@@ -21,7 +21,9 @@ KIND = "laplace"
 DEFAULT = LaplaceOptions()
 PRIOR, NOISE = bounds(DEFAULT, "prior_precision"), bounds(DEFAULT, "noise_variance")
 BUNDLED = "demo (bundled)"  # no file can have this name
-OUTPUT = LaplaceFit.Output(display_name="laplace", tooltip="For Generative Uncertainty, BayesDiff Uncertainty and Save Last-Layer Laplace.")
+OUTPUT = LaplaceFit.Output(
+    display_name="laplace", tooltip="The fit, for Generative Uncertainty, BayesDiff Uncertainty or Save Last-Layer Laplace."
+)
 
 
 def laplace_options(draws: int, prior_precision: float, seed: int, covariance: str, noise_variance: float) -> LaplaceOptions:
@@ -49,43 +51,47 @@ class FitLaplace(io.ComfyNode):
         return schema(
             "UQ_FitLaplace",
             "Fit Last-Layer Laplace",
-            "Learns from example images how far the last layer of the model might just as well be another: the basis of Generative "
-            "Uncertainty and BayesDiff Uncertainty. "
-            f"Costs draws model calls per example, {DEFAULT.draws} by default, without a backward pass through the model.",
+            "Learns from example images how certain the weights of the model's last layer are. Generative Uncertainty and BayesDiff "
+            f"Uncertainty need this. Costs draws model calls per example, {DEFAULT.draws} by default, without a backward pass through the "
+            "model.",
             inputs=[
                 io.Model.Input("model", tooltip="The model, with all LoRAs that you will sample with."),
                 io.Latent.Input(
                     "latents",
-                    tooltip="Examples of what the model was trained on, from VAE Encode: some hundreds, at least 2. "
+                    tooltip="Examples of what the model was trained on, from VAE Encode. Some hundreds are good, 2 are the least. "
                     "A list of latents counts as one set.",
                 ),
-                io.Conditioning.Input(
-                    "positive", tooltip="What the examples show: one prompt for all, or a list with one for each latent."
-                ),
+                io.Conditioning.Input("positive", tooltip="The prompt of the examples: one for all, or a list with one for each latent."),
                 option_input(
                     "draws",
                     DEFAULT,
                     "draws",
-                    "Noisy copies of each example, each at a noise level of its own. More of them stand in for more examples.",
+                    "How many noisy copies of each example to use, each at its own noise level. More copies help where there "
+                    "are few examples.",
                 ),
                 number_input(
                     "prior_precision",
                     positive(PRIOR),
-                    "How firmly the trained weights are believed in beforehand: higher = less spread. 1e30 = no spread at all.",
+                    "How certain the trained weights are before any example is seen. A higher value gives less spread, and 1e30 "
+                    "none at all.",
                 ),
-                seed_input("Of the noise of the copies."),
+                seed_input("The seed of the noise of the copies."),
                 io.Combo.Input(
                     "covariance",
                     [c.value for c in Covariance],
                     default=DEFAULT.covariance.value,
-                    tooltip="diagonal: every weight by itself, as in the papers. kronecker: weights that act together vary together.",
+                    tooltip="How the weights vary. diagonal lets every weight vary by itself, as in the papers. kronecker lets weights "
+                    "that act together vary together.",
                 ),
-                io.String.Input("layer", default="", tooltip="The last layer's name inside the model; empty = found by itself."),
-                number_input("batch_size", BATCH, "Examples in one model call. It changes speed and memory only.", advanced=True),
+                io.String.Input(
+                    "layer", default="", tooltip="The name of the last layer inside the model. If it is empty, the node finds the layer."
+                ),
+                number_input("batch_size", BATCH, "How many examples share a model call. It changes speed and memory only.", advanced=True),
                 number_input(
                     "noise_variance",
                     positive(NOISE),
-                    "How much an example's error is put down to chance: higher = more spread. With many examples this is what counts.",
+                    "How much of the error at an example counts as chance. A higher value gives more spread. With many examples it "
+                    "matters more than prior_precision.",
                 ),
             ],
             outputs=[OUTPUT],
@@ -131,8 +137,8 @@ class SaveLaplace(io.ComfyNode):
             "Save Last-Layer Laplace",
             "Writes a Laplace fit to output/uncertainty/laplace, so that it need not be made again. Costs nothing.",
             inputs=[
-                LaplaceFit.Input("laplace", tooltip="From Fit Last-Layer Laplace."),
-                io.String.Input("name", default="laplace", tooltip="The file's name; a file of that name is replaced."),
+                LaplaceFit.Input("laplace", tooltip="The fit, from Fit Last-Layer Laplace."),
+                io.String.Input("name", default="laplace", tooltip="The name of the file. A file that already has this name is replaced."),
             ],
             outputs=[OUTPUT],
             is_output_node=True,
@@ -146,10 +152,10 @@ class SaveLaplace(io.ComfyNode):
     @classmethod
     def execute(cls, laplace: Any, name: str) -> io.NodeOutput:
         laplace.save(target(KIND, name))
-        return io.NodeOutput(laplace, ui={"text": [described(laplace)]})
+        return io.NodeOutput(laplace, ui={"text": [describe(laplace)]})
 
 
-def described(laplace: Laplace) -> str:
+def describe(laplace: Laplace) -> str:
     return f"{laplace.samples} samples, layer {laplace.identity.name} ({laplace.identity.layer}), {laplace.options.covariance.value}"
 
 
@@ -159,15 +165,20 @@ class LoadLaplace(io.ComfyNode):
         return schema(
             "UQ_LoadLaplace",
             "Load Last-Layer Laplace",
-            "Reads a Laplace fit. It belongs to the model that it was fitted to, and is refused with another. Costs nothing.",
+            "Reads a Laplace fit. It belongs to the model that it was made for, and is refused with another. Costs nothing.",
             inputs=[
                 io.Combo.Input(
                     "name",
                     [BUNDLED, *names(KIND)],
-                    tooltip="A file of output/uncertainty/laplace or models/uncertainty/laplace, or the fit that the demo model brings.",
+                    tooltip="A file of output/uncertainty/laplace or models/uncertainty/laplace, or the fit that comes with the "
+                    "demo model.",
                 ),
-                number_input("prior_precision", as_fitted(PRIOR), "0 = as it was fitted. Another value needs no new fit."),
-                number_input("noise_variance", as_fitted(NOISE), "0 = as it was fitted. Another value needs no new fit."),
+                number_input(
+                    "prior_precision", as_fitted(PRIOR), "0 keeps the value of the fit. Any other value replaces it, without a new fit."
+                ),
+                number_input(
+                    "noise_variance", as_fitted(NOISE), "0 keeps the value of the fit. Any other value replaces it, without a new fit."
+                ),
             ],
             outputs=[OUTPUT],
             search_aliases=["laplace", "bayesian", "posterior"],
@@ -176,7 +187,7 @@ class LoadLaplace(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
         try:
-            place(name or BUNDLED)
+            path_of(name or BUNDLED)
         except (FileNotFoundError, ValueError) as error:
             return str(error)
         return True
@@ -187,13 +198,13 @@ class LoadLaplace(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str, prior_precision: float, noise_variance: float) -> io.NodeOutput:
-        laplace = Laplace.load(place(name))
-        given = {"prior_precision": infinite(prior_precision), "noise_variance": noise_variance}
-        options = replace(laplace.options, **{option: value for option, value in given.items() if value})
+        laplace = Laplace.load(path_of(name))
+        chosen = {"prior_precision": infinite(prior_precision), "noise_variance": noise_variance}
+        options = replace(laplace.options, **{option: value for option, value in chosen.items() if value})
         return io.NodeOutput(replace(laplace, options=options))
 
 
-def place(name: str) -> Path:
+def path_of(name: str) -> Path:
     """Raises FileNotFoundError, naming where it was looked for."""
     return LAPLACE if name == BUNDLED else find(KIND, name)
 

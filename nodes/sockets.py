@@ -34,9 +34,14 @@ def schema(
     hidden: Sequence[io.Hidden] = (),
     is_input_list: bool = False,
     is_output_node: bool = False,
+    has_intermediate_output: bool = False,
     search_aliases: Sequence[str] = (),
 ) -> io.Schema:
-    """An io.Schema of this pack; what an older ComfyUI doesn't know is left out."""
+    """An io.Schema of this pack; what an older ComfyUI doesn't know is left out.
+
+    has_intermediate_output: what the node shows is still there after the page was loaded again, as it is of output nodes.
+    """
+    aliases = ["uncertainty", *search_aliases]
     return io.Schema(
         node_id=node_id,
         display_name=display_name,
@@ -47,7 +52,7 @@ def schema(
         hidden=list(hidden),
         is_input_list=is_input_list,
         is_output_node=is_output_node,
-        **known(io.Schema, search_aliases=["uncertainty", *search_aliases]),
+        **known(io.Schema, search_aliases=aliases, has_intermediate_output=has_intermediate_output),
     )
 
 
@@ -67,22 +72,15 @@ def percent_input(name: str, default: float, tooltip: str) -> io.Input:
 
 
 def number_input(name: str, limits: Bounds, tooltip: str, *, advanced: bool = False, **fields: Any) -> io.Input:
-    """advanced: shown only where a user asks for it, in a ComfyUI that can hide it."""
+    """A number with the default and the range of an option. advanced: shown only where a user asks for it, if ComfyUI can hide it."""
     kind = io.Int.Input if limits.whole else io.Float.Input
-    step = {} if limits.step is None else {"step": limits.step}
-    hidden = known(kind, advanced=True) if advanced else {}
-    return kind(name, default=limits.default, min=limits.low, max=limits.high, tooltip=tooltip, **step, **hidden, **fields)
-
-
-def float_input(name: str, number: Bounds, tooltip: str) -> io.Input:
-    """A number with the default and the range of an option. Small steps are not rounded to the two digits that widgets show."""
-    fine = {"round": False} if number.step is not None and number.step < 0.01 else {}
-    return io.Float.Input(name, default=float(number.default), min=number.low, max=number.high, step=number.step, tooltip=tooltip, **fine)
-
-
-def int_input(name: str, number: Bounds, tooltip: str) -> io.Input:
-    """A whole number with the default and the range of an option."""
-    return io.Int.Input(name, default=int(number.default), min=int(number.low), max=int(number.high), tooltip=tooltip)
+    if limits.step is not None:
+        fields["step"] = limits.step
+        if limits.step < 0.01:
+            fields["round"] = False  # else the front-end rounds to the two digits that it shows
+    if advanced:
+        fields |= known(kind, advanced=True)
+    return kind(name, default=limits.default, min=limits.low, max=limits.high, tooltip=tooltip, **fields)
 
 
 def checked(make: Callable[[], object], *values: object) -> bool | str:

@@ -19,23 +19,30 @@ class Heatmap(io.ComfyNode):
         return schema(
             "UQ_Heatmap",
             "Uncertainty Heatmap",
-            "Colours where the model is unsure, bright = unsure, and a mask of the worst pixels to plug into inpainting.",
+            "Shows in colours where the model is unsure, and gives a mask of the worst pixels for inpainting. Bright means unsure.",
             inputs=[
                 Uncertainty.Input("uncertainty", tooltip="The result to show."),
-                io.Image.Input("images", optional=True, tooltip="The images it belongs to: the colours are laid over them, in their size."),
-                option_input("opacity", default, "opacity", "0 = the image alone, 1 = the colours alone."),
+                io.Image.Input(
+                    "images", optional=True, tooltip="The images that were measured. The colours are laid over them, in their size."
+                ),
+                option_input("opacity", default, "opacity", "How strong the colours are. 0 shows the image alone, 1 the colours alone."),
                 io.Combo.Input(
-                    "colormap", [c.value for c in Colormap], default=default.colormap.value, tooltip="Colours from sure to unsure."
+                    "colormap",
+                    [c.value for c in Colormap],
+                    default=default.colormap.value,
+                    tooltip="The scale of colours, from sure to unsure.",
                 ),
                 option_input(
                     "percentile",
                     default,
                     "mask_percentile",
-                    "The mask holds the pixels that are worse than this percentile of their own image: 90 = the worst 10 %.",
+                    "The mask holds the pixels that are worse than this percentile of their own image. 90 takes the worst 10 %.",
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="heatmap", tooltip="Over the images, or alone in the latent's size when none are connected."),
+                io.Image.Output(
+                    display_name="heatmap", tooltip="The colours over the images. Without images, the colours alone in the latent's size."
+                ),
                 io.Mask.Output(display_name="mask", tooltip="The unsure pixels of each image, for inpainting."),
             ],
             search_aliases=["heatmap", "unsure region", "inpaint mask"],
@@ -59,15 +66,16 @@ class Report(io.ComfyNode):
         return schema(
             "UQ_Report",
             "Uncertainty Report",
-            "Shows the score at each step, how the scores are spread, and what it cost. "
-            "Writes them as CSV and JSON to the folder uncertainty in ComfyUI's output folder.",
+            "Shows the score at each step, how the scores are spread, and what the measuring cost. "
+            "It writes them as CSV and JSON to the folder uncertainty in ComfyUI's output folder.",
             inputs=[
                 Uncertainty.Input("uncertainty", tooltip="The result to report."),
                 io.String.Input(
                     "accepted_indexes",
                     optional=True,
                     force_input=True,
-                    tooltip="From Sample Filter: shows what it kept, and the line between kept and rejected.",
+                    tooltip="The indexes from Sample Filter. With them the report shows accepted and rejected images, and the "
+                    "line between them.",
                 ),
             ],
             outputs=[],

@@ -1,8 +1,8 @@
 """Maps of uncertainty as pictures and masks, in the IMAGE layout of ComfyUI: (N, H, W, 3) float32 in [0, 1].
 
 All functions take maps that are high where things are bad (``Uncertainty.bad_maps``), so bright always means unsure.
-A pixel that is not finite counts as the worst finite pixel of its own image; an image without a finite pixel is constant.
-A constant map is all low: nothing stands out, so it has the darkest colour and an empty mask.
+A pixel that is not finite counts as the worst finite pixel of its own image. A constant map is all low: nothing stands out, so it has
+the darkest colour and an empty mask. An image without a finite pixel failed: it is bright all over, and has an empty mask.
 Videos (B, C, T, H, W) come out as N = B * T frames; one video counts as one image where percentiles are taken.
 """
 
@@ -27,6 +27,7 @@ def heatmap(bad_maps: Tensor, options: HeatmapOptions, images: Tensor | None = N
     Returns (N, H', W', 3) float32. Opacity 0 gives exactly the images. Raises ValueError when shapes do not fit.
     """
     heat = normalise(reduce_channels(bad_maps), options, finite_rows(bad_maps))
+    heat[~bad_maps.isfinite().flatten(1).any(dim=1)] = 1.0
     if images is None:
         return colorize(_frames(heat), options.colormap)
     frames = _check_images(images, heat)
@@ -96,10 +97,14 @@ def resize(maps: Tensor, height: int, width: int, frames: int | None = None) -> 
 
 
 def overlay(images: Tensor, colours: Tensor, opacity: float) -> Tensor:
-    """(1 - opacity) * images + opacity * colours, all (N, H, W, 3), float32; exactly the images at 0, the colours at 1."""
+    """(1 - opacity) * images + opacity * colours, all (N, H, W, 3), float32; exactly the images at 0, the colours at 1.
+
+    Above 0, a pixel of an image that is not finite shows the colour alone.
+    """
     if images.shape != colours.shape:
         raise ValueError(f"Images and colours must have one shape, got {tuple(images.shape)} and {tuple(colours.shape)}.")
-    return torch.lerp(images.float(), colours.float(), opacity)
+    mixed = torch.lerp(images.float(), colours.float(), opacity)
+    return mixed if opacity == 0 else torch.where(images.isfinite(), mixed, colours.float())
 
 
 def _frames(maps: Tensor) -> Tensor:

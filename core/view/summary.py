@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..options import Direction
-from ..result import Uncertainty
+from ..result import Uncertainty, name_failed
 
 MAX_BINS = 24
 
@@ -21,13 +21,15 @@ MAX_BINS = 24
 def summarize_scores(
     scores: Tensor, direction: Direction, quantity: str, accepted: Collection[int] | None = None, line: float | None = None
 ) -> dict[str, Any]:
-    """quantity, direction, scores (B), ranks (B, 1 = best), accepted (indexes or None), line, histogram.
+    """quantity, direction, scores (B), ranks (B, 1 = best), accepted (indexes or None), line, histogram, failed.
 
     scores: (B,). line: the limit that parted accepted from rejected; None where no line does. Found when not given.
+    failed: the sentence that names the images without a score, None where all have one.
     """
     scores = scores.detach().cpu().double()
     badness = scores if direction is Direction.HIGH_IS_BAD else -scores
     order = torch.where(badness.isfinite(), badness, torch.inf).argsort(stable=True)
+    failed = (~scores.isfinite()).nonzero().flatten().tolist()
     if accepted is not None and line is None:
         line = dividing_line(scores, direction, accepted)
     return {
@@ -38,6 +40,7 @@ def summarize_scores(
         "accepted": None if accepted is None else sorted(accepted),
         "line": line,
         "histogram": histogram(scores, accepted),
+        "failed": name_failed(failed, len(scores)) if failed else None,
     }
 
 

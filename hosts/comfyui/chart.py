@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
@@ -43,6 +44,8 @@ def draw_report(summary: Summary, title: str) -> Image.Image:
     pen = ImageDraw.Draw(image)
     pen.fontmode = "L"
     text(pen, (16, 12), title, INK, 15)
+    if summary["failed"]:
+        text(pen, (64, 301), shorten(summary["failed"], 110, placeholder=" ..."), SOFT, 11)
     has_curve = len(summary.get("sigmas", ())) > 1
     if has_curve:
         draw_curves(pen, summary, (64, 70, 350, 280))

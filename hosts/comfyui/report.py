@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,9 +13,11 @@ import folder_paths
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...core.files import replacing
+from ...core.result import FAILED, Uncertainty
 from ...core.view.summary import csv_table
 from .chart import draw_report
 
+log = logging.getLogger(__name__)
 Summary = dict[str, Any]  # core.view.summary
 
 FOLDER = "uncertainty"
@@ -26,6 +29,13 @@ SKIPPED = ExecutionBlocker(None)  # what is wired to it doesn't run, and no erro
 def missing(message: str) -> ExecutionBlocker:
     """What is wired to it doesn't run, and the message is shown as an error."""
     return ExecutionBlocker(message)
+
+
+def warn_of_failed(result: Uncertainty, node: str) -> Uncertainty:
+    """The result. One line of the log names its images that have no score."""
+    if FAILED in result.provenance:
+        log.warning("%s: %s", node, result.provenance[FAILED])
+    return result
 
 
 def show(summary: Summary, title: str, lines: Iterable[str], chart: bool) -> dict[str, list[Any]]:

@@ -13,8 +13,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ....core.denoiser import finite_rows
 from ....core.last_layer.find import get_layer
-from ....core.last_layer.fit import add_batch, start_fit
+from ....core.last_layer.fit import SampleNotFinite, add_batch, start_fit
 from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.layer_algebra import Layer
 from ....core.options import LaplaceOptions, check_whole
@@ -59,7 +60,8 @@ def fit_laplace(
     """Fit to latents as if they were one stream; with one conditioning for all, or one for each LATENT of the list.
 
     Cost: options.draws network passes a sample, without a backward pass through the network.
-    Raises ValueError for fewer than two samples, latents of another model, conditionings in parts, and
+    Samples with NaN, and those that give NaN in the last layer, are left out, which one line of the log tells.
+    Raises ValueError for fewer than two samples that can be used, latents of another model, conditionings in parts, and
     what ``core.last_layer.fit`` refuses.
     """
     check_whole("batch_size", batch_size, 1)
@@ -74,21 +76,45 @@ def fit_laplace(
     log.info("Fitting a Laplace posterior: %d samples x %d draws = %d model calls.", count, options.draws, count * options.draws)
     bar = comfy.utils.ProgressBar(count * options.draws)
     fitter = Fitter(options, layer, bar.update)
-    for clean, positive in batches(latents, positives, batch_size):
-        run_in_place(model, {"positive": positive}, clean, fitter, options.seed)
+    failed, position = [], 0
+    for i, latent in enumerate(latents):
+        samples, positive = latent["samples"], positives[i if len(positives) > 1 else 0]
+        failed += [position + row for row in add_latent(fitter, model, samples, positive, batch_size)]
+        position += len(samples)
+    if failed:
+        numbers = ", ".join(str(index + 1) for index in sorted(failed))
+        log.warning("Fit Last-Layer Laplace leaves out number %s of %d latents, which give NaN or infinite values.", numbers, count)
+    if fitter.fitted is None or fitter.fitted.samples < 2:
+        raise ValueError(
+            f"A Laplace fit needs at least 2 latents that give no NaN or infinite values, got {count - len(failed)} of {count}; "
+            "encode more images, or run the model in float32."
+        )
     return fitter.fitted
 
 
-def batches(latents: Sequence[Latent], positives: Sequence[Conditioning], size: int) -> Iterator[tuple[Tensor, Conditioning]]:
-    """Parts of the latents, each with its rows of the conditioning. A run is given no more at once: it reserves memory for all."""
-    for i, latent in enumerate(latents):
-        samples, positive = latent["samples"], positives[i if len(positives) > 1 else 0]
-        for first in range(0, len(samples), size):
-            part = samples[first : first + size]
-            yield part, [rows_of(cond, range(first, first + len(part))) for cond in positive]
+def add_latent(fitter: Fitter, model: ModelPatcher, samples: Tensor, positive: Conditioning, size: int) -> list[int]:
+    """Adds a latent in parts, each with its rows of the conditioning; a run reserves memory for all that it is given at once.
+
+    Returns the rows that were left out: the fit is what it would be without them.
+    """
+    finite = finite_rows(samples)
+    failed = (~finite).nonzero().flatten().tolist()
+    waiting = finite.nonzero().flatten().tolist()
+    while waiting:
+        part = waiting[:size]
+        before = 0 if fitter.fitted is None else fitter.fitted.samples
+        conds = [rows_of(cond, part) for cond in positive]
+        try:
+            run_in_place(model, {"positive": conds}, samples[part], fitter, fitter.options.seed)
+        except SampleNotFinite as error:
+            failed.append(waiting.pop(error.index - before))
+        else:
+            waiting = waiting[size:]
+    fitter.on_samples(len(failed) * fitter.options.draws)
+    return failed
 
 
-def rows_of(cond: list[Any], rows: range) -> list[Any]:
+def rows_of(cond: list[Any], rows: Sequence[int]) -> list[Any]:
     """Of one part of a CONDITIONING that holds several rows, those that ComfyUI would repeat to these rows of a batch."""
     text, more = cond
     count = len(text) if torch.is_tensor(text) else 1

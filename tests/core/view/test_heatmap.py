@@ -57,6 +57,17 @@ def test_what_is_not_finite_counts_as_the_worst_of_its_own_image():
     assert reduce_channels(maps).tolist() == [[[1, 3, 3, 3]], [[9, 1, 9, 2]], [[0, 0, 0, 0]]]
 
 
+@pytest.mark.parametrize("scale", HeatmapScale)
+def test_an_image_that_failed_is_bright_and_shows_no_nan(scale):
+    maps, images = torch.rand(3, 2, 4, 4), torch.rand(3, 8, 8, 3)
+    options = HeatmapOptions(colormap=Colormap.GRAY, scale=scale)
+    whole = heatmap(maps[[0, 2]], options, images[[0, 2]])
+    maps[1] = images[1] = math.nan
+    found = heatmap(maps, options, images)
+    assert torch.equal(found[[0, 2]], whole)
+    assert bool((found[1] == 1).all()) and not worst_mask(maps, 90, 8, 8)[1].any()
+
+
 def test_each_scale_by_hand():
     maps = torch.tensor([[[0.0, 2.0]], [[2.0, 4.0]]])
     assert normalise(maps, GRAY).tolist() == [[[0, 1]], [[0, 1]]]

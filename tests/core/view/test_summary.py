@@ -28,12 +28,13 @@ def test_a_summary_is_json_and_keeps_the_order_of_the_batch():
     assert (s["scores"], s["ranks"], s["accepted"]) == ([0.5, None, 0.25], [2, 3, 1], [2])
     assert s["curve"] == [[0.5, 1.0], [None, None], [0.25, 0.5]]
     assert (s["sigmas"], s["nfe"], s["seconds"], s["provenance"]["a"]) == ([2.0, 1.0], 5.0, 0.5, "b")
-    assert s["provenance"]["failed"].startswith("Image 2 of 3 failed")
+    assert s["provenance"]["failed"] == s["failed"] and s["failed"].startswith("Image 2 of 3 failed")
     assert s["line"] == 0.375
 
 
 def test_where_low_is_bad_the_highest_is_first():
     assert summarize_scores(torch.tensor([1.0, 3.0, 2.0]), LOW, "noise")["ranks"] == [3, 1, 2]
+    assert summarize_scores(torch.tensor([1.0, 3.0]), LOW, "noise")["failed"] is None
 
 
 @pytest.mark.parametrize(

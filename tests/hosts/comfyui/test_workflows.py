@@ -13,7 +13,7 @@ from comfy_workflow import NOTES, to_prompt
 
 FOLDER = Path(__file__).resolve().parents[3] / "example_workflows"
 EXAMPLES = sorted(FOLDER.glob("*.json"))
-SECONDS = 60
+SECONDS = 600  # far more than it takes, for busy machines: only one that never ends fails
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def test_only_core_nodes_and_ours_are_used(comfy: Server, path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if "demo" in p.stem], ids=lambda p: p.stem)
-def test_it_runs_to_the_end_in_time(comfy: Server, path: Path) -> None:
+def test_it_runs_to_the_end(comfy: Server, path: Path) -> None:
     prompt = to_prompt(read(path), comfy.object_info())
     history = comfy.run(prompt, timeout=SECONDS)
     viewers = [id for id, node in prompt.items() if node["class_type"] in ("SaveImage", "PreviewImage", "UQ_Report")]

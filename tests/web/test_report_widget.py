@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 DRAWN = """
 const node = app.graph.nodes.find(node => node.comfyClass === given);
-const element = node.widgets?.find(widget => widget.name === "uncertainty")?.element;
+const element = node.widgets?.find(widget => widget.name === "uncertainty_report")?.element;
 if (!element) return null;
 const count = selector => element.querySelectorAll(selector).length;
 return { text: element.textContent, curves: count("polyline"), dropped: count("polyline.uq-dropped"), lines: count(".uq-mark"),
@@ -24,6 +25,7 @@ return { text: element.textContent, curves: count("polyline"), dropped: count("p
   pictures: node.imgs?.length ?? 0,
   seen: [...document.querySelectorAll(`[data-node-id="${node.id}"] img`)].filter(i => i.offsetParent).length };
 """
+NUMBERS = count()
 VUE = "Comfy.VueNodes.Enabled"
 RENDERER = "return (document.querySelector('[data-node-id]') ? 'vue' : 'canvas');"
 
@@ -53,7 +55,8 @@ def filtered(scores: str, value: float) -> Graph:
 
 def drawn(page: Browser, graph: Graph, *nodes: str) -> list[dict[str, Any]]:
     """What the nodes show once the graph has run."""
-    page.run("await app.loadApiJson(given, 'report'); await app.queuePrompt(0);", graph)
+    name = f"report {next(NUMBERS)}"  # else the front-end remembers what ran under the name before
+    page.run(f"await app.loadApiJson(given, '{name}'); await app.queuePrompt(0);", graph)
     for node in nodes:
         page.wait_for(f"const given = '{node}'; {DRAWN}")
     page.run("await new Promise(done => setTimeout(done, 700));")  # a picture beside the drawing would come a little later
@@ -77,6 +80,32 @@ def test_a_cached_result_is_drawn_the_same(page: Browser) -> None:
     assert first[0]["pictures"] == first[0]["seen"] == 0  # the chart that other programs see is not shown a second time
 
 
+def test_a_workflow_that_is_opened_again_shows_its_chart_once(page: Browser) -> None:
+    graph = filtered("0.7,0.1,0.3", 1.0)
+    (before,) = drawn(page, graph, "UQ_Report")
+    for name in ("another", f"report {next(NUMBERS) - 1}"):
+        page.run(f"await app.loadApiJson(given, '{name}'); await new Promise(done => setTimeout(done, 1500));", graph)
+    after = page.run(DRAWN, "UQ_Report")
+    if page.run(RENDERER) == "canvas" and after is not None:  # Vue nodes show the picture until the next run
+        assert after == before and after["pictures"] == 0
+    (again,) = drawn(page, graph, "UQ_Report")
+    assert again == before
+
+
+def test_a_cached_filter_is_drawn_the_same(comfy: Server, page: Browser) -> None:
+    if not comfy.object_info()["UQ_SampleFilter"].get("has_intermediate_output"):
+        pytest.skip("this ComfyUI sends what a cached node shows again only for output nodes")
+    first, again = (drawn(page, filtered("0.6,0.1,0.3", 1.0), "UQ_SampleFilter") for _ in range(2))
+    assert first == again and first[0]["bars"] > 0
+
+
+def test_the_links_end_at_the_inputs(page: Browser) -> None:
+    """A widget with the name of an input would draw that input's link to itself."""
+    drawn(page, filtered("0.8,0.1,0.3,0.2", 2.0), "UQ_Report", "UQ_SampleFilter")
+    names = page.run("return app.graph.nodes.flatMap(n => n.inputs.map(i => n.widgets?.find(w => w.name === i.name && w.element)?.name));")
+    assert not any(names)
+
+
 def test_the_drawing_is_no_part_of_the_workflow(page: Browser) -> None:
     drawn(page, filtered("0.4,0.1,0.3,0.2", 2.0), "UQ_Report", "UQ_SampleFilter")
     values = {node["type"]: node.get("widgets_values") for node in page.serialized()["nodes"]}
@@ -89,4 +118,5 @@ def test_scores_that_are_no_numbers_are_drawn_as_far_as_they_can(page: Browser) 
     page.errors()
     (report,) = drawn(page, filtered("nan,0.1,0.3", 3.0), "UQ_Report")
     assert report["rows"] == 3 and "not a number" in report["text"]
+    assert "Image 1 of 3 failed: the model gave values that are not finite (NaN)." in report["text"]
     assert page.errors() == []

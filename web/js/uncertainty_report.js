@@ -4,7 +4,7 @@
 import { app } from "../../../scripts/app.js";
 
 const ROOM = { UQ_Report: [560, 240], UQ_SampleFilter: [420, 290] }; // width of the node, height of what is drawn in it
-const WIDGET = "uncertainty";
+const WIDGET = "uncertainty_report"; // not the name of an input: links would end at it
 const BOX = { width: 270, height: 130, left: 44, right: 8, top: 18, bottom: 20 };
 const MAX_CURVES = 64;
 
@@ -126,7 +126,8 @@ function section(report) {
   const charts = [];
   if (report.sigmas?.length > 1 && report.curve.flat().some((value) => value !== null)) charts.push(curves(report));
   if (report.histogram.edges.length) charts.push(spread(report));
-  const parts = [html("p", {}, report.title), html("div", { class: "uq-charts" }, ...charts)];
+  const failed = report.failed ? [html("p", {}, report.failed)] : [];
+  const parts = [html("p", {}, report.title), ...failed, html("div", { class: "uq-charts" }, ...charts)];
   if (report.accepted) parts.push(legend(report));
   return [...parts, scores(report)];
 }
@@ -144,15 +145,19 @@ function widgetOf(node) {
   return widget;
 }
 
-// The same chart comes as a picture too, for App Mode and other programs; here it would be shown twice. Of the two renderers, the canvas
-// is told by the node's own fields; Vue nodes read hideOutputImages, and before they knew it the rule for .image-preview above hides it.
+// The same chart comes as a picture too, for App Mode and other programs; here it would be shown twice. The canvas is kept from it by
+// onDrawBackground below; Vue nodes read hideOutputImages, and before they knew it the rule for .image-preview above hides it.
 function withoutPicture(node, output) {
-  if (!output.images) return;
-  node.hideOutputImages = true;
-  node.images = output.images;
-  node.imgs = null;
-  const preview = node.widgets?.findIndex((widget) => widget.name === "$$canvas-image-preview") ?? -1;
-  if (preview >= 0) node.widgets.splice(preview, 1);
+  if (output.images) node.hideOutputImages = true;
+}
+
+// What the front-end remembers of the last run when it opens a workflow once more. It starts to load the picture as soon as it draws the
+// node's background, and that may end after the next run: so our nodes have a background that shows the chart instead, from the first on.
+function showRemembered(node) {
+  if (node.flags.collapsed || node.widgets?.some((widget) => widget.name === WIDGET)) return;
+  const inside = node.graph && node.graph.isRootGraph === false;
+  const output = app.nodeOutputs?.[inside ? `${node.graph.id}:${node.id}` : node.id];
+  if (output?.uq_report) queueMicrotask(() => show(node, output)); // not while the canvas goes through the widgets
 }
 
 function show(node, output) {
@@ -168,6 +173,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (!(node.comfyClass in ROOM)) return;
     const { onExecuted } = node;
+    node.onDrawBackground = () => showRemembered(node);
     node.onExecuted = function (output, ...rest) {
       onExecuted?.call(this, output, ...rest);
       show(this, output);

@@ -108,5 +108,5 @@ class Comparison:
         return {}
 
 
-def both(found: Paide) -> Tensor:
-    return torch.stack([found.information, found.distance])
+def both(paide: Paide) -> Tensor:
+    return torch.stack([paide.information, paide.distance])

@@ -64,8 +64,8 @@ class EnsembleParameters:
                 raise ValueError(f"Two members have the name {member.name!r}: give each one of its own.")
             # LoRAs of different ranks do not meet in one tensor
             if shapes(member) != first and self.kind is not EnsembleKind.LORA:
-                found = f"{self.members[0].name!r} has {first}, {member.name!r} has {shapes(member)}"
-                raise ValueError(f"All members must have tensors of one shape: {found}.")
+                difference = f"{self.members[0].name!r} has {first}, {member.name!r} has {shapes(member)}"
+                raise ValueError(f"All members must have tensors of one shape: {difference}.")
             check_text("The name of a member", member.name)
             if not member.tensors or not all(bool(t.float().isfinite().all()) for t in member.tensors.values()):
                 raise ValueError(f"Member {member.name!r} is empty, or holds NaN or infinite values: leave it out, or train it again.")

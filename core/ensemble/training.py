@@ -75,9 +75,9 @@ def train(
             if checkpoint is not None:
                 save_checkpoint(checkpoint, [*before, now], facts)
 
-        begun = done[k] if k < len(done) else None
-        if begun is None or len(begun.losses) < options.steps:
-            done[k:] = [trainer.member(k, rows, begun, keep)]
+        earlier = done[k] if k < len(done) else None
+        if earlier is None or len(earlier.losses) < options.steps:
+            done[k:] = [trainer.member(k, rows, earlier, keep)]
     return done
 
 
@@ -91,12 +91,12 @@ class MemberTrainer:
     options: EnsembleTrainingOptions
     progress: TrainingProgress | None
 
-    def member(self, k: int, rows: Tensor, begun: TrainedMember | None, keep: Callable[[TrainedMember], None]) -> TrainedMember:
+    def member(self, k: int, rows: Tensor, earlier: TrainedMember | None, keep: Callable[[TrainedMember], None]) -> TrainedMember:
         """The steps that are left of member k. Raises ValueError when its parameters are others than it began with."""
         steps = self.options.steps
         with self.enter(k) as parameters, torch.enable_grad():
             adam = torch.optim.Adam(parameters.values(), lr=self.options.learning_rate)
-            losses = list(restore_state(begun, parameters, adam)) if begun is not None else []
+            losses = list(restore_state(earlier, parameters, adam)) if earlier is not None else []
             try:
                 while len(losses) < steps:
                     losses.append(self.step(k, len(losses), rows, list(parameters.values()), adam))
@@ -124,8 +124,8 @@ class MemberTrainer:
         training, batch = self.training, self.options.batch
         g = step_generator(self.options.seed, ((k + 1) << 48) + step)
         pick = rows.cpu()[torch.randint(len(rows), (batch,), generator=g)]
-        place = (torch.arange(batch) + torch.rand(batch, generator=g)) / batch * len(training.levels)
-        sigma = training.levels.cpu()[place.long().clamp_max(len(training.levels) - 1)].float().to(self.clean.device)
+        position = (torch.arange(batch) + torch.rand(batch, generator=g)) / batch * len(training.levels)
+        sigma = training.levels.cpu()[position.long().clamp_max(len(training.levels) - 1)].float().to(self.clean.device)
         x0 = self.clean[pick.to(self.clean.device)].float()
         noise = torch.randn(x0.shape, generator=g).to(x0)
         output = training.predict(add_noise(x0, noise, sigma, training.process), sigma, pick)
@@ -148,19 +148,19 @@ def copy_state(parameters: Mapping[str, Tensor], adam: torch.optim.Adam, losses:
     return TrainedMember(values, moments, tuple(losses))
 
 
-def restore_state(begun: TrainedMember, parameters: Mapping[str, Tensor], adam: torch.optim.Adam) -> tuple[float, ...]:
+def restore_state(earlier: TrainedMember, parameters: Mapping[str, Tensor], adam: torch.optim.Adam) -> tuple[float, ...]:
     """Put an earlier state into the parameters and the optimiser; returns its losses."""
-    found = {name: tuple(t.shape) for name, t in begun.parameters.items()}
-    if found != {name: tuple(t.shape) for name, t in parameters.items()}:
+    shapes = {name: tuple(t.shape) for name, t in earlier.parameters.items()}
+    if shapes != {name: tuple(t.shape) for name, t in parameters.items()}:
         raise ValueError("The training that was begun has parameters of other names or shapes: delete its checkpoint to begin anew.")
     with torch.no_grad():
         for name, leaf in parameters.items():
-            leaf.copy_(begun.parameters[name])
-    for key, value in begun.moments.items():
+            leaf.copy_(earlier.parameters[name])
+    for key, value in earlier.moments.items():
         name, moment = key.rsplit("|", 1)
         leaf = parameters[name]
         adam.state[leaf][moment] = value.clone() if moment == "step" else value.to(leaf, copy=True)
-    return begun.losses
+    return earlier.losses
 
 
 def check_data(clean: Tensor, bootstraps: Sequence[Tensor]) -> None:

@@ -34,22 +34,22 @@ def find_last_layer(network: nn.Module, name: str = "", run: Callable[[], object
     Raises ValueError when the name leads to no such layer, or when nothing is known and ``run`` is not given.
     """
     if name:
-        found = name
+        chosen = name
     else:
         known = (n for n in KNOWN_NAMES if isinstance(_module(network, n), LAYERS))
-        found = next(known, None) or _last_to_act(network, run)
-    layer = get_layer(network, found)
-    log.info("Last layer of %s: %s, %s.", type(network).__name__, found, describe_layer(layer))
-    return found
+        chosen = next(known, None) or _last_to_act(network, run)
+    layer = get_layer(network, chosen)
+    log.info("Last layer of %s: %s, %s.", type(network).__name__, chosen, describe_layer(layer))
+    return chosen
 
 
 def get_layer(network: nn.Module, name: str) -> Layer:
     """The layer of that name. Raises ValueError when there is none, or none that Laplace is made for."""
     layer = _module(network, name)
     if not isinstance(layer, LAYERS):
-        found = "there is none of that name" if layer is None else f"that is a {type(layer).__name__}"
+        reason = "there is none of that name" if layer is None else f"that is a {type(layer).__name__}"
         last = [n for n, module in network.named_modules() if isinstance(module, LAYERS)][-3:]
-        raise ValueError(f"layer must name a convolution or linear layer, got {name!r} ({found}); this network ends with {last}.")
+        raise ValueError(f"layer must name a convolution or linear layer, got {name!r} ({reason}); this network ends with {last}.")
     if getattr(layer, "groups", 1) != 1:
         raise ValueError(f"layer {name!r} is a grouped convolution ({layer.groups} groups); name a layer without groups.")
     if layer.weight.is_meta:
@@ -116,12 +116,12 @@ class Identity:
         way_out = "load the model that it was made for, or make it again."
         if not isinstance(_module(network, self.name), LAYERS):
             raise ValueError(f"This {what} is for layer {self.name!r}, which {type(network).__name__} does not have; {way_out}")
-        found = Identity.of(network, self.name)
-        if (found.layer, found.architecture) != (self.layer, self.architecture):
+        actual = Identity.of(network, self.name)
+        if (actual.layer, actual.architecture) != (self.layer, self.architecture):
             raise ValueError(
                 f"This {what} is for a model of another architecture (its layer {self.name!r} is {self.layer}, "
-                f"here it is {found.layer} in {type(network).__name__}); {way_out}"
+                f"here it is {actual.layer} in {type(network).__name__}); {way_out}"
             )
-        if found.weights != self.weights:
+        if actual.weights != self.weights:
             raise ValueError(f"This {what} is for other weights of layer {self.name!r} than this model has; {way_out}")
         return get_layer(network, self.name)

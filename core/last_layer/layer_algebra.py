@@ -41,17 +41,17 @@ def positions(layer: Layer, features: Tensor) -> Tensor:
 def input_patches(layer: Layer, features: Tensor) -> Tensor:
     """The patches a_p of an input (N, C, ...) -> (N, I, P): for a convolution its kernel's size times as large as the input."""
     if isinstance(layer, nn.Linear):
-        seen = positions(layer, features)
+        columns = positions(layer, features)
     else:
-        seen = _pad(layer, features)
+        columns = _pad(layer, features)
         geometry = zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
         for dim, (size, stride, dilation) in enumerate(geometry, start=2):
-            seen = seen.unfold(dim, dilation * (size - 1) + 1, stride)[..., ::dilation]
+            columns = columns.unfold(dim, dilation * (size - 1) + 1, stride)[..., ::dilation]
         rank = len(layer.kernel_size)  # now (N, C, positions.., offsets..), without a copy
-        seen = seen.permute(0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank)).flatten(1, 1 + rank).flatten(2)
+        columns = columns.permute(0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank)).flatten(1, 1 + rank).flatten(2)
     if layer.bias is None:
-        return seen
-    return torch.cat([seen, seen.new_ones(len(seen), 1, seen.shape[2])], dim=1)
+        return columns
+    return torch.cat([columns, columns.new_ones(len(columns), 1, columns.shape[2])], dim=1)
 
 
 def apply(layer: Layer, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -54,12 +54,12 @@ def tap_layer(layer: Layer, call: Callable[[], Tensor]) -> Iterator[Tap]:
 
     Works under inference mode. Raises ValueError unless the layer acts once and the output depends on it.
     """
-    seen: list[tuple[Tensor, Tensor]] = []
+    passes: list[tuple[Tensor, Tensor]] = []
 
     def cut(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
         torch.set_grad_enabled(True)  # until the no_grad around the pass ends
         leaf = output.detach().requires_grad_()
-        seen.append((args[0] if args else kwargs["input"], leaf))
+        passes.append((args[0] if args else kwargs["input"], leaf))
         return leaf
 
     with torch.inference_mode(False), torch.no_grad():
@@ -68,12 +68,12 @@ def tap_layer(layer: Layer, call: Callable[[], Tensor]) -> Iterator[Tap]:
             output = call()
         finally:
             handle.remove()
-        if len(seen) != 1:
-            raise ValueError(f"The last layer must act once in a pass of the network, it acted {len(seen)} times; name another layer.")
+        if len(passes) != 1:
+            raise ValueError(f"The last layer must act once in a pass of the network, it acted {len(passes)} times; name another layer.")
         if not output.requires_grad:
             raise ValueError("The prediction does not depend on the last layer, or loses its gradient after it; name another layer.")
         with torch.enable_grad():
-            yield Tap(seen[0][0].detach(), seen[0][1], output)
+            yield Tap(passes[0][0].detach(), passes[0][1], output)
 
 
 @contextmanager

@@ -49,8 +49,8 @@ def sparsification(bad_maps: Tensor, errors: Tensor) -> Sparsification:
         raise ValueError("Maps and errors must be finite, got NaN or infinite values; leave those images out.")
     squared = errors.detach().cpu().double().flatten(1).square()
     keys = bad_maps.detach().cpu().flatten(1)
-    curve = torch.stack([_rmse_left(key, own) for key, own in zip(keys, squared, strict=True)])
-    oracle = torch.stack([_rmse_left(own, own) for own in squared])
+    curve = torch.stack([_rmse_left(key, errors) for key, errors in zip(keys, squared, strict=True)])
+    oracle = torch.stack([_rmse_left(errors, errors) for errors in squared])
     random = squared.mean(dim=1, keepdim=True).sqrt().expand_as(curve)
     fractions = torch.tensor(PERCENTS, dtype=torch.float64) / 100
     return Sparsification(fractions, curve, oracle, random)

@@ -81,12 +81,12 @@ class Search:
         passed = self._passed(sigma)
         target, percent = self._target(passed), self.options.points[passed - 1]
         if self.options.mode is SearchMode.RESAMPLE:
-            found = self._resample(scores, target)
+            outcome = self._resample(scores, target)
         else:
             decision = self._stop(scores, passed - 1) if self.options.mode is SearchMode.STOP else self._best(scores, target)
-            found = decision.accepted, decision.accepted, decision.reasons
+            outcome = decision.accepted, decision.accepted, decision.reasons
         self.passed = passed
-        return self._keep(scores, percent, sigma, *found)
+        return self._keep(scores, percent, sigma, *outcome)
 
     @property
     def needs_final_scores(self) -> bool:
@@ -141,18 +141,18 @@ class Search:
         return *place_copies(counts), reasons
 
     def _keep(
-        self, scores: Scores, percent: float, sigma: float, places: Sequence[int], sources: Sequence[int], reasons: tuple[str, ...]
+        self, scores: Scores, percent: float, sigma: float, indexes: Sequence[int], sources: Sequence[int], reasons: tuple[str, ...]
     ) -> Round:
-        """places, sources: within ``rows``."""
-        rows, states = tuple(self.rows[i] for i in places), tuple(self.rows[i] for i in sources)
-        found = Round(percent, sigma, self.rows, scores.by, rows, states, reasons)
+        """indexes, sources: within ``rows``."""
+        rows, states = tuple(self.rows[i] for i in indexes), tuple(self.rows[i] for i in sources)
+        decided = Round(percent, sigma, self.rows, scores.by, rows, states, reasons)
         before = list(self.lineage)
         for row, source in zip(rows, states, strict=True):
             self.lineage[row] = before[source]
         self.scoring_rows += scores.rows
-        self.rounds.append(found)
+        self.rounds.append(decided)
         self.rows = rows
-        return found
+        return decided
 
     def _ranked(self) -> tuple[int, ...]:
         """``rows``, best first by the last comparison that they were in; as they are where there was none."""
@@ -161,9 +161,9 @@ class Search:
         last = self.rounds[-1]
         badness = Scores(last.scores).badness(self.options.scorers)
         order = torch.where(badness.isfinite(), badness, torch.inf).argsort(stable=True).tolist()
-        places = {last.compared[i]: place for place, i in enumerate(order)}
+        ranks = {last.compared[i]: rank for rank, i in enumerate(order)}
         sources = dict(zip(last.rows, last.sources, strict=True))
-        return tuple(sorted(self.rows, key=lambda row: (places[sources[row]], row)))
+        return tuple(sorted(self.rows, key=lambda row: (ranks[sources[row]], row)))
 
 
 def quantity_at(scorer: Scorer, percent: float) -> str:

@@ -41,8 +41,8 @@ def place_copies(counts: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
     A row that is drawn at least once goes on from itself. Further copies take the rows that were not drawn, lowest first. The others end.
     """
     every = counts.tolist()
-    own = [(i, i) for i, count in enumerate(every) if count > 0]
+    survivors = [(i, i) for i, count in enumerate(every) if count > 0]
     copies = [i for i, count in enumerate(every) for _ in range(count - 1)]
     free = [i for i, count in enumerate(every) if count == 0]
-    pairs = sorted(own + list(zip(free, copies, strict=False)))
+    pairs = sorted(survivors + list(zip(free, copies, strict=False)))
     return tuple(row for row, _ in pairs), tuple(source for _, source in pairs)

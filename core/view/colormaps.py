@@ -39,7 +39,7 @@ def color_table(colormap: Colormap) -> Tensor:
 def colorize(heat: Tensor, colormap: Colormap) -> Tensor:
     """Values in [0, 1], of any shape (...), as colours (..., 3) float32. Values outside take the end's colour, NaN the high end's."""
     colours = color_table(colormap).to(heat.device)
-    place = heat.float().nan_to_num(nan=1.0).clamp(0, 1) * (len(colours) - 1)
-    below = place.floor().clamp(max=len(colours) - 2)
+    position = heat.float().nan_to_num(nan=1.0).clamp(0, 1) * (len(colours) - 1)
+    below = position.floor().clamp(max=len(colours) - 2)
     left = below.long()
-    return torch.lerp(colours[left], colours[left + 1], (place - below)[..., None])
+    return torch.lerp(colours[left], colours[left + 1], (position - below)[..., None])

@@ -40,7 +40,9 @@ class Demo:
 class HostNetwork(DemoNetwork):
     """Called the way ComfyUI calls a network."""
 
-    def forward(self, x, timesteps, context=None, control=None, transformer_options=None, **_: Any) -> Tensor:
+    def forward(
+        self, x: Tensor, timesteps: Tensor, context: Tensor | None = None, control: Any = None, transformer_options: Any = None, **_: Any
+    ) -> Tensor:
         width = self.class_embedding.embedding_dim
         if context is None or context.shape[-1] != width:
             seen = "none" if context is None else f"tokens of width {context.shape[-1]}"

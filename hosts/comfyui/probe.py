@@ -22,7 +22,7 @@ class Probe(comfy.samplers.Sampler):
         extra_args: dict[str, Any],
         callback: Any,
         noise: Tensor,
-        latent_image: Tensor | None = None,
+        latent_image: Any = None,
         denoise_mask: Tensor | None = None,
         disable_pbar: bool = False,
     ) -> Tensor:

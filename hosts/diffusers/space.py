@@ -54,12 +54,12 @@ class Space:
         Raises ValueError for a flow timestep that the run does not hold.
         """
         t = torch.as_tensor(timestep).flatten()[0]
-        place = self.step_at(t)
-        if place is None and self.process is Process.FLOW:
+        index = self.step_at(t)
+        if index is None and self.process is Process.FLOW:
             raise ValueError(f"The network was called with timestep {float(t):g}, which its {type(self.scheduler).__name__} does not have.")
-        if place is None or self._between_steps() or not hasattr(self.scheduler, "sigmas"):
-            return self._table_sigma(float(t if place is None else self.scheduler.timesteps[place]))
-        return self._sigma_of_step(place)
+        if index is None or self._between_steps() or not hasattr(self.scheduler, "sigmas"):
+            return self._table_sigma(float(t if index is None else self.scheduler.timesteps[index]))
+        return self._sigma_of_step(index)
 
     def sigmas_from(self, timestep: Tensor | float) -> tuple[float, ...]:
         """The noise levels of the run's steps from the one with this timestep on; img2img begins late. None where no run was set up."""
@@ -123,9 +123,9 @@ class Space:
         if self.scheduler.config.get("use_dynamic_shifting") and len(self.scheduler.timesteps):
             # the shift depends on the image size: read the line from the run's own steps, the last entry being the closing 0
             line = self.scheduler.sigmas.cpu().double()
-            place = (1 - t) * (len(line) - 1)
-            low = min(int(place), len(line) - 2)
-            return float(torch.lerp(line[low], line[low + 1], place - low))
+            position = (1 - t) * (len(line) - 1)
+            low = min(int(position), len(line) - 2)
+            return float(torch.lerp(line[low], line[low + 1], position - low))
         return self._shifted(t)
 
     def _shifted(self, t: float) -> float:

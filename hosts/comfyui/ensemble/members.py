@@ -101,8 +101,8 @@ def joinable(members: Sequence[Member]) -> bool:
     return all(m.model is first.model and joinable_conditions(m.positive, first.positive) for m in members[1:])
 
 
-def joinable_conditions(a: Conditioning, b: Conditioning) -> bool:
-    if len(a) != 1 or len(b) != 1:
+def joinable_conditions(a: Conditioning | None, b: Conditioning | None) -> bool:
+    if a is None or b is None or len(a) != 1 or len(b) != 1:
         return False
     (text, extras), (other_text, other_extras) = a[0], b[0]
     rest, other_rest = ({key: value for key, value in each.items() if key != POOLED} for each in (extras, other_extras))

@@ -68,11 +68,11 @@ def find_file(entry: str, strength: float) -> MemberFile:
         raise ValueError(f"members names {entry!r}, but no file in the folders loras and embeddings is called so; {there}.")
     if len(files) > 1:
         raise ValueError(f"members names {entry!r}, which may be any of {quoted(file for _, file in files)}; write one of them in full.")
-    name, own = split_strength(entry)
-    if files_called(entry, whole=True) or own is None:
-        own = strength
-    limits.LORA_STRENGTH.check(f"strength of {name}", own)
-    return MemberFile(*files[0], own)
+    name, written = split_strength(entry)
+    if files_called(entry, whole=True) or written is None:
+        written = strength
+    limits.LORA_STRENGTH.check(f"strength of {name}", written)
+    return MemberFile(*files[0], written)
 
 
 def files_called(entry: str, whole: bool = False) -> list[tuple[str, str]]:

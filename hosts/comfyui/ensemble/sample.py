@@ -50,7 +50,7 @@ class Sampling:
 
         branch = Branch(comfy.samplers.sampler_object(self.run.sampler_name), self.shared[: begins[first]], stop, on_step)
         guider = comfy.samplers.CFGGuider(chosen[0].model)
-        guider.set_conds(join([member.positive for member in chosen], batch), self.run.negative)
+        guider.set_conds(join([member.positive or [] for member in chosen], batch), self.run.negative)
         guider.set_cfg(self.run.cfg)
         noise, image = (self.tiled(t, len(chosen)) for t in (self.noise, self.image))
         quiet = not comfy.utils.PROGRESS_BAR_ENABLED
@@ -104,9 +104,9 @@ def sample_ensemble(ensemble: ModelEnsemble, run: KSample, options: EnsembleOpti
     advance = Sampling(ensemble, run, sigmas, rehearsal, noise, image, progress).advance
     branches = estimate_ensemble(advance, noise, names, levels, process, branch, options)
     host_info = {"host": "comfyui", "model": type(run.model.model).__name__, "sampler": run.sampler_name}
-    results = [replace(u, provenance=u.provenance | host_info).cpu() for u in (branches.information, branches.distance)]
+    information, distance = (replace(u, provenance=u.provenance | host_info).cpu() for u in (branches.information, branches.distance))
     latents = [{**without_ratios(run.latent), "samples": samples} for samples in branches.samples]
-    return latents[branches.base], Branches(*results, branches.samples, branches.base), latents
+    return latents[branches.base], replace(branches, information=information, distance=distance), latents
 
 
 def members_at_once(run: KSample, members: int, image: Tensor) -> int:

@@ -26,7 +26,7 @@ from ..gradient import differentiable, normal
 from ..last_layer.laplace import check_whole_image
 from ..last_layer.network_output import training
 from ..model import Conditioned, check_latent
-from ..probe import Conditioning, run_in_place
+from ..probe import Conditioning, Probe, run_in_place
 from .trainable import Loras, Texts, by_prompt, conds_of
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class TrainingSettings:
 
 
 @dataclass
-class Trainer(comfy.samplers.Sampler):
-    """In a sampler's place: trains, and hands the latents back."""
+class Trainer(Probe):
+    """Trains in a sampler's place, on other latents than those of the run."""
 
     plan: TrainingSettings
     latents: Tensor
@@ -53,27 +53,15 @@ class Trainer(comfy.samplers.Sampler):
     on_step: Callable[[], None]
     ensemble: EnsembleParameters | None = None
 
-    def sample(
-        self,
-        guider: comfy.samplers.CFGGuider,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor | None = None,
-        denoise_mask: Tensor | None = None,
-        disable_pbar: bool = False,
-    ) -> Tensor:
-        """The signature of ``comfy.samplers.Sampler``."""
+    def measure(self, guider: comfy.samplers.CFGGuider, latent: Tensor, options: dict[str, Any]) -> None:
         count = int(self.prompt_of.max()) + 1
         for i in range(count):
             check_whole_image(guider.conds[f"prompt {i + 1}"], "positive")
-        clean = guider.inner_model.process_latent_in(self.latents).float().to(noise.device)
+        clean = guider.inner_model.process_latent_in(self.latents).float().to(latent.device)
         with torch.inference_mode(False):
-            every = Conditioned(guider.inner_model, conds_of(guider.conds, count), extra_args["model_options"])
+            every = Conditioned(guider.inner_model, conds_of(guider.conds, count), options)
             with differentiable(every) as conditioned:
                 self.ensemble = self.train(conditioned, clean.clone())
-        return latent_image
 
     def train(self, conditioned: Conditioned, clean: Tensor) -> EnsembleParameters:
         plan, model = self.plan, conditioned.model
@@ -126,6 +114,8 @@ def train_ensemble(
     trainer = Trainer(plan, samples, prompt_of, checkpoint, lambda: bar.update(1))
     conds = {f"prompt {i + 1}": normal(positive) for i, positive in enumerate(positives)}
     run_in_place(model, conds, samples[: plan.options.batch], trainer, plan.options.seed)
+    if trainer.ensemble is None:
+        raise RuntimeError("ComfyUI ended the sampling run without training; queue the workflow again.")
     checkpoint.unlink(missing_ok=True)
     return trainer.ensemble
 

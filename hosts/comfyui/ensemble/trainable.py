@@ -35,7 +35,7 @@ class Texts:
 
     prompts: Sequence[Part]
     text_names: list[str] = field(default_factory=list)  # for each prompt, the name of its text among model_conds
-    current: Tensor | None = None  # all texts in a row, (1, tokens, D): a step may read some of them only
+    current: Tensor = field(init=False)  # inside enter: all texts in a row, (1, tokens, D): a step may read some of them only
 
     def __post_init__(self) -> None:
         self.text_names = [find_text(prompt) for prompt in self.prompts]
@@ -51,7 +51,7 @@ class Texts:
         try:
             yield {"own": self.current}
         finally:
-            self.current = None
+            del self.current
 
     def read(self, prompt: int) -> Part:
         part, name = self.prompts[prompt], self.text_names[prompt]
@@ -81,7 +81,7 @@ class Loras:
     rank: int
     seed: int
     device: torch.device
-    layers: dict[str, nn.Module] = field(default_factory=dict)
+    layers: dict[str, Any] = field(default_factory=dict)  # ComfyUI's kinds of nn.Module
 
     def __post_init__(self) -> None:
         named = self.network.named_modules()
@@ -120,7 +120,7 @@ class Loras:
             raise ValueError("kind 'lora' can't be trained on this model: ComfyUI puts no adapter on any of its layers; use 'embedding'.")
 
 
-def put_on(layer: nn.Module, adapter: nn.Module, undo: ExitStack) -> None:
+def put_on(layer: Any, adapter: nn.Module, undo: ExitStack) -> None:
     """The layer's own list of what changes its weight may be shared by all layers, so it gets another one for the time."""
     if "weight_function" in vars(layer):
         undo.callback(vars(layer).__setitem__, "weight_function", layer.weight_function)

@@ -59,9 +59,9 @@ def name_lora_tensors(network: nn.Module, parameters: Mapping[str, Tensor]) -> d
         if not unet:
             renamed[f"transformer.{layer}.{part}.weight"] = value
             continue
-        place = f"lora_unet_{layer.replace('.', '_')}"
-        renamed[f"{place}.lora_{'down' if part == 'lora_A' else 'up'}.weight"] = value
-        renamed[f"{place}.alpha"] = torch.tensor(float(value.shape[0])) if part == "lora_A" else renamed[f"{place}.alpha"]
+        prefix = f"lora_unet_{layer.replace('.', '_')}"
+        renamed[f"{prefix}.lora_{'down' if part == 'lora_A' else 'up'}.weight"] = value
+        renamed[f"{prefix}.alpha"] = torch.tensor(float(value.shape[0])) if part == "lora_A" else renamed[f"{prefix}.alpha"]
     return renamed
 
 

@@ -22,15 +22,15 @@ def tables(network: nn.Module) -> dict[str, Tensor]:
 @contextmanager
 def parameters_replaced(network: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[None]:
     """The network with other parameters of these names, inside the block. On every exit the very same tensors are back, untouched."""
-    places = {name: (network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in parameters}
-    own = {name: getattr(*place) for name, place in places.items()}
+    slots = {name: (network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in parameters}
+    originals = {name: getattr(*slot) for name, slot in slots.items()}
     try:
         for name, parameter in parameters.items():
-            setattr(*places[name], parameter)
+            setattr(*slots[name], parameter)
         yield
     finally:
-        for name, parameter in own.items():
-            setattr(*places[name], parameter)
+        for name, parameter in originals.items():
+            setattr(*slots[name], parameter)
 
 
 def start_tables(network: nn.Module, labels: Tensor, seed: int) -> Enter:
@@ -43,14 +43,14 @@ def start_tables(network: nn.Module, labels: Tensor, seed: int) -> Enter:
 
     @contextmanager
     def enter(k: int) -> Iterator[Mapping[str, Tensor]]:
-        generator, begun = member_start_generator(seed, k), {}
+        generator, started = member_start_generator(seed, k), {}
         for name, table in tables(network).items():
             values, rows = table.detach().float().clone(), labels.unique().to(table.device)
             drawn = torch.randn((len(rows), values.shape[1]), generator=generator)
             values[rows] = drawn.to(values) * values.std()
-            begun[name] = nn.Parameter(values)
-        with parameters_replaced(network, begun):
-            yield begun
+            started[name] = nn.Parameter(values)
+        with parameters_replaced(network, started):
+            yield started
 
     return enter
 

@@ -21,12 +21,12 @@ STAR = "*"
 
 @dataclass(frozen=True, eq=False)
 class WordEncoder:
-    """One text encoder of a pipeline. name: that of its vectors in embedding files. place: the token that stands for the new word."""
+    """One text encoder of a pipeline. name: that of its vectors in embedding files. token: that stands for the new word."""
 
     name: str
     layer: nn.Embedding
     tokenizer: Any
-    place: int
+    token: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +45,11 @@ class Word:
         if not ends:
             raise ValueError(f"{type(pipe).__name__} has no text encoder whose words could be trained.")
         tokenizers = [getattr(pipe, f"tokenizer{end}") for end in ends]
-        stand_in, places = find_unused_word(tokenizers, prompts)
+        stand_in, tokens = find_unused_word(tokenizers, prompts)
         encoders = []
-        for end, tokenizer, place in zip(ends, tokenizers, places, strict=True):
+        for end, tokenizer, token in zip(ends, tokenizers, tokens, strict=True):
             encoder = getattr(pipe, f"text_encoder{end}")
-            encoders.append(WordEncoder(vectors_name(encoder, end), encoder.get_input_embeddings(), tokenizer, place))
+            encoders.append(WordEncoder(vectors_name(encoder, end), encoder.get_input_embeddings(), tokenizer, token))
         return cls(pipe, vectors, stand_in, tuple(encoders))
 
     @contextmanager
@@ -57,7 +57,7 @@ class Word:
         """Inside the block the word has these vectors, (n, D) by encoder's name; gradients reach them. Undone on every exit."""
         with ExitStack() as hooks:
             for encoder in self.encoders:
-                replaced = partial(replace_rows, encoder.place, vectors[encoder.name])
+                replaced = partial(replace_rows, encoder.token, vectors[encoder.name])
                 hooks.callback(encoder.layer.register_forward_hook(replaced, with_kwargs=True).remove)
             yield
 
@@ -93,10 +93,10 @@ class Word:
 
 
 def replace_rows(
-    place: int, vectors: Tensor, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
+    token: int, vectors: Tensor, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
 ) -> Tensor:
-    """Hook on an embedding layer: the i-th token ``place`` of a prompt gets the i-th vector, beginning again after the last."""
-    matches = (args[0] if args else kwargs["input"]) == place
+    """Hook on an embedding layer: the i-th ``token`` of a prompt gets the i-th vector, beginning again after the last."""
+    matches = (args[0] if args else kwargs["input"]) == token
     which = (matches.cumsum(dim=-1) - 1).clamp_min(0) % len(vectors)
     return torch.where(matches[..., None], vectors.to(output)[which], output)
 

@@ -59,8 +59,8 @@ class BayesDiffRun(Watch):
         x, space = call.x[part], self.space
         self.propagation.options = replace(self.options, draws=fit_draws(self.options.draws, call.x))
         self.propagation.check(x)
-        place = space.step_at(call.timestep.flatten()[0])
-        linear = linear_step(space, self.step if place is None else place, self.step == 0)
+        index = space.step_at(call.timestep.flatten()[0])
+        linear = linear_step(space, self.step if index is None else index, self.step == 0)
         y = mixing.of(output[:, : x.shape[1]].float())
         level = torch.full(x.shape[:1], sigma, device=x.device)
         layer_input, layer_output = self._last_layer()

@@ -43,8 +43,8 @@ def generative(
     check_repeatable(network)
     images = check_images(draw(steps))
     member_steps = options.member_steps or steps
-    plain = images if member_steps == steps else None
-    generated = estimate_generative(lambda: draw(member_steps), encode, network, laplace, options, plain)
+    baseline = images if member_steps == steps else None
+    generated = estimate_generative(lambda: draw(member_steps), encode, network, laplace, options, baseline)
     provenance = {"host": "diffusers", "steps": str(steps)}
     return images, replace(generated, result=replace(generated.result, provenance=generated.result.provenance | provenance))
 

@@ -29,15 +29,15 @@ def check_linear(scheduler: SchedulerMixin) -> None:
             raise ValueError(f"BayesDiff knows DPM-Solver++ of order 1 and 2, got order {config.solver_order} and {settings}; {WAY_OUT}.")
 
 
-def linear_step(space: Space, place: int, first: bool) -> LinearStep:
-    """The step that leaves the run's place-th level. first: whether it is the run's first, which has none before it."""
+def linear_step(space: Space, index: int, first: bool) -> LinearStep:
+    """The step that leaves the run's index-th level. first: whether it is the run's first, which has none before it."""
     scheduler, levels = space.scheduler, run_levels(space)
-    now, after = levels[place], levels[place + 1]
+    now, after = levels[index], levels[index + 1]
     if not isinstance(scheduler, DPMSolverMultistepScheduler) or scheduler.config.solver_order == 1 or first:
         return ddim_step(now, after, space.process, space.prediction)
-    if place == len(scheduler.timesteps) - 1 and ends_first_order(scheduler):
+    if index == len(scheduler.timesteps) - 1 and ends_first_order(scheduler):
         return ddim_step(now, after, space.process, space.prediction)
-    return dpmpp_2m_step(now, after, levels[place - 1], space.process, space.prediction)
+    return dpmpp_2m_step(now, after, levels[index - 1], space.process, space.prediction)
 
 
 def ends_first_order(scheduler: DPMSolverMultistepScheduler) -> bool:

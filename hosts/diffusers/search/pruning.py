@@ -92,24 +92,24 @@ class Pruning(Watch):
         part = self.conditional(call.x)
         level = torch.full((len(call.x[part]),), sigma, device=call.x.device)
         x0 = call.rows(part).x0(output[part], call.x[part].float(), level)
-        found = self.search.select(self.scores(call, x0, sigma), sigma)
-        if not found.rows:
+        decided = self.search.select(self.scores(call, x0, sigma), sigma)
+        if not decided.rows:
             raise NoneLeft
         if self.search.options.mode is SearchMode.RESAMPLE:
-            self.sources = {row: source for row, source in zip(found.rows, found.sources, strict=True) if row != source}
+            self.sources = {row: source for row, source in zip(decided.rows, decided.sources, strict=True) if row != source}
 
     def scores(self, call: Call, x0: Tensor, sigma: float) -> Scores:
         """Of the candidates in the search; x0: (N, C, ...) of all."""
         level, options = comparison_sigma(sigma, self.space.percent_to_sigma), self.search.options
         part = self.conditional(call.x)
-        found = []
+        groups = []
         for i in range(0, len(self.search.rows), self.micro_batch):
             rows = list(self.search.rows[i : i + self.micro_batch])
             given = self.denoiser(call.rows(part), rows, level)
             without = self.unconditional(call, part, rows, level)
-            found.append(score_candidates(given, without, x0[rows], level, self.space.process, options.draws, options.scorers))
-        by = {scorer: torch.cat([f.by[scorer] for f in found]) for scorer in options.scorers}
-        return Scores(by, sum(f.rows for f in found))
+            groups.append(score_candidates(given, without, x0[rows], level, self.space.process, options.draws, options.scorers))
+        by = {scorer: torch.cat([group.by[scorer] for group in groups]) for scorer in options.scorers}
+        return Scores(by, sum(group.rows for group in groups))
 
     def unconditional(self, call: Call, part: slice, rows: list[int], sigma: float) -> Denoiser | None:
         """From the empty condition that was given, else from the other half of the call, else none."""

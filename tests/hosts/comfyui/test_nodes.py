@@ -26,6 +26,8 @@ from write_locale import english
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS, LOCALES = ROOT / "web" / "docs", ROOT / "locales"
+LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir())
+LETTERS = {"zh": r"[\u4e00-\u9fff]"}  # what a text of the language holds at least one of
 # Widgets are stored by position in people's workflows: append to these lists, never reorder, rename or remove.
 GUIDANCE = ["strength", "percentile", "samples", "start_percent", "end_percent", "mode", "units", "preset", "calibration"]
 SAMPLING = ["model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise"]
@@ -175,14 +177,16 @@ def test_the_english_texts_are_those_of_the_nodes(comfy: Server) -> None:
     assert written == shown, "run tests/support/comfyui/write_locale.py, then translate"
 
 
-def test_all_is_translated() -> None:
-    originals, chinese = paths(texts("en")), paths(texts("zh"))
-    assert chinese.keys() == originals.keys()
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_all_is_translated(language: str) -> None:
+    originals, translated = paths(texts("en")), paths(texts(language))
+    assert translated.keys() == originals.keys()
     names = {"VAE", "CFG", "Latent"}
-    assert [path for path, text in chinese.items() if text not in names and not re.search(r"[\u4e00-\u9fff]", text)] == []
+    assert [path for path, text in translated.items() if text not in names and not re.search(LETTERS.get(language, r"\w"), text)] == []
+    assert [path for path, text in translated.items() if text not in names and text == originals[path]] == []
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_no_text_has_signs_that_the_front_end_reads_as_commands(language: str) -> None:
     assert [path for path, text in paths(texts(language)).items() if re.search(r"[{}|@]", text)] == []
 
@@ -191,5 +195,5 @@ def test_help_pages_and_texts_are_served(comfy: Server) -> None:
     page = (DOCS / "UQ_Heatmap.md").read_text(encoding="utf-8")
     assert comfy.get("/extensions/uncertainty-nodes/docs/UQ_Heatmap.md").decode() == page
     served = comfy.get("/i18n")
-    for language in ("en", "zh"):
+    for language in LANGUAGES:
         assert texts(language).items() <= served[language]["nodeDefs"].items()

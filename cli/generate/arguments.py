@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...core.options import BayesDiffOptions, DrawOptions, InformationOptions, SamplingScore
+from ...core.options import (
+    BayesDiffOptions,
+    BestOfOptions,
+    DrawOptions,
+    FilterRule,
+    InformationOptions,
+    SamplingScore,
+    Scorer,
+    UntilOptions,
+)
 from ...core.options.bounds import bounds
 from ...core.options.limits import IMAGES, KEEP
 from ..shared.arguments import (
@@ -22,6 +31,7 @@ from ..shared.arguments import (
     words,
 )
 from .options import GenerateOptions
+from .search import ATTEMPTS, CANDIDATES, MICRO_BATCH, RULES, WANTED, SearchOptions
 
 TEXT = """Draw images, score each, and keep the best. A stopped run goes on where it was; nothing is drawn twice.
 
@@ -31,6 +41,11 @@ sampling. mc-dropout: needs a model with dropout. denoised, noise: spread of the
 
 Demo model: draws the digits 0 to 9 in turn, or --class. Other models: the folder of a saved Stable Diffusion (1, 2, XL or 3) pipeline
 with --prompt or --prompts; generative and bayesdiff need --laplace (see fit-laplace), generative an --encoder. Nothing is downloaded.
+
+--best-of draws several candidates for each image, and goes on with the best; --prune ends the worst of them early, which saves calls.
+--until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best 30 % of the first 16
+images (--value, --calibrate-with). Both cost several times the calls of one image. Classifier-free guidance at a scale that suits the
+model may bring as much for fewer: try --guidance-scale first.
 
 An image whose values are not finite (as half precision may give) gets no score, is rejected and named; the others are as without it."""
 
@@ -46,16 +61,50 @@ def add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     condition.add_argument("--prompts", type=Path, help="other models: a text file, one prompt a line, taken in turn")
     generate.add_argument("--negative", type=words, help="other models: the negative prompt")
     generate.add_argument("--guidance-scale", type=float, help="classifier-free guidance (default: 1 for demo, else the pipeline's)")
-    add_whole(generate, "-n", "--images", bounds=IMAGES, help="how many to draw")
+    count = generate.add_mutually_exclusive_group()
+    add_whole(count, "-n", "--images", bounds=IMAGES, help="how many to draw")
+    add_whole(count, "--until-kept", bounds=WANTED, help="draw until so many are accepted", default="draw as many as --images says")
     add_whole(generate, "--keep", bounds=KEEP, help="how many of them to keep", default="three quarters")
     generate.add_argument("--each", action="store_true", help="keep the best of each prompt or digit in turn, not the best of all")
     add_whole(generate, "--steps", bounds=bounds(GenerateOptions, "steps"), help="sampling steps")
+    add_best_of_options(generate)
+    add_until_options(generate)
     add_method_options(generate)
     add_seed_and_device(generate)
     add_batch(generate)
     default = Path("out/generate")
     generate.add_argument("--out", type=Path, default=default, help=f"folder for the pictures, results.json and results.csv {DEFAULT}")
     generate.set_defaults(run=run_generate)
+
+
+def add_best_of_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("best of several", "for --method information")
+    add_whole(group, "--best-of", bounds=CANDIDATES, help="candidates for each image, of which the best is finished; 1 = off")
+    group.add_argument(
+        "--prune", type=float, nargs="+", default=[], metavar="SHARE", help="the share of the candidates that ends early (default: none)"
+    )
+    [point] = BestOfOptions().points
+    told = f"when: 0 = at pure noise, 1 = at the finished image; several points may be given (default: {point:g})"
+    group.add_argument("--prune-at", type=float, nargs="+", default=[], metavar="POINT", help=told)
+    scorers, default = [scorer.value for scorer in Scorer], BestOfOptions().scorer.value
+    group.add_argument("--scorer", choices=scorers, default=default, help=f"what candidates are compared by {DEFAULT}")
+    told = "candidates in one call of the network: more is faster on a GPU; each call is filled up, so that pruning then saves less"
+    add_whole(group, "--micro-batch", bounds=MICRO_BATCH, help=told)
+
+
+def add_until_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("until enough are kept", "for --until-kept")
+    told = f"{ATTEMPTS.default} for each image wanted"
+    add_whole(group, "--max-attempts", bounds=ATTEMPTS, help="images to draw at most", default=told)
+    rules = [rule.value for rule in RULES]
+    told = "calibrated: as good as the best of earlier images; threshold: the score itself"
+    group.add_argument("--rule", choices=rules, default=UntilOptions().rule.value, help=f"what is accepted. {told} {DEFAULT}")
+    default = bounds(UntilOptions, "value").default
+    told = f"calibrated: percent of the earlier images that would be accepted (default: {default:g}); threshold: the score's limit"
+    group.add_argument("--value", type=float, help=told)
+    told = "the earlier images' scores, as a file of ComfyUI's Calibrate by the same method (default: the first images of this run)"
+    group.add_argument("--calibration", type=Path, help=told)
+    add_whole(group, "--calibrate-with", bounds=IMAGES, help="how many first images those are, without --calibration")
 
 
 def add_method_options(parser: argparse.ArgumentParser) -> None:
@@ -75,4 +124,6 @@ def add_method_options(parser: argparse.ArgumentParser) -> None:
 def run_generate(arguments: argparse.Namespace) -> None:
     with needs_diffusers("Drawing"):
         from .run import run
-    run(read_options(GenerateOptions, arguments, method=SamplingScore(arguments.method)))
+    lists = {"prune": tuple(arguments.prune), "prune_at": tuple(arguments.prune_at)}
+    search = read_options(SearchOptions, arguments, scorer=Scorer(arguments.scorer), rule=FilterRule(arguments.rule), **lists)
+    run(read_options(GenerateOptions, arguments, method=SamplingScore(arguments.method), search=search))

@@ -21,14 +21,15 @@ from ..shared.records import Format, load_records, rank_scores, save_records
 FORMAT = Format("uncertainty-nodes drawings", 1, key="images", noun="images", way_out="name another folder with --out")
 RESULTS = "results.json"
 NEW, KEPT, REJECTED = "new", "kept", "rejected"  # folders
-COLUMNS = ("image", "file", "rank", "score", "shown", "nfe", "seconds")
+COLUMNS = ("image", "file", "rank", "score", "shown", "nfe", "calls", "candidate", "seconds", "reason")
 
 
 @dataclass(frozen=True)
 class Drawing:
     """One drawn image. shown: the digit or prompt asked for. score: None where not finite. nfe: of the score alone.
 
-    seconds: its share of its batch's, drawing included.
+    seconds: its share of its batch's, drawing included.  calls: model calls of drawing it, with those of candidates that it was chosen
+    from; candidate: which of them it is.  None: of a run that did not count them, or that drew no candidates.
     """
 
     image: int
@@ -36,6 +37,8 @@ class Drawing:
     score: float | None
     nfe: float
     seconds: float
+    calls: float | None = None
+    candidate: int | None = None
 
     @property
     def name(self) -> str:
@@ -95,14 +98,23 @@ def sort_pictures(out: Path, ranking: Ranking, kept: Container[int]) -> None:
             os.replace(source, target)
 
 
-def save_drawings(out: Path, options: Mapping[str, Any], ranking: Ranking, direction: Direction, quantity: str) -> None:
-    """results.json and results.csv, each whole or not at all."""
-    rows = [asdict(drawing) | {"rank": rank, "file": relative_path(drawing, out)} for rank, drawing in ranking]
+def save_drawings(
+    out: Path,
+    options: Mapping[str, Any],
+    ranking: Ranking,
+    direction: Direction,
+    quantity: str,
+    reasons: Mapping[int, str],
+    details: Mapping[str, Any],
+) -> None:
+    """results.json and results.csv, each whole or not at all. reasons: why an image is kept or not. details: further entries."""
+    rows = [asdict(d) | {"rank": rank, "file": relative_path(d, out), "reason": reasons.get(d.image)} for rank, d in ranking]
     header = {
         "options": dict(options),
         "quantity": quantity,
         "direction": direction.value,
         "seconds": round(sum(drawing.seconds for _, drawing in ranking), 3),
+        **details,
     }
     save_records(out / RESULTS, FORMAT, COLUMNS, rows, header)
 

@@ -10,9 +10,10 @@ from typing import Any
 from ...core.demo.network import LAPLACE
 from ...core.last_layer.laplace import Laplace
 from ...core.options import BayesDiffOptions, GenerativeOptions, SamplingScore
-from ...hosts.diffusers.draw import DemoDrawer, Drawer, PipelineDrawer, ScoredBy, bundled_encoder
+from ...hosts.diffusers.draw import DemoDrawer, PipelineDrawer, ScoredBy, bundled_encoder
 from ...hosts.diffusers.last_layer.image_encoders import clip_encoder
 from ...hosts.diffusers.load import loading_bars, pipeline_kind
+from ...hosts.diffusers.search.drawers import BestOfDrawer, CountingDrawer
 from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.progress import on_terminal
@@ -27,7 +28,12 @@ def check_model(options: GenerateOptions) -> None:
     check_device(options.device)
 
 
-def load_drawer(options: GenerateOptions) -> Drawer:
+def load_drawer(options: GenerateOptions) -> CountingDrawer:
+    drawer = load_plain_drawer(options)
+    return BestOfDrawer(drawer, options=options.search.best_of_options()) if options.search.best_of > 1 else CountingDrawer(drawer)
+
+
+def load_plain_drawer(options: GenerateOptions) -> DemoDrawer | PipelineDrawer:
     if options.model == DEMO:
         return DemoDrawer.load([int(c) for c in options.conditions()], options.seed, options.guidance_scale, options.device)
     settings: dict[str, Any] = {"negative_prompt": options.negative, "guidance_scale": options.guidance_scale}
@@ -62,6 +68,7 @@ def fingerprint(options: GenerateOptions) -> dict[str, Any]:
         "negative": options.negative,
         "guidance_scale": options.guidance_scale,
         "steps": options.steps,
+        **options.search.candidate_arguments(),
         **method_arguments(options),
         "the method's defaults": repr(GenerateOptions(options.method).method_options()),
         "laplace": describe_posterior(options),

@@ -21,6 +21,7 @@ from ...core.options.bounds import bounds, check_fields
 from ...core.options.limits import BATCH, DIGIT, IMAGES, SEED, STEPS
 from ..shared.checks import DEMO, check_condition, check_folder
 from ..shared.text import read_text
+from .search import SearchOptions
 
 BY_POSTERIOR = (SamplingScore.GENERATIVE, SamplingScore.BAYESDIFF)
 KEPT_SHARE = 0.75  # where nobody says how many to keep
@@ -53,16 +54,31 @@ class GenerateOptions:
     batch: int = BATCH.field()
     device: str = "cpu"
     out: Path = Path("out/generate")
+    search: SearchOptions = SearchOptions()
 
     def __post_init__(self) -> None:
         check_fields(self)
         self.method_options()  # bad numbers are refused now, not after the model was loaded
         if self.keep is not None and self.keep > self.images:
             raise ValueError(f"keep must be at most the number of images, {self.images}, got {self.keep}.")
+        self.check_search()
         check_folder(self.out)
         check_condition(self.model, self.label, any(text is not None for text in (self.prompt, self.prompts, self.negative)))
         if self.laplace is not None and not self.laplace.is_file():
             raise FileNotFoundError(f"There is no file {str(self.laplace)!r}; make one with fit-laplace.")
+
+    def check_search(self) -> None:
+        """Raises ValueError for what a search can't be asked for beside."""
+        if self.search.best_of > 1 and self.method is not SamplingScore.INFORMATION:
+            raise ValueError(
+                f"best_of needs the method information, which scores the finished image; {self.method.value} is measured while one image "
+                "is drawn alone. Leave out --method; what the candidates are compared by is --scorer."
+            )
+        if self.search.until_kept is not None and (self.keep is not None or self.each):
+            name = "keep" if self.keep is not None else "each"
+            raise ValueError(
+                f"{name} compares the images with each other, but with until_kept each is judged by itself; leave out --{name}."
+            )
 
     def check_pipeline(self) -> None:
         """Raises ValueError where something is missing that the demo model brings along."""

@@ -10,26 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...hosts.diffusers.draw import Drawer, ScoredBy, draw_scored
+from ...hosts.diffusers.draw import ScoredBy, draw_scored
+from ...hosts.diffusers.search.drawers import CountingDrawer
 from ..shared.device import enough_memory
-from ..shared.pictures import in_batches
 from ..shared.progress import progress_bar
-from ..shared.records import SavingPace, finite, tell_unscored
-from .drawings import (
-    KEPT,
-    NEW,
-    REJECTED,
-    Drawing,
-    Ranking,
-    choose_best,
-    load_drawings,
-    rank_drawings,
-    save_drawings,
-    sort_pictures,
-    write_picture,
-)
+from ..shared.records import SavingPace, finite
+from .drawings import NEW, Drawing, Ranking, load_drawings, rank_drawings, save_drawings, sort_pictures, write_picture
 from .models import check_model, fingerprint, load_drawer, load_scorer
 from .options import GenerateOptions
+from .plans import Plan, make_plan
+from .report import report
 
 log = logging.getLogger(__name__)
 
@@ -37,23 +27,21 @@ log = logging.getLogger(__name__)
 def run(options: GenerateOptions) -> Ranking:
     """Draw what is not drawn yet, saving what is done as it goes; returns rank and drawing of all, the worst last."""
     check_model(options)
-    drawing = DrawingRun(options, fingerprint(options))
-    drawing.drawings = load_drawings(options.out, drawing.fingerprint)
-    done = {d.image for d in drawing.drawings}
-    todo = [number for number in range(options.images) if number not in done]
+    drawing = DrawingRun(options, make_plan(options), fingerprint(options))
+    drawing.drawn = {d.image: d for d in load_drawings(options.out, drawing.fingerprint)}
+    before = len(drawing.drawn)
+    if before:
+        log.info("Drawn by an earlier run: %d.", before)
     drawing.save()  # a folder that can't be written to shows now
-    if done:
-        log.info("Drawn by an earlier run: %d.", len(done))
-    if todo:
-        try:
-            drawing.draw(todo)
-        finally:
-            drawing.save()
-    kept = choose_best(drawing.ranking, options.keep_count, options.each)
+    try:
+        drawing.draw()
+    finally:
+        drawing.save()
+    kept = drawing.plan.choose(drawing.ranking)
     sort_pictures(options.out, drawing.ranking, kept)
     shutil.rmtree(options.out / NEW, ignore_errors=True)  # empty, but for what an interrupted write left
     drawing.save()
-    report(options, drawing.ranking, len(todo), len(kept))
+    report(options, drawing.plan, drawing.ranking, len(drawing.drawn) - before, len(kept))
     return drawing.ranking
 
 
@@ -62,29 +50,37 @@ class DrawingRun:
     """One run's progress."""
 
     options: GenerateOptions
+    plan: Plan
     fingerprint: dict[str, Any]
-    drawings: list[Drawing] = field(default_factory=list)
+    drawn: dict[int, Drawing] = field(default_factory=dict)
     ranking: Ranking = field(default_factory=list)
     pace: SavingPace = field(default_factory=SavingPace)
 
     def save(self) -> None:
         o = self.options
         with self.pace.saving():
-            self.ranking = rank_drawings(self.drawings, o.direction, o.method.value)
-            save_drawings(o.out, self.fingerprint, self.ranking, o.direction, o.method.value)
+            self.ranking = rank_drawings(list(self.drawn.values()), o.direction, o.method.value)
+            reasons, details = self.plan.reasons(self.drawn), self.plan.details()
+            save_drawings(o.out, self.fingerprint, self.ranking, o.direction, o.method.value, reasons, details)
 
-    def draw(self, todo: Sequence[int]) -> None:
-        o = self.options
+    def draw(self) -> None:
+        o, plan = self.options, self.plan
+        batch = 1 if o.search.best_of > 1 else o.batch  # each image is many; a stop should lose no more than one
+        done, todo = plan.done(self.drawn), plan.next_numbers(self.drawn, batch)
+        if not todo:
+            return
         drawer, by = load_drawer(o), load_scorer(o)
-        with progress_bar("Draw", o.images, "image", done=o.images - len(todo)) as bar:
-            for batch in in_batches(todo, o.batch):
-                self.drawings += draw_batch(o, drawer, by, batch)
+        with progress_bar(plan.verb, plan.total, "image", done=done) as bar:
+            while todo:
+                self.drawn |= {drawing.image: drawing for drawing in draw_batch(o, drawer, by, todo)}
+                bar.set_postfix(drawn=len(self.drawn))
+                bar.update(plan.done(self.drawn) - bar.n)
                 if self.pace.due:
                     self.save()
-                bar.update(len(batch))
+                todo = plan.next_numbers(self.drawn, batch)
 
 
-def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, numbers: Sequence[int]) -> list[Drawing]:
+def draw_batch(options: GenerateOptions, drawer: CountingDrawer, by: ScoredBy, numbers: Sequence[int]) -> list[Drawing]:
     """The pictures are written before the results that name them: what is listed is there."""
     start = time.perf_counter()
     with enough_memory(len(numbers)):
@@ -92,17 +88,10 @@ def draw_batch(options: GenerateOptions, drawer: Drawer, by: ScoredBy, numbers: 
     seconds, conditions = round((time.perf_counter() - start) / len(numbers), 4), options.conditions()
     is_finite = images.flatten(1).isfinite().all(dim=1).cpu()  # a VAE may overflow where the latent did not
     scores, nfe = uncertainty.scores.cpu().where(is_finite, math.nan).tolist(), round(uncertainty.nfe, 6)
-    drawings = [Drawing(n, conditions[n % len(conditions)], finite(score), nfe, seconds) for n, score in zip(numbers, scores, strict=True)]
+    drawings = [
+        Drawing(n, conditions[n % len(conditions)], finite(score), nfe, seconds, drawer.calls[n], drawer.candidate.get(n))
+        for n, score in zip(numbers, scores, strict=True)
+    ]
     for drawing, image in zip(drawings, images, strict=True):
         write_picture(options.out, drawing, image)
     return drawings
-
-
-def report(options: GenerateOptions, ranking: Ranking, new: int, kept: int) -> None:
-    tell_unscored([drawing.name for _, drawing in ranking if drawing.score is None], " and rejected")
-    which = "of each prompt or digit" if options.each else "of all"
-    log.info("Drawn: %d. Kept %d of %d, the best %s by %s.", new, kept, len(ranking), which, options.method.value)
-    nfe = ranking[0][1].nfe
-    log.info("The score cost %g model calls an image beside the %d steps of drawing it.", nfe, options.steps)
-    folders = [name for name, count in ((KEPT, kept), (REJECTED, len(ranking) - kept)) if count]
-    log.info("Look at %s", " and ".join(str(options.out / name) for name in folders))

@@ -50,7 +50,7 @@ def load_records(path: Path, form: Format, record: type[Record], options: Mappin
         if (content["kind"], content["version"]) != (form.kind, form.version):
             raise ValueError("another kind or version")
         earlier, names = dict(content["options"]), [f.name for f in fields(record)]  # type: ignore[arg-type]
-        records = [record(**{name: row[name] for name in names}) for row in content[form.key]]
+        records = [record(**{name: row[name] for name in names if name in row}) for row in content[form.key]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} holds no {form.noun} of this command ({error}); {form.way_out}.") from error
     other = ", ".join(sorted(name for name in options.keys() | earlier.keys() if options.get(name) != earlier.get(name)))

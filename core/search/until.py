@@ -41,6 +41,7 @@ class Until:
     options: UntilOptions
     calibration: Calibration | None = None
     attempts: int = 0
+    accepted: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     nfe: float = 0.0
 
@@ -48,10 +49,6 @@ class Until:
     def seed(self) -> int:
         """Of the attempt that comes next; the first is the run's own (see ``derive_seed``)."""
         return derive_seed(self.options.seed, self.attempts)
-
-    @property
-    def accepted(self) -> int:
-        return sum(v.accepted for v in self.verdicts)
 
     @property
     def done(self) -> bool:
@@ -76,6 +73,7 @@ class Until:
         ]
         self.nfe += nfe + result.nfe * len(result)
         self.attempts += 1
+        self.accepted += len(found.accepted)
         self.verdicts += verdicts
         return verdicts
 

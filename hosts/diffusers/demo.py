@@ -29,10 +29,15 @@ def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.flo
     return network.eval().requires_grad_(False), DDIMScheduler(**config["process"], clip_sample=config["clip_sample"])
 
 
+def seed_of(seed: int, number: int) -> int:
+    """Of image ``number`` of a run with ``seed``."""
+    return ((seed << 20) + number) & MAX_SEED
+
+
 def starting_noise(count: int, seed: int, first: int = 0) -> Tensor:
     """One (1, 32, 32) noise per image, each from its own seed: image ``first + i`` starts the same in every batch. (count, 1, 32, 32)"""
     check_whole("seed", seed, 0, MAX_SEED)
-    generators = [torch.Generator("cpu").manual_seed(((seed << 20) + first + i) & MAX_SEED) for i in range(count)]
+    generators = [torch.Generator("cpu").manual_seed(seed_of(seed, first + i)) for i in range(count)]
     return torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
 
 

@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from ...core.demo.extractor import load_extractor
 from ...core.last_layer.generative import ImageEncoder
 from ...core.last_layer.laplace import Laplace
-from ...core.options import MAX_SEED, AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
+from ...core.options import AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
 from ...core.result import Uncertainty
 from .attach import AttachedRun, attach
-from .demo import conditions, load_demo, sample, starting_noise
+from .demo import conditions, load_demo, sample, seed_of, starting_noise
 from .dropout import DropoutRun, mc_dropout
 from .images import with_prompt
 from .information import Cond, information
 from .last_layer.bayesdiff import BayesDiffRun, bayesdiff
 from .last_layer.generative import generative, pipeline_draw
 from .load import load_pipeline
+from .search.best_of import Candidates, DigitCandidates, PipelineCandidates
 from .watch import network_of
 
 
@@ -49,6 +50,12 @@ class Drawer(Protocol):
     def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         """The network's other inputs for these images: what they are to show, and what stands for nothing asked."""
 
+    def candidates(self, number: int, steps: int) -> Candidates:
+        """For a search of one image among several. That of the image's own seed, ``seed_of``, is the image as ``draw`` gives it."""
+
+    def as_images(self, result: Tensor) -> Tensor:
+        """What sampling returns, as images in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class DemoDrawer:
@@ -68,7 +75,13 @@ class DemoDrawer:
         labels = self.requested(numbers)
         noise = torch.cat([starting_noise(1, self.seed, number) for number in numbers]).to(labels.device)
         latents = sample(self.target, self.scheduler, noise, labels, steps, self.guidance)
-        return latents.add(1).div(2).clamp(0, 1), latents
+        return self.as_images(latents), latents
+
+    def candidates(self, number: int, steps: int) -> Candidates:
+        return DigitCandidates(self.target, self.scheduler, int(self.requested([number])), steps, self.guidance)
+
+    def as_images(self, result: Tensor) -> Tensor:
+        return result.add(1).div(2).clamp(0, 1)
 
     def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         return conditions(self.requested(numbers))
@@ -104,9 +117,18 @@ class PipelineDrawer:
 
         inputs = {"prompt": self.requested(numbers), "callback_on_step_end": look}
         inputs |= {name: [value] * len(numbers) if name == "negative_prompt" else value for name, value in self.settings.items()}
-        seeds = [((self.seed << 20) + number) & MAX_SEED for number in numbers]
-        images = pipeline_draw(self.target, inputs, seeds)(steps).float()
-        return images, latest["latents"]
+        images = pipeline_draw(self.target, inputs, [seed_of(self.seed, number) for number in numbers])(steps)
+        return self.as_images(images), latest["latents"]
+
+    def candidates(self, number: int, steps: int) -> Candidates:
+        [prompt] = self.requested([number])
+        inputs = {"prompt": prompt, "num_inference_steps": steps, "output_type": "pt", **self.settings}
+        config = network_of(self.target).config
+        latents = torch.empty(1, config.in_channels, config.sample_size, config.sample_size)  # of which the size counts
+        return PipelineCandidates(self.target, inputs, self.conditions([number], latents)[1])
+
+    def as_images(self, result: Tensor) -> Tensor:
+        return result.float()
 
     def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         """Without the negative prompt: it says how to draw, not what."""

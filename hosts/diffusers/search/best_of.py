@@ -36,12 +36,14 @@ AfterStep = Callable[[bool, Tensor], Tensor]  # whether it was the last step, la
 class BestOf:
     """images: the kept, best first, as the sampling returns them; None where every candidate was stopped.
 
-    kept: their numbers among the candidates.  seeds: of these; under ``resample``, of the row that each was finished in.
-    lineage: candidate -> the one that its state comes from.  network_rows, scoring_rows: passes of sampling and of comparing.
+    latents: what the images were decoded from.  kept: their numbers among the candidates.  seeds: of these; under ``resample``,
+    of the row that each was finished in.  lineage: candidate -> the one that its state comes from.
+    network_rows, scoring_rows: passes of sampling and of comparing.
     micro_batch: what it came down to.
     """
 
     images: Any
+    latents: Tensor | None
     kept: tuple[int, ...]
     seeds: tuple[int, ...]
     rounds: tuple[Round, ...]
@@ -119,7 +121,7 @@ class DigitCandidates:
 
     @property
     def empty(self) -> Cond:
-        return conditions(torch.tensor([self.label]))[1]
+        return conditions(torch.tensor([self.label], device=next(self.target.parameters()).device))[1]
 
     def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Tensor:
         device = next(self.target.parameters()).device
@@ -178,7 +180,8 @@ def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Seq
         except NoneLeft:
             images = None
     chosen = tuple(seeds[row] for row in kept)
-    return BestOf(images, kept, chosen, tuple(search.rounds), tuple(search.lineage), search.network_rows, search.scoring_rows, micro_batch)
+    rounds, lineage = tuple(search.rounds), tuple(search.lineage)
+    return BestOf(images, steps.latents, kept, chosen, rounds, lineage, search.network_rows, search.scoring_rows, micro_batch)
 
 
 class Steps:
@@ -187,6 +190,7 @@ class Steps:
     def __init__(self, watch: Pruning, scheduler: SchedulerMixin, generators: list[torch.Generator]) -> None:
         self.watch, self.scheduler, self.generators = watch, scheduler, generators
         self.kept: tuple[int, ...] = ()
+        self.latents: Tensor | None = None  # of what is kept
         self.states: list[Tensor] = []  # of the generators, after the step before
 
     def after(self, last: bool, latents: Tensor) -> Tensor:
@@ -199,7 +203,8 @@ class Steps:
         if not last:
             return latents
         self.kept = self.finish(latents)
-        return latents[list(self.kept)]
+        self.latents = latents[list(self.kept)]
+        return self.latents
 
     @torch.no_grad()
     def finish(self, latents: Tensor) -> tuple[int, ...]:

@@ -1,0 +1,69 @@
+"""diffusers host: drawers that count what each image costs, and one each of whose images is the best of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor, nn
+
+from ....core.options import BestOfOptions
+from ..demo import seed_of
+from ..draw import DemoDrawer, PipelineDrawer
+from ..information import Cond
+from ..watch import network_of
+from .best_of import best_of
+from .until import RowCount
+
+
+@dataclass(frozen=True)
+class CountingDrawer:
+    """Draws as ``drawer`` does. calls: network passes of each image's own drawing, by its number; candidate: of several, which it is."""
+
+    drawer: DemoDrawer | PipelineDrawer
+    calls: dict[int, float] = field(default_factory=dict)
+    candidate: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def target(self) -> DiffusionPipeline | nn.Module:
+        return self.drawer.target
+
+    @property
+    def scheduler(self) -> SchedulerMixin | None:
+        return self.drawer.scheduler
+
+    @property
+    def guidance(self) -> float | None:
+        return self.drawer.guidance
+
+    def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        with RowCount(network_of(self.target)) as count:
+            drawn = self.drawer.draw(numbers, steps)
+        for number in numbers:  # an estimator may draw the same again, with other weights: that is its own cost
+            self.calls.setdefault(number, count.rows / len(numbers))
+        return drawn
+
+    def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
+        return self.drawer.conditions(numbers, latents)
+
+
+@dataclass(frozen=True)
+class BestOfDrawer(CountingDrawer):
+    """Each image is the best of ``options.candidates``, of which the first is the one that ``drawer`` alone would draw.
+
+    calls: of sampling all candidates as far as they went, and of comparing them.
+    """
+
+    options: BestOfOptions = field(default_factory=BestOfOptions)
+
+    def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        images, latents = zip(*(self.draw_best(number, steps) for number in numbers), strict=True)
+        return torch.cat(images), torch.cat(latents)
+
+    def draw_best(self, number: int, steps: int) -> tuple[Tensor, Tensor]:
+        options = replace(self.options, keep=1, seed=seed_of(self.drawer.seed, number))
+        found = best_of(self.drawer.candidates(number, steps), options=options)
+        self.calls[number], self.candidate[number] = found.network_rows + found.scoring_rows, found.kept[0]
+        return self.drawer.as_images(found.images), found.latents

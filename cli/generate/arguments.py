@@ -33,7 +33,8 @@ from ..shared.arguments import (
 from .options import GenerateOptions
 from .search import ATTEMPTS, CANDIDATES, MICRO_BATCH, RULES, WANTED, SearchOptions
 
-TEXT = """Draw images, score each, and keep the best. A stopped run goes on where it was; nothing is drawn twice.
+COMPARED = BestOfOptions().draws.samples  # model calls of a comparison; twice as many by information
+TEXT = f"""Draw images, score each, and keep the best. A stopped run goes on where it was; nothing is drawn twice.
 
 information: whether the finished image carries what was asked for; low is bad. generative: whether an image keeps its meaning when the
 model's last layer is drawn anew; looks at the finished image through an encoder. bayesdiff: the last layer's variance carried along the
@@ -42,10 +43,12 @@ sampling. mc-dropout: needs a model with dropout. denoised, noise: spread of the
 Demo model: draws the digits 0 to 9 in turn, or --class. Other models: the folder of a saved Stable Diffusion (1, 2, XL or 3) pipeline
 with --prompt or --prompts; generative and bayesdiff need --laplace (see fit-laplace), generative an --encoder. Nothing is downloaded.
 
---best-of draws several candidates for each image, and goes on with the best; --prune ends the worst of them early, which saves calls.
---until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best 30 % of the first 16
-images (--value, --calibrate-with). Both cost several times the calls of one image. Classifier-free guidance at a scale that suits the
-model may bring as much for fewer: try --guidance-scale first.
+--best-of draws several candidates for each image and finishes the best. --prune ends the worst of them early, which saves their steps;
+but each comparison costs {2 * COMPARED} model calls a candidate ({COMPARED} with --scorer denoised or noise), so that it saves nothing below about 10 steps.
+--until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best {bounds(UntilOptions, "value").default:g} % of the first
+{IMAGES.default} images (--value, --calibrate-with). One limit holds for all prompts or digits, so that easy ones are kept more often.
+Both cost several times the calls of one image. Classifier-free guidance at a scale that suits the model may bring as much for fewer:
+try --guidance-scale first.
 
 An image whose values are not finite (as half precision may give) gets no score, is rejected and named; the others are as without it."""
 

@@ -99,3 +99,5 @@ class UntilOptions:
                 f"The rule {self.rule.value!r} compares images of one batch, but here each image is judged by itself; "
                 "use 'threshold' or 'calibrated'."
             )
+        if self.rule is FilterRule.CALIBRATED:
+            PERCENT.check("value", self.value)

@@ -34,6 +34,7 @@ from .options import GenerateOptions
 from .search import ATTEMPTS, CANDIDATES, MICRO_BATCH, RULES, WANTED, SearchOptions
 
 COMPARED = BestOfOptions().draws.samples  # model calls of a comparison; twice as many by information
+ACCEPTED = bounds(UntilOptions, "value").default
 TEXT = f"""Draw images, score each, and keep the best. A stopped run goes on where it was; nothing is drawn twice.
 
 information: whether the finished image carries what was asked for; low is bad. generative: whether an image keeps its meaning when the
@@ -44,9 +45,10 @@ Demo model: draws the digits 0 to 9 in turn, or --class. Other models: the folde
 with --prompt or --prompts; generative and bayesdiff need --laplace (see fit-laplace), generative an --encoder. Nothing is downloaded.
 
 --best-of draws several candidates for each image and finishes the best. --prune ends the worst of them early, which saves their steps;
-but each comparison costs {2 * COMPARED} model calls a candidate ({COMPARED} with --scorer denoised or noise), so that it saves nothing below about 10 steps.
---until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best {bounds(UntilOptions, "value").default:g} % of the first
-{IMAGES.default} images (--value, --calibrate-with). One limit holds for all prompts or digits, so that easy ones are kept more often.
+but a comparison costs {2 * COMPARED} model calls a candidate ({COMPARED} with --scorer denoised or noise), so that
+it saves nothing where steps are few.
+--until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best {ACCEPTED:g} % of the
+first {IMAGES.default} images (--value, --calibrate-with). One limit holds for all prompts or digits, so that easy ones are kept more often.
 Both cost several times the calls of one image. Classifier-free guidance at a scale that suits the model may bring as much for fewer:
 try --guidance-scale first.
 
@@ -102,8 +104,7 @@ def add_until_options(parser: argparse.ArgumentParser) -> None:
     rules = [rule.value for rule in RULES]
     told = "calibrated: as good as the best of earlier images; threshold: the score itself"
     group.add_argument("--rule", choices=rules, default=UntilOptions().rule.value, help=f"what is accepted. {told} {DEFAULT}")
-    default = bounds(UntilOptions, "value").default
-    told = f"calibrated: percent of the earlier images that would be accepted (default: {default:g}); threshold: the score's limit"
+    told = f"calibrated: percent of the earlier images that would be accepted (default: {ACCEPTED:g}); threshold: the score's limit"
     group.add_argument("--value", type=float, help=told)
     told = "the earlier images' scores, as a file of ComfyUI's Calibrate by the same method (default: the first images of this run)"
     group.add_argument("--calibration", type=Path, help=told)

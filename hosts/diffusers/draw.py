@@ -50,12 +50,6 @@ class Drawer(Protocol):
     def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         """The network's other inputs for these images: what they are to show, and what stands for nothing asked."""
 
-    def candidates(self, number: int, steps: int) -> Candidates:
-        """For a search of one image among several. That of the image's own seed, ``seed_of``, is the image as ``draw`` gives it."""
-
-    def as_images(self, result: Tensor) -> Tensor:
-        """What sampling returns, as images in [0, 1]."""
-
 
 @dataclass(frozen=True)
 class DemoDrawer:
@@ -78,6 +72,7 @@ class DemoDrawer:
         return self.as_images(latents), latents
 
     def candidates(self, number: int, steps: int) -> Candidates:
+        """For a search of one image among several: that of the seed ``seed_of`` is the image as ``draw`` gives it."""
         return DigitCandidates(self.target, self.scheduler, int(self.requested([number])), steps, self.guidance)
 
     def as_images(self, result: Tensor) -> Tensor:
@@ -121,9 +116,10 @@ class PipelineDrawer:
         return self.as_images(images), latest["latents"]
 
     def candidates(self, number: int, steps: int) -> Candidates:
+        """For a search of one image among several, as ``DemoDrawer.candidates``."""
         [prompt] = self.requested([number])
         inputs = {"prompt": prompt, "num_inference_steps": steps, "output_type": "pt", **self.settings}
-        config = network_of(self.target).config
+        config: Any = network_of(self.target).config
         latents = torch.empty(1, config.in_channels, config.sample_size, config.sample_size)  # of which the size counts
         return PipelineCandidates(self.target, inputs, self.conditions([number], latents)[1])
 

@@ -66,4 +66,6 @@ class BestOfDrawer(CountingDrawer):
         options = replace(self.options, keep=1, seed=seed_of(self.drawer.seed, number))
         found = best_of(self.drawer.candidates(number, steps), options=options)
         self.calls[number], self.candidate[number] = found.network_rows + found.scoring_rows, found.kept[0]
+        if found.latents is None:
+            raise RuntimeError("A search without the mode stop keeps an image.")
         return self.drawer.as_images(found.images), found.latents

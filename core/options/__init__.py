@@ -15,12 +15,13 @@ from .ensemble import (
     Moment,
     PaideOptions,
 )
+from .filtering import FilterRule
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .limits import MAX_SEED
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity, SamplingScore
 from .search import BestOfOptions, Scorer, SearchMode, UntilOptions
-from .viewing import Colormap, FilterRule, HeatmapOptions, HeatmapScale
+from .viewing import Colormap, HeatmapOptions, HeatmapScale
 
 __all__ = [
     "AleatoricOptions",

@@ -7,7 +7,7 @@ from enum import Enum
 
 from .bounds import bounded, check_fields
 from .limits import SEED, STEPS
-from .sampling import DrawOptions, StepWindow
+from .sampling import DEFAULT_WINDOW, DrawOptions, StepWindow
 from .scores import Pooling
 
 
@@ -82,7 +82,7 @@ class DropoutOptions:
     """MC dropout (Gal & Ghahramani 2016): M passes at the same sample, each with units of its own dropped; one pass a network call."""
 
     draws: DrawOptions = field(default_factory=DrawOptions)
-    window: StepWindow = field(default_factory=lambda: StepWindow(0.60, 0.75))
+    window: StepWindow = DEFAULT_WINDOW
     pooling: Pooling = Pooling.MEAN
 
     def __post_init__(self) -> None:

@@ -27,6 +27,10 @@ class StepWindow:
             raise ValueError(f"start_percent must not exceed end_percent, got {self.start!r} > {self.end!r}.")
 
 
+# Of the scores by pixel: where they told good images of the demo model from bad ones (benchmarks/quality/direction.py).
+DEFAULT_WINDOW = StepWindow(0.60, 0.75)
+
+
 @dataclass(frozen=True)
 class DrawOptions:
     """M noise draws per step: count, seed, antithetic pairs (z, -z).
@@ -48,7 +52,7 @@ class AleatoricOptions:
     """Pixel-wise aleatoric uncertainty (De Vita & Belagiannis 2024, Alg. 1)."""
 
     draws: DrawOptions = field(default_factory=DrawOptions)
-    window: StepWindow = field(default_factory=lambda: StepWindow(0.60, 0.75))
+    window: StepWindow = DEFAULT_WINDOW
     quantity: Quantity = Quantity.DENOISED
     center: Center = Center.MEAN
     pooling: Pooling = Pooling.MEAN

@@ -7,9 +7,9 @@ from enum import Enum
 
 from .bounds import bounded, check_fields
 from .checks import check_choice
+from .filtering import FilterRule
 from .limits import FILTER_VALUE, PERCENT, SEED
 from .sampling import DrawOptions
-from .viewing import FilterRule
 
 
 class Scorer(str, Enum):

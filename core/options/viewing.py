@@ -1,4 +1,4 @@
-"""Filters and pictures."""
+"""How maps are shown."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ from enum import Enum
 from .bounds import bounded, check_fields
 from .checks import check_range
 from .limits import PERCENT
-
-
-class FilterRule(str, Enum):
-    """How Sample Filter decides."""
-
-    DROP_WORST_PERCENT = "drop_worst_percent"
-    KEEP_BEST_COUNT = "keep_best_count"
-    THRESHOLD = "threshold"
-    CALIBRATED = "calibrated"
 
 
 class Colormap(str, Enum):

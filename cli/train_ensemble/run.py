@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from PIL import ImageOps
 
 from ...core.ensemble.file import EnsembleParameters
+from ...core.ensemble.training import FailedSamplesError
 from ...core.options import EnsembleKind
 from ...hosts.diffusers.demo_images import DemoModel
 from ...hosts.diffusers.ensemble.train import TrainingPlan, train_loras, train_tables, train_words
@@ -18,11 +20,12 @@ from ...hosts.diffusers.load import load_pipeline, loading_bars, pipeline_kind
 from ...hosts.diffusers.watch import network_of
 from ..shared.checks import DEMO
 from ..shared.device import check_device
-from ..shared.pictures import find_images, find_images_below
+from ..shared.pictures import ImageFile, find_images, find_images_below
 from ..shared.progress import on_terminal, progress_bar
 from .images import encode_images, read_captions
 from .options import TrainOptions
 
+Train = Callable[[TrainingPlan], EnsembleParameters]
 log = logging.getLogger(__name__)
 LOSSES_AT_END = 10  # steps over which the last loss is averaged
 
@@ -30,11 +33,11 @@ LOSSES_AT_END = 10  # steps over which the last loss is averaged
 def run(options: TrainOptions) -> EnsembleParameters:
     """Train, save to ``out``, export where asked for; returns the ensemble."""
     check_device(options.device)
-    train = prepare_tables(options) if options.model == DEMO else prepare_pipeline(options)
+    train, images = prepare_tables(options) if options.model == DEMO else prepare_pipeline(options)
     if options.checkpoint.exists():
         log.info("Going on with %s", options.checkpoint)
     steps = options.training.steps
-    with progress_bar("Train", options.members * steps, "step") as bar:
+    with progress_bar("Train", options.members * steps, "step") as bar, failures_named(images):
 
         def progress(member: int, step: int, loss: float) -> None:
             bar.set_postfix(member=member + 1, loss=f"{loss:.4f}", refresh=False)
@@ -53,15 +56,26 @@ def run(options: TrainOptions) -> EnsembleParameters:
     return ensemble
 
 
-def prepare_tables(options: TrainOptions) -> Callable[[TrainingPlan], EnsembleParameters]:
+@contextmanager
+def failures_named(images: Sequence[ImageFile]) -> Iterator[None]:
+    """Training samples that fail are told by the names of the images."""
+    try:
+        yield
+    except FailedSamplesError as error:
+        names = ", ".join(images[sample].name for sample in error.samples)
+        raise ValueError(f"The model's loss is not finite for {names}: take that out of the folder and start again.") from error
+
+
+def prepare_tables(options: TrainOptions) -> tuple[Train, Sequence[ImageFile]]:
+    """The training, and the images that its samples are of."""
     images = find_images(options.folder, None, by_class=True)
     model = DemoModel(options.device)
     clean, images = encode_images(model, images, model.fitted)
     labels = torch.tensor([image.label for image in images])
-    return lambda plan: train_tables(model.network, model.scheduler, clean, labels, plan)
+    return (lambda plan: train_tables(model.network, model.scheduler, clean, labels, plan)), images
 
 
-def prepare_pipeline(options: TrainOptions) -> Callable[[TrainingPlan], EnsembleParameters]:
+def prepare_pipeline(options: TrainOptions) -> tuple[Train, Sequence[ImageFile]]:
     pipeline_kind(options.model)
     images = find_images_below(options.folder)
     captions = read_captions(images, options)
@@ -75,5 +89,5 @@ def prepare_pipeline(options: TrainOptions) -> Callable[[TrainingPlan], Ensemble
     )
     prompts = [captions[image.name] for image in images]
     if options.member_kind is EnsembleKind.LORA:
-        return lambda plan: train_loras(pipe, clean, prompts, plan, options.rank)
-    return lambda plan: train_words(pipe, clean, prompts, plan, options.vectors, options.begin)
+        return (lambda plan: train_loras(pipe, clean, prompts, plan, options.rank)), images
+    return (lambda plan: train_words(pipe, clean, prompts, plan, options.vectors, options.begin)), images

@@ -40,6 +40,15 @@ class TrainedMember:
     losses: tuple[float, ...]
 
 
+class FailedSamplesError(ValueError):
+    """Some training samples, by number, give a loss that is not finite where others don't."""
+
+    def __init__(self, samples: Sequence[int]) -> None:
+        self.samples = tuple(samples)
+        numbers = ", ".join(str(sample) for sample in self.samples)
+        super().__init__(f"The model's loss is not finite at training sample {numbers} alone: leave it out.")
+
+
 TrainingProgress = Callable[[int, int, float], None]
 """progress(member, step, loss), after each step, counted from 1; may raise to stop, and the training can be gone on with."""
 
@@ -110,8 +119,12 @@ class MemberTrainer:
 
     def step(self, k: int, step: int, rows: Tensor, leaves: Sequence[Tensor], adam: torch.optim.Adam) -> float:
         """One step of Adam, the learning rate on a cosine from all to 0; returns the loss before it."""
-        loss = self.loss(k, step, rows)
+        errors, pick = self.errors(k, step, rows)
+        loss = errors.mean()
         if not bool(loss.isfinite()):
+            usable = errors.detach().flatten(1).isfinite().all(dim=1).cpu()
+            if usable.any():
+                raise FailedSamplesError(pick[~usable].unique().tolist())
             raise ValueError(f"The loss of member {k + 1} at step {step + 1} is not finite: train with a smaller learning rate.")
         for leaf, gradient in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
             leaf.grad = gradient
@@ -119,8 +132,11 @@ class MemberTrainer:
         adam.step()
         return float(loss.detach())
 
-    def loss(self, k: int, step: int, rows: Tensor) -> Tensor:
-        """Mean squared error of one step's batch. Its noise levels are spread evenly over those of training, to vary less."""
+    def errors(self, k: int, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared errors of one step's batch, whose mean is the loss, and which samples it holds.
+
+        Its noise levels are spread evenly over those of training, to vary less.
+        """
         training, batch = self.training, self.options.batch
         g = step_generator(self.options.seed, ((k + 1) << 48) + step)
         pick = rows.cpu()[torch.randint(len(rows), (batch,), generator=g)]
@@ -129,7 +145,7 @@ class MemberTrainer:
         x0 = self.clean[pick.to(self.clean.device)].float()
         noise = torch.randn(x0.shape, generator=g).to(x0)
         output = training.predict(add_noise(x0, noise, sigma, training.process), sigma, pick)
-        return (output[:, : x0.shape[1]].float() - training.target(x0, noise, sigma)).square().mean()
+        return (output[:, : x0.shape[1]].float() - training.target(x0, noise, sigma)).square(), pick
 
     def facts(self, bootstraps: Sequence[Tensor]) -> dict[str, object]:
         """What a training that is gone on with must have in common with the one that was begun."""

@@ -114,6 +114,16 @@ def test_training_leaves_out_what_can_not_be_read(tmp_path, caplog, bad, batch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "all", "b.safetensors", "seven"]
 
 
+@pytest.mark.parametrize("bad", [0, 7])
+def test_training_names_the_image_whose_loss_is_nan(tmp_path, monkeypatch, caplog, bad):
+    folder, out = write_classes(tmp_path / "all"), tmp_path / "a.safetensors"
+    spoil(monkeypatch, UNet2DModel, is_of_class(bad))
+    assert train(folder, out, IMAGES, "--steps", 9) == 1 and not out.exists()
+    assert f"The model's loss is not finite for {bad}/0.png: take that out of the folder and start again" in caplog.text
+    (folder / str(bad) / "0.png").unlink()
+    assert train(folder, out, IMAGES) == 0 and EnsembleParameters.load(out).members
+
+
 @pytest.mark.parametrize("kind", ["lora", "embedding"])
 def test_training_leaves_out_captions_that_are_no_text_and_latents_that_are_nan(pipeline, tmp_path, monkeypatch, caplog, kind):
     model = ["--model", pipeline, "--prompt", "a", "--kind", kind]

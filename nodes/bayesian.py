@@ -10,7 +10,7 @@ from ..hosts.comfyui.estimate import dropout, estimate_latent, picture
 from ..hosts.comfyui.ksampler import KSample
 from ..hosts.comfyui.last_layer.bayesdiff import SAMPLERS, check_sampler, count_calls, sample_bayesdiff
 from ..hosts.comfyui.last_layer.generative import sample_generative
-from ..hosts.comfyui.report import warn_of_failed
+from ..hosts.comfyui.view.report import warn_of_failed
 from .estimate import LEVELS, level_inputs, mix_inputs, unscorable
 from .sampling import ksampler_inputs
 from .sockets import LaplaceFit, Uncertainty, checked, option_input, schema, seed_input

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from comfy_api.latest import io
 
+from ..core.options import limits
 from ..core.result import Uncertainty as Result
+from ..core.selection.calibration import PROMPT_KIND
 from ..core.selection.calibration import Calibration as History
 from ..hosts.comfyui.batch import join_scores
-from ..hosts.comfyui.files import find, names, stamp, target
-from .sockets import Calibration, Uncertainty, checked, schema
+from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
+from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
 KIND = "calibration"
+ENOUGH = 30  # scores, for percentiles in the middle to mean something
 
 
 class Calibrate(io.ComfyNode):
@@ -28,6 +33,19 @@ class Calibrate(io.ComfyNode):
                     default="scores",
                     tooltip="The file in output/uncertainty/calibration that collects them; empty = this run alone.",
                 ),
+                io.String.Input(
+                    "prompt_kind",
+                    default="",
+                    optional=True,
+                    tooltip="A word for what is drawn, such as portraits. Scores of another kind are then refused. Left empty, "
+                    "it is not compared.",
+                ),
+                number_input(
+                    "limit",
+                    limits.CALIBRATION,
+                    "How many scores the file keeps. When more are collected, a random sample of all of them stays.",
+                    optional=True,
+                ),
             ],
             outputs=[Calibration.Output(display_name="calibration", tooltip="All scores of the file, for Sample Filter.")],
             is_input_list=True,
@@ -40,15 +58,34 @@ class Calibrate(io.ComfyNode):
         return checked(lambda: name[0] and target(KIND, name[0]))
 
     @classmethod
-    def execute(cls, uncertainty: list[Result], name: list[str]) -> io.NodeOutput:
+    def execute(
+        cls,
+        uncertainty: list[Result],
+        name: list[str],
+        prompt_kind: Sequence[str] = ("",),
+        limit: Sequence[int] = (int(limits.CALIBRATION.default),),
+    ) -> io.NodeOutput:
         scores, direction, quantity = join_scores(uncertainty)
-        history = History.fit([scores], direction, quantity, [uncertainty[0].provenance])
-        if name[0]:
-            path = target(KIND, name[0])
-            if path.is_file():
-                history = History.load(path).merge(history)
-            history.save(path)
-        return io.NodeOutput(history, ui={"text": [f"{len(history)} scores of {quantity}"]})
+        kind = {PROMPT_KIND: prompt_kind[0].strip()} if prompt_kind[0].strip() else {}
+        made = [result.provenance | kind for result in uncertainty]
+        path = target(KIND, name[0]) if name[0] else None
+        if path is not None and path.is_file() and not bool(scores.isfinite().any()):
+            history = History.load(path)  # a failed image must not end an overnight run
+        else:
+            history = History.fit([scores], direction, quantity, made)
+            if path is not None:
+                history = collect_scores(path, history, limit[0])
+        return io.NodeOutput(history, ui={"text": describe(history)})
+
+
+def describe(history: History) -> list[str]:
+    """Lines for the node."""
+    lines = [f"{len(history)} scores of {history.quantity}"]
+    if history.seen > len(history):
+        lines.append(f"a random sample of the {history.seen} collected")
+    if len(history) < ENOUGH:
+        lines.append(f"few: judge by them from about {ENOUGH} on")
+    return lines + [f"{name}: {value}" for name, value in history.settings.items()]
 
 
 class LoadCalibration(io.ComfyNode):

@@ -11,10 +11,11 @@ from ..core.options import FilterRule, check_range
 from ..core.options.limits import EXTRA_WEIGHT, FILTER_VALUE, PERCENT
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import Calibration as History
+from ..core.selection.calibration import common_settings
 from ..core.selection.filtering import decide
 from ..core.view.summary import summarize_scores
 from ..hosts.comfyui.batch import join_scores, list_scores, part_latents, part_tensors
-from ..hosts.comfyui.report import SKIPPED, missing, note_in_pictures, show
+from ..hosts.comfyui.view.report import SKIPPED, missing, note_in_pictures, show
 from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
 
@@ -56,7 +57,9 @@ class SampleFilter(io.ComfyNode):
             raise ValueError("calibration holds thresholds of guidance, not scores; connect Calibrate or Load Calibration.")
         scores, direction, quantity = join_scores(uncertainty)
         extra = None if extra_scores is None else list_scores(extra_scores)
-        decision = decide(scores, direction, FilterRule(rule[0]), value[0], calibration[0], extra, extra_weight[0], quantity=quantity)
+        made = common_settings([result.provenance for result in uncertainty])
+        chosen = FilterRule(rule[0]), value[0], calibration[0]
+        decision = decide(scores, direction, *chosen, extra, extra_weight[0], quantity=quantity, made=made)
         accepted, count = set(decision.accepted), len(scores)
         summary = summarize_scores(scores, direction, quantity, accepted, decision.threshold if rule[0] in LIMITS else None)
         note_in_pictures(cls.hidden.extra_pnginfo, summary)

@@ -13,7 +13,7 @@ from ..core.pixelwise.information import Information
 from ..core.pixelwise.phrases import leave_one_out, weakest
 from ..hosts.comfyui.estimate import picture
 from ..hosts.comfyui.information import phrase_checklist, prompt_information
-from ..hosts.comfyui.report import warn_of_failed
+from ..hosts.comfyui.view.report import warn_of_failed
 from .sockets import Uncertainty, checked, number_input, option_input, percent_input, schema, seed_input
 
 DEFAULT = InformationOptions()

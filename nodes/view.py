@@ -8,7 +8,8 @@ from ..core.options import Colormap, Direction, HeatmapOptions
 from ..core.result import Uncertainty as Result
 from ..core.view.heatmap import heatmap, worst_mask
 from ..core.view.summary import summarize
-from ..hosts.comfyui.report import show, write_report
+from ..hosts.comfyui.batch import parse_indexes
+from ..hosts.comfyui.view.report import show, write_report
 from .sockets import Uncertainty, option_input, schema
 
 
@@ -85,26 +86,19 @@ class Report(io.ComfyNode):
 
     @classmethod
     def execute(cls, uncertainty: Result, accepted_indexes: str | None = None) -> io.NodeOutput:
-        accepted = None if accepted_indexes is None else parse_indexes(accepted_indexes, len(uncertainty))
+        accepted = None if accepted_indexes is None else parse_indexes("accepted_indexes", accepted_indexes, len(uncertainty))
         summary = summarize(uncertainty, accepted)
         files = map(str, write_report(summary))
         return io.NodeOutput(ui=show(summary, title(uncertainty), files, chart=True))
 
 
-def parse_indexes(text: str, count: int) -> list[int]:
-    """Raises ValueError unless the text is indexes below ``count`` with commas between; an empty one is none of them."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not all(word.isdecimal() and int(word) < count for word in words):
-        raise ValueError(
-            f"accepted_indexes must be numbers from 0 to {count - 1} with commas between, got {text!r}; wire it to Sample Filter."
-        )
-    return sorted({int(word) for word in words})
+def unsure(u: Result) -> str:
+    return f"{u.quantity}, {'high' if u.direction is Direction.HIGH_IS_BAD else 'low'} = unsure"
 
 
 def title(u: Result) -> str:
-    unsure = "high = unsure" if u.direction is Direction.HIGH_IS_BAD else "low = unsure"
     images = "1 image" if len(u) == 1 else f"{len(u)} images"
-    return f"{u.quantity}, {unsure} | {images} | {u.nfe:g} model calls per image | {u.seconds:.3g} s"
+    return f"{unsure(u)} | {images} | {u.nfe:g} model calls per image | {u.seconds:.3g} s"
 
 
 NODES = [Heatmap, Report]

@@ -21,6 +21,7 @@ from .limits import MAX_SEED
 from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity, SamplingScore
 from .search import BestOfOptions, Scorer, SearchMode, UntilOptions
+from .sweep import SweepSetting, parse_numbers, parse_sweep
 from .viewing import Colormap, HeatmapOptions, HeatmapScale
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "Scorer",
     "SearchMode",
     "StepWindow",
+    "SweepSetting",
     "UntilOptions",
     "bounded",
     "bounds",
@@ -73,4 +75,6 @@ __all__ = [
     "check_whole",
     "choose",
     "limits",
+    "parse_numbers",
+    "parse_sweep",
 ]

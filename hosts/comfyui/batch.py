@@ -37,6 +37,16 @@ def list_scores(values: Sequence[Any]) -> Tensor:
     return torch.tensor(flat, dtype=torch.float64)
 
 
+def parse_indexes(name: str, text: str, count: int) -> list[int]:
+    """Images named as Sample Filter names them: "0,2,5". An empty text is none. Raises ValueError for what is no such list."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdecimal() and int(word) < count for word in words):
+        raise ValueError(
+            f"{name} must be numbers from 0 to {count - 1} with commas between, got {text!r}; the first image is 0, as in Sample Filter."
+        )
+    return sorted({int(word) for word in words})
+
+
 def part_tensors(name: str, batches: Sequence[Tensor], accepted: Collection[int], count: int) -> tuple[list[Tensor], list[Tensor]]:
     """Accepted and rejected rows of IMAGE (N, H, W, C) or MASK (N, H, W) batches that belong to ``count`` scored samples.
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import comfy.model_management as mm
 import folder_paths
+
+from ...core.selection.calibration import Calibration, collect
 
 FOLDER, SUFFIX = "uncertainty", ".safetensors"
 NAME = re.compile(r"\w[\w .-]{0,99}")
@@ -28,6 +31,11 @@ def find(kind: str, name: str) -> Path:
         if (path := folder / f"{name}{SUFFIX}").is_file():
             return path
     raise FileNotFoundError(f"There is no {kind} named {name!r} in {', '.join(map(str, _folders(kind)))}; save one under that name first.")
+
+
+def collect_scores(path: Path, further: Calibration, most: int) -> Calibration:
+    """``collect``, which a cancel ends while it waits for another ComfyUI that writes the file."""
+    return collect(path, further, most, mm.throw_exception_if_processing_interrupted)
 
 
 def names(kind: str) -> list[str]:

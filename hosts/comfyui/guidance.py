@@ -32,13 +32,14 @@ def make_guider(
     return guider
 
 
-def sample_guided(sampling: KSample, options: GuidanceOptions) -> tuple[Latent, Uncertainty]:
+def sample_guided(sampling: KSample, options: GuidanceOptions, progress: Progress | None = None) -> tuple[Latent, Uncertainty]:
     """What KSampler does, bit for bit at strength 0, under guidance; and the uncertainty of what was made.
 
+    progress: a bar that several runs share; one of this run alone when left out.
     Raises ValueError for what ``KSample.run`` and ``attach`` refuse.
     """
     sigmas, record = sampling.sigmas(), Record()
-    progress = Progress(sampling.model, len(sigmas) - 1 + count_draws(sampling.model, sigmas[:-1], options))
+    progress = progress or Progress(sampling.model, len(sigmas) - 1 + count_draws(sampling.model, sigmas[:-1], options))
     latent = replace(sampling, model=attach_guidance(sampling.model, options, record, progress.count)).run(progress.step)
     return latent, record.of(latent["samples"])
 

@@ -89,17 +89,21 @@ def check_known(name: str, value: str, known: list[str]) -> None:
 
 
 class Progress:
-    """One bar for the sampler's steps and the draws between them, with ComfyUI's own previews."""
+    """One bar for the sampler's steps and the draws between them, with ComfyUI's own previews. Several runs may share it."""
 
     def __init__(self, model: ModelPatcher, total: int) -> None:
-        self.total, self.done = total, 0
+        self.total, self.end, self.done = total, total, 0
         self.bar = comfy.utils.ProgressBar(total)
         self.preview = latent_preview.prepare_callback(model, total)
 
+    def start_run(self, length: int) -> None:
+        """Of the runs that share the bar, the next, which comes to ``length`` steps and draws."""
+        self.end = self.done + length
+
     def count(self, draws: int) -> None:
-        self.done = min(self.done + draws, self.total - 1)  # samplers with several evaluations a step come to more
+        self.done = min(self.done + draws, self.end - 1)  # samplers with several evaluations a step come to more
         self.bar.update_absolute(self.done, self.total)
 
     def step(self, step: int, denoised: Tensor, x: Tensor, total_steps: int) -> None:
-        self.done = self.total if step + 1 == total_steps else min(self.done + 1, self.total - 1)
+        self.done = self.end if step + 1 == total_steps else min(self.done + 1, self.end - 1)
         self.preview(self.done - 1, denoised, x, self.total)

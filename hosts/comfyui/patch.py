@@ -76,6 +76,7 @@ class Run:
         self.on_draws = on_draws
         self.isolation: Isolation | None = None
         self.refusal = ""
+        self.sampling: dict[str, str] = {}
         self.evaluations = 0
         self.level = -1.0
         self.batch = self.passes = 1
@@ -131,7 +132,7 @@ class Run:
         if self.refusal:
             return self.refusal
         self.recorder.nfe = self.nfe
-        provenance = {"host": "comfyui", "model": name}
+        provenance = {"host": "comfyui", "model": name, **self.sampling}
         if self.guide is not None:
             provenance["guidance"] = f"{self.guide.mode.value}, strength {self.guide.strength:g} {self.guide.units.value}"
         try:
@@ -189,6 +190,7 @@ def attach(
         run = Run(guider.model_patcher.get_model_object("model_sampling"), *seeded(options, guide, args, kwargs), on_draws)
         if guide is not None:
             run.record_gate = StepGate(run.record_gate.window.reaching(args[3].tolist()))
+        run.sampling = describe_sampling(guider, args[2], args[3])
         run.isolation = Isolation.begin(guider.model_options, guider.model_patcher.model.diffusion_model)
         guider.model_options[key] = run
         try:
@@ -207,6 +209,13 @@ def attach(
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, outer_sample)
     patched.set_model_sampler_post_cfg_function(post_cfg)
     return patched
+
+
+def describe_sampling(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, str]:
+    """What scores depend on, in words; a sampler by the name of its function, which is the one in KSampler's list but for a few."""
+    name = getattr(getattr(sampler, "sampler_function", sampler), "__name__", type(sampler).__name__).removeprefix("sample_")
+    cfg = getattr(guider, "cfg", None)
+    return {"sampler": name, "steps": str(len(sigmas) - 1)} | ({} if cfg is None else {"cfg": f"{cfg:g}"})
 
 
 def seeded(

@@ -106,3 +106,29 @@ def test_the_papers_setting():
     assert (paper.strength, paper.percentile, paper.draws.samples, paper.draws.seed) == (1.0, 95.0, 5, 3)
     assert (paper.units, paper.mode) == (o.GuidanceUnits.RAW, o.GuidanceMode.AUTOGRAD)
     assert (paper.window, paper.thresholds, paper.orthogonal) == (o.StepWindow(0.0, 1.0, 1), (), False)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=64, unique=True), st.sampled_from([",", ";", "\n", " , ", ",\n"]))
+def test_a_list_of_numbers_is_read_back_as_it_was_written(numbers, between):
+    assert o.parse_numbers(between.join(map(repr, numbers)) + between) == numbers
+    assert o.parse_sweep(o.SweepSetting.STRENGTH, between.join(map(repr, numbers))) == numbers
+
+
+def test_modes_of_a_sweep():
+    assert o.parse_sweep(o.SweepSetting.MODE, "forward, posterior") == [o.GuidanceMode.FORWARD, o.GuidanceMode.POSTERIOR]
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "match"),
+    [
+        ("strength", " ", "values is empty; give one or more"),
+        ("strength", "1 2", "'1 2' is no number"),
+        ("percentile", "100.5", "percentile in values must be between 0 and 100, got 100.5"),
+        ("cfg", "inf", "cfg in values must be between 0 and 100, got inf"),
+        ("mode", "", "such as posterior, forward, autograd"),
+        ("mode", "forward,forward", "values holds forward twice"),
+    ],
+)
+def test_a_list_that_is_none_is_a_sentence(setting, text, match):
+    with pytest.raises(ValueError, match=match):
+        o.parse_sweep(o.SweepSetting(setting), text)

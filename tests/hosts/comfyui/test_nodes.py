@@ -21,6 +21,7 @@ from uncertainty_nodes.core.options import (
     GuidanceUnits,
     Moment,
     Quantity,
+    SweepSetting,
 )
 from write_locale import english
 
@@ -42,9 +43,11 @@ INPUTS = {
     "UQ_UncertaintyGuidance": ["model", *GUIDANCE],
     "UQ_UncertaintyGuider": ["model", "positive", "negative", "cfg", *GUIDANCE],
     "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"],
-    "UQ_Calibrate": ["uncertainty", "name"],
+    "UQ_Calibrate": ["uncertainty", "name", "prompt_kind", "limit"],
     "UQ_LoadCalibration": ["name"],
-    "UQ_CombineUncertainty": [f"uncertainty_{i}" for i in range(1, 5)] + [f"weight_{i}" for i in range(1, 5)],
+    "UQ_CombineUncertainty": [f"uncertainty_{i}" for i in range(1, 5)]
+    + [f"weight_{i}" for i in range(1, 5)]
+    + ["accepted_indexes", "rejected_indexes"],
     "UQ_Heatmap": ["uncertainty", "opacity", "colormap", "percentile", "images"],
     "UQ_Report": ["uncertainty", "accepted_indexes"],
     "UQ_PromptInformation": ["model", "positive", "negative", "latent", *LEVELS],
@@ -64,6 +67,9 @@ INPUTS = {
     "UQ_BayesDiff": [*SAMPLING, "laplace", "skip", "draws"],
     "UQ_DropoutUncertainty": ["model", "positive", "latent", *LEVELS, "negative", "cfg"],
     "UQ_LoadDemoModel": ["digit", "batch_size"],
+    "UQ_StrengthSweep": [*SAMPLING, "values", "vae", "sweep", *(name for name in GUIDANCE if name not in ("preset", "calibration"))],
+    "UQ_SweepGrid": ["images", "columns", "labels", "scores", "heading"],
+    "UQ_SweepValues": ["values", "name"],
 }
 NEWER = {"UQ_EnsembleLoRAEmbedding": ["chosen"]}  # behind all others, where ComfyUI has inputs that depend on others
 OUTPUTS = {
@@ -76,7 +82,7 @@ OUTPUTS = {
     "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN"],
     "UQ_Calibrate": ["UQ_CALIBRATION"],
     "UQ_LoadCalibration": ["UQ_CALIBRATION"],
-    "UQ_CombineUncertainty": ["UNCERTAINTY"],
+    "UQ_CombineUncertainty": ["UNCERTAINTY", "STRING"],
     "UQ_Heatmap": ["IMAGE", "MASK"],
     "UQ_Report": [],
     "UQ_PromptInformation": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
@@ -94,6 +100,9 @@ OUTPUTS = {
     "UQ_BayesDiff": ["LATENT", "UNCERTAINTY"],
     "UQ_DropoutUncertainty": ["LATENT", "UNCERTAINTY", "IMAGE", "FLOAT"],
     "UQ_LoadDemoModel": ["MODEL", "CONDITIONING", "CONDITIONING", "VAE", "LATENT", "LATENT"],
+    "UQ_StrengthSweep": ["IMAGE", "IMAGE", "STRING", "FLOAT", "LATENT", "UNCERTAINTY", "STRING"],
+    "UQ_SweepGrid": ["IMAGE"],
+    "UQ_SweepValues": ["FLOAT", "STRING"],
 }
 CHOICES = {
     "quantity": Quantity,
@@ -101,6 +110,7 @@ CHOICES = {
     "units": GuidanceUnits,
     "preset": GuidancePreset,
     "rule": FilterRule,
+    "sweep": SweepSetting,
     "colormap": Colormap,
     "distance": Distance,
     "moment": Moment,

@@ -182,6 +182,33 @@ def asked() -> Sheet:
     return s
 
 
+def swept() -> Sheet:
+    s = Sheet(
+        "## Choose a strength by eye\n\n"
+        "**Guidance Strength Sweep** draws the same noise at each of the `values`. A column for each, a row for each image of the batch; "
+        "above it what it costs, below each picture how unsure the model is (high = unsure).\n\n"
+        "- Strength 0 is exactly KSampler's picture.\n"
+        "- `sweep` chooses what takes the values: strength, percentile, mode or cfg.\n"
+        "- **Below:** the same with the stock KSampler. Sweep Values runs all that is behind it once for each number, and Sweep Grid "
+        "lays the pictures side by side; so any number input of any node can be swept."
+    )
+    demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=2)
+    wires = {"model": demo[0], "positive": demo[1], "negative": demo[2], "latent_image": demo[4], "vae": demo[3]}
+    settings = {"seed": 1, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    guidance = {"percentile": 0.0, "samples": 2, "start_percent": 0.0, "end_percent": 1.0, "mode": "posterior", "units": "relative"}
+    sweep = {"values": "0, 0.02, 0.05, 0.1", "sweep": "strength", "strength": 0.02}
+    swept = s.node("UQ_StrengthSweep", size=(320, 700), **wires, **settings, **sweep, **guidance)
+    numbers = s.node("UQ_SweepValues", values="1, 1.5, 3, 6", name="cfg")
+    sampled = s.sampler(demo[0], demo[1], demo[2], demo[4], cfg=numbers)
+    images = s.node("VAEDecode", samples=sampled, vae=demo[3])
+    grid = s.node("UQ_SweepGrid", images=images, labels=numbers[1], columns=0, heading="the stock KSampler")
+    first = s.preview(swept, "Strength of guidance", (900, 640))
+    second = s.preview(grid, "CFG, with the stock KSampler", (900, 640))
+    singly = s.preview(swept[1], "The pictures one by one")
+    s.columns = [[demo, numbers], [swept, sampled], [images, grid, singly], [first, second]]
+    return s
+
+
 EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "1_demo_estimate": estimate,
     "2_demo_guide": guide,
@@ -193,4 +220,5 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "8_demo_generative_uncertainty": generative,
     "9_demo_ensemble": ensemble,
     "10_demo_train_ensemble": trained_ensemble,
+    "11_demo_strength_sweep": swept,
 }

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Any
 
+import numpy as np
 import pytest
 
-from comfy_client import PromptFailed, PromptRefused
+from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
+from comfy_events import Events
 from comfy_graph import Graph, Node
 from comfy_server import Server
+from comfy_uncertainty import RECORD
 
 
 def result(g: Graph, scores: str, direction: str = "high_is_bad", salt: int = 0) -> Node:
@@ -86,3 +91,91 @@ def test_a_damaged_file_is_told(comfy: Server) -> None:
     path.write_bytes(b"not safetensors")
     with pytest.raises(PromptFailed, match="is not a whole safetensors file"):
         accepted(comfy, "damaged", "1", 50.0)
+
+
+def drawn(g: Graph, steps: int = 8, seed: int = 1) -> tuple[Node, Node]:
+    """One image of the demo model, and what was recorded of it."""
+    demo = g.node("UQ_LoadDemoModel", digit=3, batch_size=1)
+    patch = g.node("UQ_RecordUncertainty", model=demo, **RECORD)
+    wires = {"model": patch, "positive": demo[1], "negative": demo[2], "latent_image": demo[4]}
+    latent = g.node("KSampler", **wires, seed=seed, steps=steps, cfg=1.0, sampler_name="euler", scheduler="normal", denoise=1.0)
+    return latent, g.node("UQ_ReadUncertainty", latent=latent, record=patch[1])
+
+
+def test_single_images_are_collected_over_queued_runs_and_judged_by_all_so_far(comfy: Server) -> None:
+    scores, passed = [], []
+    for seed in range(1, 5):
+        g = Graph()
+        _, found = drawn(g, seed=seed)
+        history = g.node("UQ_Calibrate", uncertainty=found[1], name="grown")
+        kept = g.node("UQ_SampleFilter", uncertainty=found[1], rule="calibrated", value=50.0, calibration=history)
+        readers = [g.node("UQTest_SaveValue", value=kept[i]) for i in (5, 7)]
+        ran = comfy.run(g)
+        scores += comfy.value(ran, readers[0])
+        passed += comfy.value(ran, readers[1])
+    assert passed == [score <= np.median(scores[: i + 1]) for i, score in enumerate(scores)]
+    assert len(set(passed)) == 2
+    text = ran.outputs[str(history)]["text"]
+    assert text[0] == "4 scores of denoised" and {"sampler: euler", "steps: 8", "cfg: 1"} <= set(text)
+
+
+def test_other_steps_are_refused_by_name_when_collected_and_when_judged(comfy: Server) -> None:
+    g = Graph()
+    g.node("UQ_Calibrate", uncertainty=drawn(g)[1][1], name="eight", prompt_kind="digits")
+    comfy.run(g)
+    for judge in (False, True):
+        g = Graph()
+        found = drawn(g, steps=6)[1]
+        if judge:
+            loaded = g.node("UQ_LoadCalibration", name="eight")
+            kept = g.node("UQ_SampleFilter", uncertainty=found[1], rule="calibrated", value=50.0, calibration=loaded)
+            g.node("UQTest_SaveValue", value=kept[5])
+        else:
+            g.node("UQ_Calibrate", uncertainty=found[1], name="eight", prompt_kind="digits")
+        with pytest.raises(PromptFailed, match="holds scores made with steps '8', but scores made with steps '6'"):
+            comfy.run(g)
+    g = Graph()
+    g.node("UQ_Calibrate", uncertainty=drawn(g)[1][1], name="eight", prompt_kind="letters")
+    with pytest.raises(PromptFailed, match="made with prompt kind 'digits', but scores made with prompt kind 'letters'"):
+        comfy.run(g)
+
+
+def test_a_failed_image_adds_nothing_and_stops_nothing(comfy: Server) -> None:
+    collect(comfy, "failing", "1,2")
+    assert collect(comfy, "failing", "nan", salt=3) == "2 scores of denoised"
+    assert collect(comfy, "failing", "nan,3", salt=4) == "3 scores of denoised"
+
+
+def test_a_file_keeps_as_many_as_the_limit_says(comfy: Server) -> None:
+    g = Graph()
+    uncertainty = result(g, ",".join(map(str, range(40))))
+    limited = g.node("UQ_Calibrate", uncertainty=uncertainty, name="limited", limit=10)
+    comfy.run(g)
+    g = Graph()
+    limited = g.node("UQ_Calibrate", uncertainty=result(g, "41"), name="limited", limit=10)
+    text = comfy.run(g).outputs[str(limited)]["text"]
+    assert text[:2] == ["10 scores of denoised", "a random sample of the 41 collected"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="holds the lock by a function of POSIX systems")
+def test_a_cancel_while_another_writes_leaves_the_file_as_it_was(comfy: Server) -> None:
+    import fcntl
+
+    collect(comfy, "held", "1,2")
+    path = comfy.base / "output" / "uncertainty" / "calibration" / "held.safetensors"
+    before = path.read_bytes()
+    with open(path.with_name(f".{path.name}.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        g = Graph()
+        g.node("UQ_Calibrate", uncertainty=result(g, "3", salt=9), name="held")
+        with Events(comfy) as events:
+            prompt = comfy.queue(g, client_id=events.client_id)
+            events.wait_for("execution_start")
+            while comfy.history(prompt) is None:
+                comfy.cancel()  # until it has come to the node that waits
+                time.sleep(0.1)
+    with pytest.raises(PromptInterrupted):
+        comfy.wait(prompt).raise_for_status()
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.tmp")) and not list(path.parent.glob(".*.tmp"))
+    assert collect(comfy, "held", "3", salt=10) == "3 scores of denoised"

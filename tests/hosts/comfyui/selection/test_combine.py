@@ -70,6 +70,40 @@ def test_each_weight_belongs_to_its_input(comfy: Server) -> None:
     assert comfy.value(comfy.run(g), saved)[0]["scores"] == [0.75, 0.5, 0.25]
 
 
+def learned(g: Graph, accepted: str, rejected: str) -> Node:
+    """The first result tells good from bad, the second is no guide."""
+    wires = {"uncertainty_1": made(g, "1,2,3,7,8,9,4"), "uncertainty_2": made(g, "5,1,6,2,7,3,4"), "weight_2": 5.0}
+    return g.node("UQ_CombineUncertainty", **wires, accepted_indexes=accepted, rejected_indexes=rejected)
+
+
+def test_weights_are_learned_from_labels_and_told(comfy: Server) -> None:
+    g = Graph()
+    node = learned(g, "0, 1,2", "3,4,5")
+    saved, report = read(g, node), g.node("UQTest_SaveValue", value=node[1])
+    history = comfy.run(g)
+    found, (told,) = comfy.value(history, saved)[0], comfy.value(history, report)
+    scores = found["scores"]
+    assert max(scores[:3]) < min(scores[3:6])
+    assert told.startswith("Weights 1, 0") and "learned from 3 accepted and 3 rejected images. Cross-validated AUROC 1.00" in told
+    assert found["provenance"]["weights"] == told and history.outputs[str(node)]["text"] == [told]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "rejected", "match"),
+    [
+        ("0,1,2", "", "needs 3 accepted and 3 rejected images or more, got 0 rejected"),
+        ("0,1,7", "3,4,5", "accepted_indexes must be numbers from 0 to 6 with commas between, got '0,1,7'"),
+        ("0,1,2", "good ones", "rejected_indexes must be numbers from 0 to 6 with commas between, got 'good ones'"),
+        ("3,4,5", "0,1,2", "The labels speak against every result"),
+    ],
+)
+def test_labels_that_teach_nothing_are_a_sentence(comfy: Server, accepted: str, rejected: str, match: str) -> None:
+    g = Graph()
+    read(g, learned(g, accepted, rejected))
+    with pytest.raises(PromptFailed, match=match):
+        comfy.run(g)
+
+
 @pytest.mark.parametrize(
     ("second", "weights", "error", "match"),
     [

@@ -12,9 +12,9 @@ from typing import Any
 import folder_paths
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ...core.files import replacing
-from ...core.result import FAILED, Uncertainty
-from ...core.view.summary import csv_table
+from ....core.files import replacing
+from ....core.result import FAILED, Uncertainty
+from ....core.view.summary import csv_table
 from .chart import draw_report
 
 log = logging.getLogger(__name__)

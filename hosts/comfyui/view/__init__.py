@@ -1,0 +1,1 @@
+"""What nodes show in ComfyUI: charts, reports, sweeps and their grids."""

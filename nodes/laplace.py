@@ -36,7 +36,7 @@ def infinite(prior_precision: float) -> float:
 
 
 def positive(limits: Bounds) -> Bounds:
-    """As a widget can hold it: it rounds to its step, and infinity is its highest value."""
+    """As a widget can show it: from its step on, and its highest value stands for infinity."""
     return replace(limits, low=limits.step or limits.low)
 
 

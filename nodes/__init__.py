@@ -4,9 +4,39 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import bayesian, calibrate, combine, demo, ensemble, ensemble_training, estimate, filter, guide, information, laplace, sweep, view
+from . import (
+    bayesian,
+    calibrate,
+    combine,
+    demo,
+    ensemble,
+    ensemble_training,
+    estimate,
+    filter,
+    guide,
+    information,
+    laplace,
+    search,
+    sweep,
+    view,
+)
 
-FAMILIES = [estimate, information, guide, sweep, filter, calibrate, combine, laplace, bayesian, ensemble, ensemble_training, view, demo]
+FAMILIES = [
+    estimate,
+    information,
+    guide,
+    sweep,
+    filter,
+    search,
+    calibrate,
+    combine,
+    laplace,
+    bayesian,
+    ensemble,
+    ensemble_training,
+    view,
+    demo,
+]
 
 
 class UncertaintyExtension(ComfyExtension):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -33,10 +33,14 @@ def comparison_sigma(sigma: float, percent_to_sigma: PercentToSigma) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores of B candidates at one point, (B,) float32 by scorer. rows: network passes that they cost, of all candidates together."""
+    """Scores of B candidates at one point, (B,) float32 by scorer. rows: network passes that they cost, of all candidates together.
+
+    maps: what each score sums (information) or averages, (B, C, ...) by scorer.
+    """
 
     by: Mapping[Scorer, Tensor]
     rows: int = 0
+    maps: Mapping[Scorer, Tensor] = field(default_factory=dict)
 
     def badness(self, scorers: Sequence[Scorer]) -> Tensor:
         """(B,) high = bad: the one score turned, or several joined by rank."""
@@ -69,20 +73,16 @@ def score_candidates(
     base, level = x0.float(), x0.new_full((len(x0),), sigma, dtype=torch.float32)
     x = torch.stack([add_noise(base, z, level, process) for z in noise(draws, 0, base)])
     given = evaluate(counted, x, level, x0.dtype, draws.micro_batch)
-    rows, scores = counted.rows, {}
+    rows, maps = counted.rows, {}
     if Scorer.INFORMATION in scorers and unconditional is not None:
         counted = CountedDenoiser(unconditional)
         without = evaluate(counted, x, level, x0.dtype, draws.micro_batch)
         pointwise, _ = pixel_information(base, given, without, math.exp(log_snr(sigma, process)))
-        scores[Scorer.INFORMATION] = pointwise.flatten(2).sum(dim=2).mean(dim=0)
+        maps[Scorer.INFORMATION] = pointwise.mean(dim=0)
         rows += counted.rows
     if Scorer.DENOISED in scorers:
-        scores[Scorer.DENOISED] = _spread(given)
+        maps[Scorer.DENOISED] = given.var(dim=0)
     if Scorer.NOISE in scorers:
-        scores[Scorer.NOISE] = _spread(torch.stack([eps_from_x0(x_i, d, level, process) for x_i, d in zip(x, given, strict=True)]))
-    return Scores(scores, rows)
-
-
-def _spread(draws: Tensor) -> Tensor:
-    """Mean over pixels of the variance over draws: (M, B, C, ...) -> (B,)."""
-    return draws.var(dim=0).flatten(1).mean(dim=1)
+        maps[Scorer.NOISE] = torch.stack([eps_from_x0(x_i, d, level, process) for x_i, d in zip(x, given, strict=True)]).var(dim=0)
+    scores = {s: m.flatten(1).sum(dim=1) if s is Scorer.INFORMATION else m.flatten(1).mean(dim=1) for s, m in maps.items()}
+    return Scores(scores, rows, maps)

@@ -65,18 +65,28 @@ class Until:
         """
         if self.done:
             raise ValueError(f"The run has ended after {self.attempts} attempts with {self.accepted} accepted; start another.")
-        found = decide(result.scores, result.direction, self.options.rule, self.options.value, self.calibration, quantity=result.quantity)
-        sign = 1 if result.direction is Direction.HIGH_IS_BAD else -1
-        verdicts = [
-            Verdict(self.attempts, i, self.seed, score, sign * score, i in set(found.accepted), found.reasons[i])
-            for i, score in enumerate(result.scores.detach().cpu().double().tolist())
-        ]
+        verdicts = self._judge(result, self.attempts, self.seed)
         self.nfe += nfe + result.nfe * len(result)
         self.attempts += 1
-        self.accepted += len(found.accepted)
-        self.verdicts += verdicts
-        return verdicts
+        return self._count(verdicts)
+
+    def carry(self, result: Uncertainty) -> list[Verdict]:
+        """Judge images of an earlier run, which count as accepted or best so far but as no attempt: theirs is -1, and their seed too."""
+        return self._count(self._judge(result, -1, -1))
 
     def best(self) -> list[Verdict]:
         """The ``wanted`` best so far: those accepted, as they came, then the best of the others, which say so."""
         return sorted(self.verdicts, key=lambda v: v.rank)[: self.options.wanted]
+
+    def _judge(self, result: Uncertainty, attempt: int, seed: int) -> list[Verdict]:
+        found = decide(result.scores, result.direction, self.options.rule, self.options.value, self.calibration, quantity=result.quantity)
+        sign, accepted = 1 if result.direction is Direction.HIGH_IS_BAD else -1, set(found.accepted)
+        return [
+            Verdict(attempt, i, seed, score, sign * score, i in accepted, found.reasons[i])
+            for i, score in enumerate(result.scores.detach().cpu().double().tolist())
+        ]
+
+    def _count(self, verdicts: list[Verdict]) -> list[Verdict]:
+        self.accepted += sum(v.accepted for v in verdicts)
+        self.verdicts += verdicts
+        return verdicts

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 Options = dict[str, Any]
+States = list[tuple[Any, Any]]  # what holds something, and what it held
 Evaluate = Callable[[Options], Tensor]
 PACK = __name__.rpartition(".hosts.")[0]
 PATH_WRAPPERS = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
@@ -90,14 +91,23 @@ class Isolation:
 @contextmanager
 def kept_apart(options: Options, device: torch.device) -> Iterator[None]:
     """In the block patches may remember and draw what they like; at its end all is as it was."""
-    states = [(holder, content_of(holder)) for holder in walk([path(options)]) if content_of(holder) is not None]
+    states = states_of(options)
     others = [] if device.type in ("cpu", "meta") else [device]
     try:
         with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
             yield
     finally:
-        for holder, content in states:
-            put_back(holder, content)
+        put_states_back(states)
+
+
+def states_of(options: Options) -> States:
+    """What patches keep at this moment."""
+    return [(holder, content_of(holder)) for holder in walk([path(options)]) if content_of(holder) is not None]
+
+
+def put_states_back(states: States) -> None:
+    for holder, content in states:
+        put_back(holder, content)
 
 
 def path(options: Options) -> Options:

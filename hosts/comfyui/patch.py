@@ -5,6 +5,7 @@ The state of a run lives in that run's model_options, which ComfyUI clones for e
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -82,6 +83,7 @@ class Run:
         self.batch = self.passes = 1
         self.nfe = 0.0
         self.gradient_checked = False
+        self.records = True
 
     def observe(self, args: dict[str, Any]) -> Tensor:
         """The prediction to go on with: ``args["denoised"]`` itself unless guidance moves it."""
@@ -92,7 +94,7 @@ class Run:
         is_new = abs(step.level - self.level) > 1e-5 * step.level
         self.level = step.level
         guides = self.guide is not None and self.guide_gate.opens(step.level)
-        records = is_new and self.record_gate.opens(step.level)
+        records = self.records and is_new and self.record_gate.opens(step.level)
         step = self._isolate(step, guides or records)
         if self.refusal:
             return step.denoised
@@ -126,6 +128,15 @@ class Run:
             log.warning("Uncertainty: nothing is measured in this run. %s", error)
             return step
         return replace(step, conditioned=replace(conditioned, options=options))
+
+    def for_candidate(self, seed: int, evaluations: int) -> Run:
+        """The same for one candidate of a search, of which ``evaluations`` are known: guided as if it were alone, and not recorded."""
+        run = copy.copy(self)
+        run.evaluations, run.level, run.records = evaluations, -1.0, False
+        if run.guide is not None:
+            run.guide = replace(run.guide, draws=replace(run.guide.draws, seed=seed))
+            run.guide_gate = StepGate(run.guide_gate.window)
+        return run
 
     def outcome(self, name: str) -> Uncertainty | str:
         """The result, or the sentence that says why there is none."""

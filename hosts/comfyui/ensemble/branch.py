@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.model_management
@@ -94,11 +94,16 @@ class BranchGuider(comfy.samplers.CFGGuider):
             self.latest = None
             return branch.known[number].tiled(x).answer(self, x, timestep, model_options, self.hooks)
         comfy.model_management.throw_exception_if_processing_interrupted()
+        self.prediction = None
         x0 = self.guider(x, timestep, model_options=model_options, seed=seed)
         self.latest = x, timestep, x0
         if branch.stop is not None:
-            branch.made.append(self.prediction.cpu())
+            branch.made.append(self.whole_prediction(x0).cpu())
         return x0
+
+    def whole_prediction(self, x0: Tensor) -> GuiderPrediction:
+        """What a wrapper around the guider has made of the prediction counts, or put in the place of one."""
+        return GuiderPrediction(x0, x0, x0) if self.prediction is None else replace(self.prediction, denoised=x0)
 
     def keep_prediction(self, args: dict[str, Any]) -> Tensor:
         level = float(args["sigma"].max())

@@ -26,10 +26,12 @@ class Rehearsal:
     """begins: how many evaluations are done when step i begins, and last those of the whole run, (S + 1,).
 
     draws_noise: the sampler adds noise, to each row its own: rows that shall get the same noise must not share a run.
+    adds_hooks: the sampler asks for the parts of each prediction.
     """
 
     begins: tuple[int, ...]
     draws_noise: bool
+    adds_hooks: bool
 
     @property
     def evaluations(self) -> int:
@@ -95,13 +97,14 @@ class RehearsalGuider(comfy.samplers.CFGGuider):
         self.run_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
         self.hooks = len(post_cfg_hooks(self.run_options))
         self.levels: list[float] = []
-        self.draws_noise = False
+        self.draws_noise = self.adds_hooks = False
 
     def outer_predict_noise(
         self, x: Tensor, timestep: Tensor, model_options: dict[str, Any] | None = None, seed: int | None = None
     ) -> Tensor:
         self.levels.append(float(timestep.max()))
         self.draws_noise |= not torch.equal(x[:1], x[1:])
+        self.adds_hooks |= len(post_cfg_hooks(model_options or {})) > self.hooks
         return GuiderPrediction.black(x).answer(self, x, timestep, model_options or {}, self.hooks)
 
 
@@ -113,8 +116,13 @@ def with_model_sampling(model: ModelPatcher) -> BaseModel:
     return patched
 
 
-def rehearse(name: str, model: ModelPatcher, sigmas: Tensor, noise: Tensor, seed: int) -> Rehearsal:
-    """noise: (B, C, ...), of which one sample is taken. Raises ValueError for a sampler that doesn't go from level to level."""
+def rehearse(
+    name: str, model: ModelPatcher, sigmas: Tensor, noise: Tensor, seed: int, sampler: comfy.samplers.Sampler | None = None
+) -> Rehearsal:
+    """noise: (B, C, ...), of which one sample is taken. sampler: of that name where it is not ComfyUI's own.
+
+    Raises ValueError for a sampler that doesn't go from level to level.
+    """
     guider, begins = RehearsalGuider(model, sigmas), []
 
     def on_step(i: int, denoised: Tensor, x: Tensor, steps: int) -> None:
@@ -125,7 +133,7 @@ def rehearse(name: str, model: ModelPatcher, sigmas: Tensor, noise: Tensor, seed
             begins.append(len(guider.levels) - 1)
 
     rows = torch.cat([noise[:1], noise[:1]]).to(sigmas.device)
-    sampler = comfy.samplers.sampler_object(name)
+    sampler = sampler or comfy.samplers.sampler_object(name)
     try:
         extra_args = {"model_options": guider.run_options, "seed": seed}
         sampler.sample(guider, sigmas.clone(), extra_args, on_step, rows, torch.zeros_like(rows), None, True)
@@ -133,7 +141,7 @@ def rehearse(name: str, model: ModelPatcher, sigmas: Tensor, noise: Tensor, seed
         raise ValueError(refusal(name, f"it asks for more than a prediction ({error})")) from error
     if len(begins) != len(sigmas) - 1:
         raise ValueError(refusal(name, "it does not go from one noise level of the schedule to the next"))
-    return Rehearsal((*begins, len(guider.levels)), guider.draws_noise)
+    return Rehearsal((*begins, len(guider.levels)), guider.draws_noise, guider.adds_hooks)
 
 
 def refusal(name: str, reason: str) -> str:

@@ -86,3 +86,15 @@ def test_refusals():
         Until(UntilOptions()).offer(result(1.0))
     with pytest.raises(ValueError, match="max_attempts must be between 1"):
         UntilOptions(max_attempts=0)
+
+
+def test_images_of_an_earlier_run_count_but_are_no_attempt():
+    run = Until(threshold(1.0, wanted=2, max_attempts=3))
+    assert [v.accepted for v in run.carry(result(2.0, 0.5))] == [True, False]
+    assert (run.accepted, run.attempts, run.done, run.seed) == (1, 0, False, 0)
+    run.offer(result(0.7))
+    assert [(v.attempt, v.score) for v in run.best()] == [(-1, 2.0), (0, pytest.approx(0.7))]
+    assert Until(threshold(1.0)).carry(result(3.0))[0].seed == -1
+    done = Until(threshold(1.0))
+    done.carry(result(3.0))
+    assert done.done and done.succeeded

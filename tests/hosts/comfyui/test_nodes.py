@@ -21,6 +21,8 @@ from uncertainty_nodes.core.options import (
     GuidanceUnits,
     Moment,
     Quantity,
+    Scorer,
+    SearchMode,
     SweepSetting,
 )
 from write_locale import english
@@ -34,6 +36,7 @@ GUIDANCE = ["strength", "percentile", "samples", "start_percent", "end_percent",
 SAMPLING = ["model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise"]
 BRANCH = ["branch_percent", "distance", "bandwidth", "moment"]
 LEVELS = ["samples", "start_percent", "end_percent", "levels", "seed"]
+POINTS = ["points", "fractions", "scorer", "second_scorer", "mode", "samples", "micro_batch"]
 INPUTS = {
     "UQ_UncertaintyEstimator": ["model", "positive", "latent", "samples", "start_percent", "end_percent", "levels", "quantity", "seed"]
     + ["negative", "cfg"],
@@ -43,6 +46,10 @@ INPUTS = {
     "UQ_UncertaintyGuidance": ["model", *GUIDANCE],
     "UQ_UncertaintyGuider": ["model", "positive", "negative", "cfg", *GUIDANCE],
     "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"],
+    "UQ_SampleUntilAccepted": [*SAMPLING, "rule", "value", "wanted", "max_attempts", "scorer", "samples", "levels"]
+    + ["calibration", "enough", "previous", "previous_uncertainty"],
+    "UQ_BestOfN": [*SAMPLING, "candidates", "keep", *POINTS, "limit", "sharpness", "calibration"],
+    "UQ_BestOfNSampler": ["sampler", "candidates", *POINTS],
     "UQ_Calibrate": ["uncertainty", "name", "prompt_kind", "limit"],
     "UQ_LoadCalibration": ["name"],
     "UQ_CombineUncertainty": [f"uncertainty_{i}" for i in range(1, 5)]
@@ -80,6 +87,9 @@ OUTPUTS = {
     "UQ_UncertaintyGuidance": ["MODEL", "UQ_RECORD"],
     "UQ_UncertaintyGuider": ["GUIDER", "UQ_RECORD"],
     "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN"],
+    "UQ_SampleUntilAccepted": ["LATENT", "UNCERTAINTY", "INT", "BOOLEAN", "STRING", "INT"],
+    "UQ_BestOfN": ["LATENT", "UNCERTAINTY", "STRING", "INT", "UNCERTAINTY"],
+    "UQ_BestOfNSampler": ["SAMPLER", "UQ_RECORD"],
     "UQ_Calibrate": ["UQ_CALIBRATION"],
     "UQ_LoadCalibration": ["UQ_CALIBRATION"],
     "UQ_CombineUncertainty": ["UNCERTAINTY", "STRING"],
@@ -116,6 +126,12 @@ CHOICES = {
     "moment": Moment,
     "bootstrap": Bootstrap,
     "covariance": Covariance,
+    "scorer": Scorer,
+}
+OWN_CHOICES = {
+    ("UQ_BestOfN", "mode"): list(SearchMode),
+    ("UQ_BestOfNSampler", "mode"): [SearchMode.PRUNE, SearchMode.RESAMPLE],
+    ("UQ_SampleUntilAccepted", "rule"): [FilterRule.CALIBRATED, FilterRule.THRESHOLD],
 }
 
 
@@ -146,10 +162,10 @@ def test_every_node_is_found_and_explained(nodes: dict[str, Any]) -> None:
 
 def test_choices_and_their_defaults_come_from_the_options(nodes: dict[str, Any]) -> None:
     found = 0
-    for info in nodes.values():
+    for node, info in nodes.items():
         for name, spec in declared(info).items():
             if name in CHOICES:
-                assert spec[1]["options"] == [choice.value for choice in CHOICES[name]]
+                assert spec[1]["options"] == [choice.value for choice in OWN_CHOICES.get((node, name), CHOICES[name])]
                 assert spec[1]["default"] in spec[1]["options"]
                 found += 1
     assert found >= len(CHOICES)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bayesian_examples import generative
 from ensemble_examples import ensemble, trained_ensemble
+from search_examples import best_of, flux_best_of, sdxl_best_of, until
 from sheet import WIDE_PICTURE, Sheet
 
 SDXL = "sd_xl_base_1.0.safetensors"
@@ -221,4 +222,8 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "9_demo_ensemble": ensemble,
     "10_demo_train_ensemble": trained_ensemble,
     "11_demo_strength_sweep": swept,
+    "12_demo_best_of_n": best_of,
+    "13_demo_until_accepted": until,
+    "14_sdxl_best_of_n": sdxl_best_of,
+    "15_flux_best_of_n_sampler": flux_best_of,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import comfy.latent_formats
@@ -161,6 +162,22 @@ class ExpandFilter:
         return {"result": (node.out(0), node.out(1)), "expand": graph.finalize()}
 
 
+class ExpandSearch:
+    """A node that stands for a Best of N of its own making. settings: its widgets, as JSON."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "expand", ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        kinds = {"model": "MODEL", "positive": "CONDITIONING", "negative": "CONDITIONING", "latent_image": "LATENT"}
+        return {"required": {name: (kind, {"rawLink": True}) for name, kind in kinds.items()} | {"settings": ("STRING", {})}}
+
+    def expand(self, settings, **wires):
+        graph = GraphBuilder()
+        node = graph.node("UQ_BestOfN", **wires, **json.loads(settings))
+        return {"result": (node.out(0),), "expand": graph.finalize()}
+
+
 class Floats:
     """A FLOAT list."""
 
@@ -263,6 +280,7 @@ NODES = [
     NumberedImages,
     ListOf,
     ExpandFilter,
+    ExpandSearch,
     Floats,
     TinyFlux,
 ]

@@ -1,0 +1,162 @@
+"""ComfyUI host: a sampler that draws several candidates of each image with another sampler, and ends the worst early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ....core.options import BestOfOptions, SearchMode
+from ....core.schedule import PercentToSigma
+from ....core.search.best_of import Search
+from ....core.search.scoring import Scores
+from ....core.search.seeds import derive_seed
+from ....core.selection.calibration import Calibration
+from ..ensemble.rehearsal import Rehearsal, rehearse
+from ..ensemble.sample import same_random_numbers
+from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
+from ..patch import Run as PatchRun
+from ..record import Record
+from .candidate import Lane
+from .conditions import cut_rows, for_image
+from .fresh_noise import check_fresh_noise
+from .image_search import ImageSearch
+from .outcome import SearchOutcome
+
+NoiseOfImage = Callable[[int, int], Tensor]  # image, candidate -> (1, C, ...); see candidate.NoiseOf
+NOT_RECORDED = "The run drew several candidates of each image, which a record can't tell apart: take the uncertainty of the search itself."
+
+
+class BestOfSampler(comfy.samplers.Sampler):
+    """In a sampler's place. inner: what draws each candidate; name: what errors call it.
+
+    noise_of: of the candidates. When left out the first of each image has the run's own noise, and the others that of their seeds.
+    tell: is given the outcome, and the samples as the run returns them, images in the order of the batch, each one's best first.
+    Raises ValueError, in a run, for samplers that can't be stopped and resumed, and what ``Search`` and the scorers refuse.
+    """
+
+    def __init__(
+        self,
+        inner: comfy.samplers.Sampler,
+        name: str,
+        options: BestOfOptions,
+        calibrations: Sequence[Calibration] = (),
+        noise_of: NoiseOfImage | None = None,
+        tell: Callable[[SearchOutcome, Tensor], None] = lambda outcome, samples: None,
+    ) -> None:
+        self.inner, self.name, self.options, self.calibrations = inner, name, options, tuple(calibrations)
+        self.noise_of, self.tell = noise_of, tell
+
+    def sample(
+        self,
+        guider: comfy.samplers.CFGGuider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """The signature of ``comfy.samplers.Sampler``."""
+        if len(getattr(guider.inner_model, "latent_shapes", None) or ()) > 1:
+            raise ValueError(SEVERAL_PARTS)
+        process_of(guider.inner_model.model_sampling)  # refuse before anything is sampled
+        resolve = percent_to_sigma(guider.inner_model.model_sampling)
+        options = replace(self.options, seed=int(extra_args["seed"] or 0))
+        rehearsal = self.rehearse(guider, sigmas, noise, options.seed)
+        micro_batch = 1 if rehearsal.draws_noise or self.draws_inpainting(denoise_mask) else options.micro_batch
+        told = CandidateSteps(callback, len(noise) * planned_steps(options, sigmas, resolve))
+        noise_of = self.noise_of or seeded_noise(noise, options.seed)
+        searches = []
+        for i in range(len(noise)):
+            mask = None if denoise_mask is None else cut_rows(denoise_mask, i)
+            cut, image = for_image(guider, i), latent_image[i : i + 1]
+            noise_i = lambda number, i=i: noise_of(i, number)  # noqa: E731
+            lane = Lane(self.inner, rehearsal, cut, extra_args["model_options"], sigmas, image, mask, noise_i, told.step)
+            each = ImageSearch(Search(options, resolve, self.calibrations), lane, resolve, micro_batch)
+            each.run()
+            micro_batch = each.micro_batch
+            searches.append(each)
+        compare = any(s.search.needs_final_scores or not s.comparisons for s in searches)
+        outcome = SearchOutcome.of(searches, [s.finish(compare) for s in searches], self.name, type(guider.inner_model).__name__)
+        samples = torch.cat([latent_image[:0], *(s.candidates[row].samples for s, row in outcome.chosen)])
+        told.end([s.candidates[row].denoised for s, row in outcome.chosen], samples)
+        for run in (value for value in extra_args["model_options"].values() if isinstance(value, PatchRun)):
+            run.evaluations, run.refusal = 1, NOT_RECORDED
+        self.tell(outcome, guider.inner_model.process_latent_out(samples.to(torch.float32)))
+        return samples
+
+    def rehearse(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor, noise: Tensor, seed: int) -> Rehearsal:
+        model = guider.model_patcher
+        with same_random_numbers(sigmas.device):
+            rehearsal = rehearse(self.name, model, sigmas, noise, seed, self.inner)
+            if self.options.mode is SearchMode.RESAMPLE:
+                check_fresh_noise(self.name, self.inner, model, sigmas, noise, seed)
+        return rehearsal
+
+    def draws_inpainting(self, mask: Tensor | None) -> bool:
+        """Whether the sampler draws the noise of what a mask keeps for each row anew."""
+        return mask is not None and bool(getattr(self.inner, "inpaint_options", {}).get("random"))
+
+
+def seeded_noise(noise: Tensor, seed: int) -> NoiseOfImage:
+    """The run's own noise for the first candidate; for the others what RandomNoise makes of their seeds, of the whole batch."""
+
+    def noise_of(image: int, number: int) -> Tensor:
+        if number == 0:
+            return noise[image : image + 1]
+        return comfy.sample.prepare_noise(noise, derive_seed(seed, number))[image : image + 1]
+
+    return noise_of
+
+
+def planned_steps(options: BestOfOptions, sigmas: Tensor, resolve: PercentToSigma) -> int:
+    """Steps of all candidates of an image together; the most there can be where calibrations decide."""
+    levels = sigmas.tolist()[:-1]
+    if options.mode is SearchMode.STOP:
+        return options.candidates * len(levels)
+    search, total = Search(options, resolve), 0
+    for sigma in levels:
+        total += len(search.rows)
+        if search.due(sigma):
+            search.select(Scores({s: torch.arange(float(len(search.rows))) for s in options.scorers}), sigma)
+    return total
+
+
+class CandidateSteps:
+    """Tells the run's own callback of each step of each candidate, as one long run."""
+
+    def __init__(self, callback: Callable[[int, Tensor, Tensor, int], None] | None, total: int) -> None:
+        self.callback, self.total, self.done = callback, total, 0
+
+    def step(self, x0: Tensor, x: Tensor) -> None:
+        self.done = min(self.done + len(x0), self.total - 1)
+        if self.callback is not None:
+            self.callback(self.done - 1, x0, x, self.total)
+
+    def end(self, denoised: list[Tensor], samples: Tensor) -> None:
+        if self.callback is not None and denoised:
+            self.callback(self.total - 1, torch.cat(denoised), samples, self.total)
+
+
+def sampler_name_of(sampler: comfy.samplers.Sampler) -> str:
+    """What a person calls a SAMPLER: its function, or its class."""
+    function = getattr(sampler, "sampler_function", None)
+    return getattr(function, "__name__", type(sampler).__name__).removeprefix("sample_").removesuffix("_function")
+
+
+def best_of_sampler(inner: comfy.samplers.Sampler, options: BestOfOptions) -> tuple[BestOfSampler, Record]:
+    """For custom sampling, and where its runs leave the scores of what came out."""
+    record = Record()
+
+    def keep(found: SearchOutcome, samples: Tensor) -> None:
+        if found.uncertainty is not None:
+            record.keep(samples, found.uncertainty)
+
+    return BestOfSampler(inner, sampler_name_of(inner), options, tell=keep), record

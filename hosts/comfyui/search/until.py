@@ -1,0 +1,126 @@
+"""ComfyUI host: sampling again, with another seed, until images are good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....core.options import AleatoricOptions, DrawOptions, InformationOptions, Quantity, Scorer, UntilOptions
+from ....core.result import Uncertainty
+from ....core.search.until import Until, Verdict
+from ....core.selection.calibration import Calibration
+from ..batch import pick_latent
+from ..estimate import estimate_latent
+from ..information import prompt_information
+from ..ksampler import KSample, Latent, OnStep
+from ..model import count_active
+
+Scored = tuple[Latent, Uncertainty]  # one image, or a batch
+
+
+@dataclass(frozen=True, eq=False)
+class UntilOutcome:
+    """best: the wanted images, accepted ones as they came, then the best of the others. verdicts: of every image; those of best first."""
+
+    best: Scored
+    chosen: tuple[Verdict, ...]
+    attempts: int
+    succeeded: bool
+    report: str
+
+
+def sample_until(
+    run: KSample,
+    options: UntilOptions,
+    measure: Callable[[Latent], Uncertainty],
+    calibration: Calibration | None = None,
+    previous: Scored | None = None,
+) -> UntilOutcome:
+    """Attempt k draws what KSampler draws with ``derive_seed(options.seed, k)``. previous: the best images of an earlier run, with scores.
+
+    Only the best images so far are kept. Raises what ``KSample.run``, ``measure`` and ``Until.offer`` raise.
+    """
+    until, images = Until(options, calibration), {}
+    if previous is not None:
+        keep(images, until.carry(previous[1]), *previous)
+    steps = len(run.sigmas()) - 1
+    told = latent_preview.prepare_callback(run.model, steps * options.max_attempts)
+    counted, passes = with_count(run.model)
+    while not until.done:
+        before = sum(passes)
+        on_step = steps_of(told, until.attempts, steps, options.max_attempts)
+        latent = replace(run, seed=until.seed, model=counted).run(on_step)
+        result = measure(latent)
+        keep(images, until.offer(result, nfe=sum(passes) - before), latent, result)
+        wanted = {(v.attempt, v.index) for v in until.best()}
+        images = {place: image for place, image in images.items() if place in wanted}
+    best = until.best()
+    chosen = join([images[v.attempt, v.index] for v in best])
+    return UntilOutcome(chosen, tuple(best), until.attempts, until.succeeded, "\n".join(lines(until)))
+
+
+def keep(images: dict[tuple[int, int], Scored], verdicts: Sequence[Verdict], latent: Latent, result: Uncertainty) -> None:
+    for v in verdicts:
+        images[v.attempt, v.index] = pick_latent(latent, [v.index]), result.select([v.index])
+
+
+def steps_of(told: OnStep, attempt: int, steps: int, attempts: int) -> OnStep:
+    """All attempts as one long run."""
+    return lambda i, x0, x, _: told(attempt * steps + i, x0, x, attempts * steps)
+
+
+def with_count(model: ModelPatcher) -> tuple[ModelPatcher, list[int]]:
+    """A clone that writes down the passes of the network behind each prediction of a sampler."""
+    passes: list[int] = []
+
+    def count(args: dict[str, Any]) -> Tensor:
+        level = float(args["sigma"].max())
+        passes.append(len(args["input"]) * (count_active(args["cond"], level) + count_active(args["uncond"], level)))
+        return args["denoised"]
+
+    counted = model.clone()
+    counted.set_model_sampler_post_cfg_function(count)
+    return counted, passes
+
+
+def measure_by(run: KSample, scorer: Scorer, samples: int, levels: int) -> Callable[[Latent], Uncertainty]:
+    """As Prompt Information and Uncertainty Estimator measure at their defaults, so that their calibrations hold here too.
+
+    Raises ValueError for an odd number of samples with the scorer information.
+    """
+    if scorer is Scorer.INFORMATION:
+        options = InformationOptions(DrawOptions(samples, antithetic=True), levels=levels)
+        return lambda latent: prompt_information(run.model, run.positive, run.negative, latent, options).result
+    aleatoric = AleatoricOptions(DrawOptions(samples), quantity=Quantity(scorer.value))
+    return lambda latent: estimate_latent(run.model, run.positive, latent, aleatoric, levels)
+
+
+def join(images: Sequence[Scored]) -> Scored:
+    """Single images as one batch."""
+    latents, results = [latent for latent, _ in images], [result for _, result in images]
+    shared = set.intersection(*(set(latent) for latent in latents))
+    latent = {name: join_values([each[name] for each in latents]) for name in latents[0] if name in shared}
+    maps, scores = torch.cat([r.maps for r in results]), torch.cat([r.scores for r in results])
+    return latent, replace(results[0], maps=maps, scores=scores, curve=torch.cat([r.curve for r in results], dim=1))
+
+
+def join_values(values: Sequence[Any]) -> Any:
+    if all(isinstance(value, Tensor) and value.ndim for value in values):
+        return torch.cat(list(values))
+    return [x for value in values for x in value] if all(isinstance(value, list) for value in values) else values[0]
+
+
+def lines(until: Until) -> list[str]:
+    wanted = until.options.wanted
+    found = [f"{until.accepted} accepted of {wanted} wanted, after {until.attempts} attempts."]
+    if not until.succeeded:
+        found.append("Too few were accepted: the rest of the latent are the best of the others.")
+    for v in until.verdicts:
+        found.append(f"{'Earlier' if v.attempt < 0 else f'Attempt {v.attempt + 1}, seed {v.seed}'}, image {v.index + 1}: {v.reason}")
+    return [*found, f"Network passes: {until.nfe:g}."]

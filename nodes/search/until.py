@@ -1,0 +1,167 @@
+"""Sampling again until images are good: Sample Until Accepted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comfy_api.latest import io
+
+from ...core.options import FilterRule, InformationOptions, Scorer, UntilOptions, choose
+from ...core.options.limits import FILTER_VALUE, LEVELS
+from ...core.result import Uncertainty as Result
+from ...core.selection.calibration import Calibration as History
+from ...hosts.comfyui.ksampler import KSample
+from ...hosts.comfyui.search.until import measure_by, sample_until
+from ...hosts.comfyui.view.report import SKIPPED
+from ..sampling import ksampler_inputs
+from ..sockets import Calibration, Uncertainty, checked, number_input, option_input, schema
+
+DEFAULT, DRAWS = UntilOptions(), InformationOptions().draws
+WIRED = ("model", "positive", "negative", "latent_image")
+
+
+def until_options(rule: str, value: float, wanted: int, max_attempts: int, seed: int = 0) -> UntilOptions:
+    return UntilOptions(wanted, max_attempts, choose("rule", rule, FilterRule), value, seed)
+
+
+class SampleUntilAccepted(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "UQ_SampleUntilAccepted",
+            "Sample Until Accepted",
+            "KSampler that scores what it draws and draws again, with another seed, until enough images are good or max_attempts is "
+            "reached. Then it gives the best ones. It pays where some images fail and a good one costs nothing more than another try.",
+            inputs=[*sampling_inputs(), *rule_inputs(), *measuring_inputs(), *loop_inputs()],
+            outputs=outputs(),
+            search_aliases=["retry", "until good", "auto reject", "loop", "ksampler"],
+        )
+
+    @classmethod
+    def validate_inputs(cls, rule, value, wanted, max_attempts) -> bool | str:
+        values = (rule, value, wanted, max_attempts)
+        return checked(lambda: until_options(*values), *values)
+
+    @classmethod
+    def check_lazy_status(
+        cls, model=None, seed=None, steps=None, cfg=None, sampler_name=None, scheduler=None, positive=None, negative=None,
+        latent_image=None, denoise=None, rule=None, value=None, wanted=None, max_attempts=None, scorer=None, samples=None, levels=None,
+        calibration=None, enough=None, previous=None, previous_uncertainty=None,
+    ) -> list[str]:  # fmt: skip
+        """Nothing is asked for where enough is accepted already."""
+        wired = (model, positive, negative, latent_image)
+        return [] if enough else [name for name, got in zip(WIRED, wired, strict=True) if got is None]
+
+    @classmethod
+    def execute(
+        cls,
+        model: io.Model.Type,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: io.Conditioning.Type,
+        negative: io.Conditioning.Type,
+        latent_image: io.Latent.Type,
+        denoise: float,
+        rule: str,
+        value: float,
+        wanted: int,
+        max_attempts: int,
+        scorer: str,
+        samples: int,
+        levels: int,
+        calibration: History | None = None,
+        enough: bool = False,
+        previous: io.Latent.Type | None = None,
+        previous_uncertainty: Result | None = None,
+    ) -> io.NodeOutput:
+        if (previous is None) != (previous_uncertainty is None):
+            raise ValueError("previous and previous_uncertainty belong together: connect both outputs of the earlier node, or neither.")
+        if enough:
+            report = "Enough was accepted earlier: nothing was sampled."
+            passed = (SKIPPED, SKIPPED) if previous is None else (previous, previous_uncertainty)
+            return io.NodeOutput(*passed, 0, True, report, [SKIPPED], ui={"text": [report]})
+        if calibration is not None and not isinstance(calibration, History):
+            raise ValueError("calibration holds thresholds of guidance, not scores; connect Calibrate or Load Calibration.")
+        options = until_options(rule, value, wanted, max_attempts, seed)
+        run = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
+        measure = measure_by(run, choose("scorer", scorer, Scorer), samples, levels)
+        earlier = None if previous is None else (previous, previous_uncertainty)
+        found = sample_until(run, options, measure, calibration, earlier)
+        seeds = [v.seed for v in found.chosen]
+        ui = {"text": found.report.splitlines()}
+        return io.NodeOutput(*found.best, found.attempts, found.succeeded, found.report, seeds, ui=ui)
+
+
+def sampling_inputs() -> list[io.Input]:
+    return ksampler_inputs(
+        "The seed of the first attempt. The others have seeds that follow from it, which the output seeds tells.",
+        "The sampler.",
+        lazy=True,
+    )
+
+
+def rule_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "rule",
+            [FilterRule.CALIBRATED.value, FilterRule.THRESHOLD.value],
+            default=DEFAULT.rule.value,
+            tooltip="calibrated: compare each image with the earlier scores in calibration. threshold: compare its score with value.",
+        ),
+        number_input(
+            "value",
+            replace(FILTER_VALUE, default=50.0),
+            "With calibrated: how much of the earlier scores, in percent and best first, would pass. With threshold: a score.",
+        ),
+        option_input("wanted", DEFAULT, "wanted", "How many images should be accepted."),
+        option_input("max_attempts", DEFAULT, "max_attempts", "How often to sample at most. Each attempt draws the whole latent batch."),
+    ]
+
+
+def measuring_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "scorer",
+            [s.value for s in Scorer],
+            default=Scorer.INFORMATION.value,
+            tooltip="What is judged. information: what Prompt Information measures at its defaults. denoised and noise: what Uncertainty "
+            "Estimator measures at its defaults. A calibration must be of the same quantity.",
+        ),
+        option_input("samples", DRAWS, "samples", "Noise draws at each level. Each costs one model call per image, two with information."),
+        number_input("levels", LEVELS, "How many noise levels to measure at."),
+        Calibration.Input("calibration", optional=True, tooltip="Earlier scores, for the rule calibrated: Calibrate or Load Calibration."),
+    ]
+
+
+def loop_inputs() -> list[io.Input]:
+    return [
+        io.Boolean.Input(
+            "enough",
+            default=False,
+            optional=True,
+            tooltip="For loops: connect accepted of the round before. When it is on, nothing is sampled and previous passes through.",
+        ),
+        io.Latent.Input("previous", optional=True, tooltip="For loops: the best images so far, from latent of the round before."),
+        Uncertainty.Input("previous_uncertainty", optional=True, tooltip="Their scores, from uncertainty of the round before."),
+    ]
+
+
+def outputs() -> list[io.Output]:
+    return [
+        io.Latent.Output(display_name="latent", tooltip="The accepted images as they came, and the best of the others where too few are."),
+        Uncertainty.Output(display_name="uncertainty", tooltip="Their scores and maps."),
+        io.Int.Output(display_name="attempts", tooltip="How often was sampled."),
+        io.Boolean.Output(display_name="accepted", tooltip="Whether as many images were accepted as were wanted."),
+        io.String.Output(display_name="report", tooltip="Which image was accepted or rejected, and why."),
+        io.Int.Output(
+            display_name="seeds",
+            is_output_list=True,
+            tooltip="The seed of each image. KSampler draws it again with it. -1 for images from previous.",
+        ),
+    ]
+
+
+NODES = [SampleUntilAccepted]

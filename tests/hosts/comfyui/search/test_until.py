@@ -1,0 +1,172 @@
+"""Sample Until Accepted in a real ComfyUI: its attempts are KSampler's, its verdicts the filter's, and it always gives the best."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
+from comfy_events import Events
+from comfy_scenes import ksampler, scene
+from comfy_searches import until, value, values
+from comfy_server import Server
+from comfy_uncertainty import samples, save, save_uncertainty
+from uncertainty_nodes.core.search.seeds import derive_seed
+
+NEVER = {"rule": "threshold", "value": 0.0}  # the spread of predictions is above 0 always
+ALWAYS = {"rule": "threshold", "value": 1e9}
+
+
+def test_the_first_attempt_is_ksampler_and_is_enough_where_everything_passes(comfy: Server) -> None:
+    s = scene("flow", batch=2)
+    node = until(s, wanted=2, **ALWAYS)
+    kept, plain = save(s, node), save(s, ksampler(s))
+    rest = [value(s, node[i]) for i in (2, 3, 5)]
+    history = comfy.run(s.graph)
+    assert torch.equal(samples(comfy, history, kept), samples(comfy, history, plain))
+    assert [values(comfy, history, each) for each in rest] == [[1], [True], [1, 1]]
+
+
+def test_nothing_accepted_gives_the_best_of_all_attempts(comfy: Server) -> None:
+    s = scene("flow")
+    counted = s.graph.node("UQTest_CountCalls", model=s.model)
+    node = until(s.having(model=counted), max_attempts=3, **NEVER)
+    calls = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=node)
+    kept, found, report = save(s, node), save_uncertainty(s, node[1]), value(s, node[4])
+    rest = [value(s, node[i]) for i in (2, 3, 5)]
+    plain = [save(s, ksampler(s, seed=derive_seed(1, i))) for i in range(3)]
+    history = comfy.run(s.graph)
+    attempts, accepted, (seed,) = (values(comfy, history, each) for each in rest)
+    assert (attempts, accepted) == ([3], [False])
+    number = [derive_seed(1, i) for i in range(3)].index(seed)
+    assert torch.equal(samples(comfy, history, kept), samples(comfy, history, plain[number]))
+    text = values(comfy, history, report)[0]
+    assert text.startswith("0 accepted of 1 wanted, after 3 attempts.") and text.count("Rejected: score") == 3
+    scores = [float(line.split("score ")[1].split(",")[0]) for line in text.splitlines() if "score " in line]
+    assert comfy.value(history, found)[0]["scores"][0] == pytest.approx(min(scores), rel=1e-3)
+    rows = sum(history.outputs[str(calls)]["all_rows"])
+    assert rows == int(text.split("Network passes: ")[1].strip(".")) == 3 * (4 * 2 + 2 * 2)
+
+
+def test_it_goes_on_until_as_many_as_wanted_are_good(comfy: Server) -> None:
+    s = scene("flow")
+    scored = [save_uncertainty(s, until(s, seed=derive_seed(1, i), max_attempts=1, **NEVER)[1]) for i in range(4)]
+    history = comfy.run(s.graph)
+    scores = [comfy.value(history, each)[0]["scores"][0] for each in scored]
+    limit = sorted(scores)[1] * 1.0001
+    good = [i for i, score in enumerate(scores) if score <= limit]
+    node = until(s, rule="threshold", value=limit, wanted=2)
+    attempts, seeds, accepted = value(s, node[2]), value(s, node[5]), value(s, node[3])
+    history = comfy.run(s.graph)
+    assert values(comfy, history, seeds) == [derive_seed(1, i) for i in good]
+    assert values(comfy, history, attempts) == [good[-1] + 1] and values(comfy, history, accepted) == [True]
+
+
+@pytest.mark.parametrize("scorer", ["information", "noise"])
+def test_a_calibration_of_the_estimator_nodes_judges_here_too(comfy: Server, scorer: str) -> None:
+    s = scene("flow", batch=3)
+    drawn = ksampler(s)
+    if scorer == "information":
+        options = {"samples": 2, "start_percent": 0.4, "end_percent": 0.6, "levels": 2, "seed": 0}
+        wires = {"model": s.model, "positive": s.positive, "negative": s.negative, "latent": drawn}
+        scored = s.graph.node("UQ_PromptInformation", **wires, **options)
+    else:
+        options = {"samples": 2, "start_percent": 0.6, "end_percent": 0.75, "levels": 2, "quantity": scorer, "seed": 0, "cfg": 1.0}
+        scored = s.graph.node("UQ_UncertaintyEstimator", model=s.model, positive=s.positive, latent=drawn, **options)
+    calibration = s.graph.node("UQ_Calibrate", uncertainty=scored[1], name="")
+    node = until(s, scorer=scorer, calibration=calibration, rule="calibrated", value=0.0, max_attempts=1)
+    before, found, seeds = save_uncertainty(s, scored[1]), save_uncertainty(s, node[1]), value(s, node[3])
+    history = comfy.run(s.graph)
+    scores = comfy.value(history, before)[0]["scores"]
+    assert comfy.value(history, found)[0]["scores"] == [max(scores)], "low is bad for both, and only the best passes at 0"
+    assert values(comfy, history, seeds) == [True]
+
+
+def test_another_quantity_than_the_calibrations_is_one_sentence(comfy: Server) -> None:
+    s = scene("flow", batch=2)
+    scored = until(s, max_attempts=1, **ALWAYS)
+    calibration = s.graph.node("UQ_Calibrate", uncertainty=scored[1], name="")
+    save(s, until(s, scorer="noise", calibration=calibration, rule="calibrated", value=50.0))
+    with pytest.raises(PromptFailed, match="This calibration holds 'denoised' scores"):
+        comfy.run(s.graph)
+
+
+def test_rounds_of_a_loop_carry_the_best_and_cost_nothing_once_enough_is_good(comfy: Server) -> None:
+    """As a loop unrolls them. What is wired to a round that isn't needed doesn't run: here a latent that fails."""
+    s = scene("flow")
+    counted = s.graph.node("UQTest_CountCalls", model=s.graph.node("UQTest_Wait", model=s.model, seconds=0.001))  # a count of its own
+    watched = s.having(model=counted)
+    first = until(watched, max_attempts=1, **NEVER)
+    second = until(watched, max_attempts=1, seed=2, enough=first[3], previous=first, previous_uncertainty=first[1], **ALWAYS)
+    failing = s.having(model=s.graph.node("UQTest_RaiseAtCall", model=counted, call=1))
+    third = until(failing, max_attempts=1, seed=3, enough=second[3], previous=second, previous_uncertainty=second[1], **NEVER)
+    calls = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=third)
+    kept, attempts = [save(s, node) for node in (first, second, third)], [value(s, node[2]) for node in (first, second, third)]
+    accepted = value(s, third[3])
+    history = comfy.run(s.graph)
+    images = [samples(comfy, history, each) for each in kept]
+    assert torch.equal(images[0], images[1]) and torch.equal(images[1], images[2]), "under the second rule the carried image passes"
+    assert [values(comfy, history, each) for each in attempts] == [[1], [0], [0]] and values(comfy, history, accepted) == [True]
+    assert sum(history.outputs[str(calls)]["all_rows"]) == 4 * 2 + 2 * 2
+
+
+def test_masks_and_places_go_with_their_images(comfy: Server) -> None:
+    s = scene("flow", batch=2, scale=1.0)
+    mask = s.graph.node("SolidMask", value=0.0, width=64, height=64)
+    s = s.having(latent=s.graph.node("SetLatentNoiseMask", samples=s.latent, mask=mask))
+    node = until(s, wanted=3, max_attempts=2, denoise=0.6, **ALWAYS)
+    kept, given = save(s, node), save(s, s.latent)
+    history = comfy.run(s.graph)
+    saved, images = comfy.latent(history, kept), samples(comfy, history, given)
+    torch.testing.assert_close(saved["samples"], images[[0, 1, 0]], rtol=1e-4, atol=1e-4)
+    assert saved["batch_index"].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("family", ["eps", "flux", "video"])
+def test_other_latents(comfy: Server, family: str) -> None:
+    s = scene(family)
+    node = until(s, wanted=2, **ALWAYS)
+    kept, attempts = save(s, node), value(s, node[2])
+    history = comfy.run(s.graph)
+    assert len(samples(comfy, history, kept)) == 2 and values(comfy, history, attempts) == [2]
+
+
+def test_cancel_and_progress(comfy: Server) -> None:
+    s = scene("flow", salt=41)
+    broken = s.having(model=s.graph.node("UQTest_CancelAtCall", model=s.model, call=3))
+    save(s, until(broken, **NEVER))
+    with pytest.raises(PromptInterrupted):
+        comfy.run(s.graph)
+    s = scene("flow", salt=42)
+    save(s, until(s, max_attempts=2, **NEVER))
+    with Events(comfy) as events:
+        comfy.run(s.graph, client_id=events.client_id)
+        events.wait_for("execution_success")
+    told = [p["value"] for p in events.of("progress") if p["max"] == 8]
+    assert told == sorted(told) and told[-1] == 8 and events.previews
+
+
+REFUSED = {
+    "rule": ({"rule": "keep_best_count"}, "rule"),
+    "percent": ({"rule": "threshold", "value": 1.0, "wanted": 0}, "wanted"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_options_are_refused_before_sampling(comfy: Server, case: str) -> None:
+    options, name = REFUSED[case]
+    s = scene("flow")
+    save(s, until(s, **{**ALWAYS, **options}))
+    with pytest.raises(PromptRefused, match=name):
+        comfy.run(s.graph)
+
+
+def test_what_is_missing_is_one_sentence(comfy: Server) -> None:
+    for options, sentence in (
+        ({"rule": "calibrated", "value": 50.0}, "needs a calibration"),
+        ({"scorer": "information", "samples": 3}, "even"),
+    ):
+        s = scene("flow")
+        save(s, until(s, **{**ALWAYS, **options}))
+        with pytest.raises(PromptFailed, match=sentence):
+            comfy.run(s.graph)

@@ -53,9 +53,9 @@ def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> 
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, machine and the exact command."""
+    """Versions, machine and the command; of a path outside the repository only its last name."""
     return {
-        "command": " ".join(["python", script(), *sys.argv[1:]]),
+        "command": " ".join(["python", script(), *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:])]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,

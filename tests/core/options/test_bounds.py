@@ -33,6 +33,8 @@ def test_just_the_values_within_are_accepted(kind, name):
     limit = bounds(kind, name)
     assert getattr(kind(), name) == limit.default
     dependent = {"start": {"end": 1.0}, "end": {"start": 0.0}, "keep": {"candidates": limit.high}}.get(name, {})
+    if (kind, name) == (o.UntilOptions, "value"):  # narrower still where it is a percentage
+        dependent = {"rule": o.FilterRule.THRESHOLD}
     for value in (limit.low, limit.high):
         assert getattr(kind(**{name: value} | dependent), name) == value
     for value in (*beyond(limit), math.nan, "1", None, True):

@@ -42,7 +42,7 @@ class Estimator(Probe):
         bar = comfy.utils.ProgressBar(len(self.levels) * draws.samples)
         batch = latent.shape[0]
         conditioned = Conditioned(model, cond, options, uncond, guider.cfg, lambda rows: bar.update(rows // batch))
-        conditioned = conditioned.isolated(latent, self.levels[0])
+        conditioned.check_neighbours(latent, latent.new_full((batch,), self.levels[0]))
         self.result = self.measure_with(conditioned, latent, self.levels, process_of(model.model_sampling), self.options)
 
 

@@ -34,7 +34,7 @@ class Comparer(Probe):
             check_active(cond, self.quadrature.sigmas, name)
         bar, batch = comfy.utils.ProgressBar(len(self.quadrature.sigmas) * draws.samples * len(conds)), len(latent)
         first = Conditioned(guider.inner_model, conds[0], options, on_rows=lambda rows: bar.update(rows // batch))
-        first = first.isolated(latent, self.quadrature.sigmas[0])
+        first.check_neighbours(latent, latent.new_full((batch,), self.quadrature.sigmas[0]))
         reference, *others = (replace(first, cond=cond) for cond in conds)
         at_once = min(c.draws_at_once(latent, draws.samples) for c in (reference, *others))
         fitting = replace(self.options, draws=replace(draws, micro_batch=at_once))

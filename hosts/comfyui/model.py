@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ...core.denoiser import Process
 from ...core.schedule import PercentToSigma
-from .isolation import Isolation, kept_apart, wrappers_of
+from .isolation import check_repeats, kept_apart
+from .memory import Memory
 
 Cond = list[dict[str, Any]]
 SEVERAL_PARTS = "latent holds several parts of different shapes (video with sound), which can't be measured; give one with a single part."
@@ -92,6 +93,7 @@ class Conditioned:
 
     cond, uncond: as a run has processed them, of batch 1 or the run's; ComfyUI tiles them to x, which is our order (M, B).
     cfg: the mix ``uncond + cfg * (cond - uncond)``, made when uncond is given. on_rows: told the rows of each evaluation.
+    start: what other patches kept when the run began; None where the sampler evaluates nothing.
     """
 
     model: BaseModel
@@ -100,27 +102,21 @@ class Conditioned:
     uncond: Cond | None = None
     cfg: float = 1.0
     on_rows: Callable[[int], None] | None = None
+    start: Memory | None = None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         conds = [self.cond] if self.uncond is None else [self.cond, self.uncond]
-        with fresh_adapters(conds), kept_apart(self.options, x.device):
+        with fresh_adapters(conds), kept_apart(self.options, self.model, x.device, self.start):
             x0, *uncond = comfy.samplers.calc_cond_batch(self.model, conds, x, sigma, self.options)
         if self.on_rows is not None:
             self.on_rows(x.shape[0])
         return uncond[0] + (x0 - uncond[0]) * self.cfg if uncond else x0
 
-    def isolated(self, latent: Tensor, level: float) -> Conditioned:
-        """Without the caches of other patches, in a run without evaluations of the sampler's own. Raises ValueError as ``Isolation``."""
-        sigma = latent.new_full((len(latent),), level)
-        isolation = Isolation.begin(self.options, self.model.diffusion_model)
-        if wrappers_of(self.options):
-            conds, options = [self.cond] if self.uncond is None else [self.cond, self.uncond], self.options
-            x0 = comfy.samplers.calc_cond_batch(self.model, conds, latent, sigma, options)[0]
-            isolation.find_caches(options, self.model.diffusion_model, x0, lambda o: replace(self, options=o, uncond=None)(latent, sigma))
-        options = isolation.without_caches(self.options)
-        isolation.ask_twice(options, lambda o: replace(self, options=o)(latent, sigma))
-        return replace(self, options=options)
+    def check_neighbours(self, x: Tensor, sigma: Tensor) -> None:
+        """Raises ValueError, naming them, for other patches that remember evaluations where they can't be kept apart."""
+        other = x.flip(-1)  # not what the sampler has asked: a cache would answer that rightly
+        check_repeats(self.options, lambda options: replace(self, options=options)(other, sigma))
 
     def passes(self, sigma: float) -> int:
         """Network passes behind one evaluation of one sample."""

@@ -22,7 +22,8 @@ from ...core.pixelwise.aleatoric import Recorder
 from ...core.result import Uncertainty, clock
 from ...core.schedule import SigmaWindow, StepGate
 from .gradient import check_gradient, differentiable
-from .isolation import Isolation
+from .isolation import remember
+from .memory import Memory
 from .model import SEVERAL_PARTS, Conditioned, percent_to_sigma, process_of
 from .record import Record
 
@@ -44,13 +45,13 @@ class Step:
     conditioned: Conditioned
 
     @classmethod
-    def of(cls, args: dict[str, Any], index: int, on_rows: Callable[[int], None]) -> Step:
+    def of(cls, args: dict[str, Any], index: int, on_rows: Callable[[int], None], start: Memory | None) -> Step:
         """Raises ValueError for guiders that keep their conditioning to themselves."""
         if args.get("cond") is None:
             raise ValueError(
                 "The guider of this sampler does not tell its conditioning, without which nothing can be measured; use another."
             )
-        conditioned = Conditioned(args["model"], args["cond"], args["model_options"], on_rows=on_rows)
+        conditioned = Conditioned(args["model"], args["cond"], args["model_options"], on_rows=on_rows, start=start)
         sigma = args["sigma"].float().expand(args["input"].shape[0])
         return cls(args["input"], args["denoised"], args["cond_denoised"], sigma, float(sigma.max()), index, conditioned)
 
@@ -75,9 +76,9 @@ class Run:
         self.guide = guide if guide is not None and guide.strength != 0 else None
         self.guide_gate = StepGate(SigmaWindow.resolve(guide.window, resolve)) if guide is not None else None
         self.on_draws = on_draws
-        self.isolation: Isolation | None = None
-        self.refusal = ""
         self.sampling: dict[str, str] = {}
+        self.start: Memory | None = None  # what other patches kept before the first step
+        self.neighbours_checked = False
         self.evaluations = 0
         self.level = -1.0
         self.batch = self.passes = 1
@@ -87,7 +88,7 @@ class Run:
 
     def observe(self, args: dict[str, Any]) -> Tensor:
         """The prediction to go on with: ``args["denoised"]`` itself unless guidance moves it."""
-        step = Step.of(args, self.evaluations, self._count)
+        step = Step.of(args, self.evaluations, self._count, self.start)
         self.batch, self.passes = step.x.shape[0], step.conditioned.passes(step.level)
         self.evaluations += 1
         # Heun and its kin come twice to a level: that is no new step
@@ -95,9 +96,9 @@ class Run:
         self.level = step.level
         guides = self.guide is not None and self.guide_gate.opens(step.level)
         records = self.records and is_new and self.record_gate.opens(step.level)
-        step = self._isolate(step, guides or records)
-        if self.refusal:
-            return step.denoised
+        if (guides or records) and not self.neighbours_checked:
+            step.conditioned.check_neighbours(step.x, step.sigma)
+            self.neighbours_checked = True
         guided = None
         if guides:
             start = clock(step.x)
@@ -107,32 +108,11 @@ class Run:
             self._record(step, guided)
         return step.denoised if guided is None else guided.x0
 
-    def _isolate(self, step: Step, measures: bool) -> Step:
-        """The step with a denoiser that other patches don't notice. Where that can't be a guided run fails, and a watched one goes on.
-
-        Raises ValueError, naming the patch, under guidance.
-        """
-        if self.refusal:
-            return step
-        conditioned, network = step.conditioned, step.conditioned.model.diffusion_model
-        evaluate = lambda options: replace(conditioned, options=options)(step.x, step.sigma)  # noqa: E731
-        try:
-            self.isolation.find_caches(conditioned.options, network, step.own, evaluate)
-            options = self.isolation.without_caches(conditioned.options)
-            if measures:
-                self.isolation.ask_twice(options, evaluate)
-        except ValueError as error:
-            if self.guide is not None:
-                raise
-            self.refusal = str(error)
-            log.warning("Uncertainty: nothing is measured in this run. %s", error)
-            return step
-        return replace(step, conditioned=replace(conditioned, options=options))
-
     def for_candidate(self, seed: int, evaluations: int) -> Run:
         """The same for one candidate of a search, of which ``evaluations`` are known: guided as if it were alone, and not recorded."""
         run = copy.copy(self)
         run.evaluations, run.level, run.records = evaluations, -1.0, False
+        run.neighbours_checked = True  # by the search
         if run.guide is not None:
             run.guide = replace(run.guide, draws=replace(run.guide.draws, seed=seed))
             run.guide_gate = StepGate(run.guide_gate.window)
@@ -140,8 +120,6 @@ class Run:
 
     def outcome(self, name: str) -> Uncertainty | str:
         """The result, or the sentence that says why there is none."""
-        if self.refusal:
-            return self.refusal
         self.recorder.nfe = self.nfe
         provenance = {"host": "comfyui", "model": name, **self.sampling}
         if self.guide is not None:
@@ -202,7 +180,6 @@ def attach(
         if guide is not None:
             run.record_gate = StepGate(run.record_gate.window.reaching(args[3].tolist()))
         run.sampling = describe_sampling(guider, args[2], args[3])
-        run.isolation = Isolation.begin(guider.model_options, guider.model_patcher.model.diffusion_model)
         guider.model_options[key] = run
         try:
             samples = executor(*args, **kwargs)
@@ -212,12 +189,19 @@ def attach(
             record.keep(samples, run.outcome(type(guider.model_patcher.model).__name__))
         return samples
 
+    def sample(executor: Any, guider: Any, sigmas: Tensor, extra_args: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        run = extra_args["model_options"].get(key)
+        if run is not None:
+            run.start = remember(extra_args["model_options"], guider.inner_model)
+        return executor(guider, sigmas, extra_args, *args, **kwargs)
+
     def post_cfg(args: dict[str, Any]) -> Tensor:
         run = args["model_options"].get(key)
         return args["denoised"] if run is None else run.observe(args)
 
     patched = model.clone()
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, outer_sample)
+    patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, key, sample)
     patched.set_model_sampler_post_cfg_function(post_cfg)
     return patched
 

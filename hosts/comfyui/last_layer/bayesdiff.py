@@ -23,8 +23,9 @@ from ....core.last_layer.linear_steps import LinearStep, ddim_step, dpmpp_2m_ste
 from ....core.options import BayesDiffOptions
 from ....core.result import Uncertainty
 from ..gradient import normal
-from ..isolation import Isolation
+from ..isolation import remember
 from ..ksampler import KSample, Latent, Progress
+from ..memory import Memory
 from ..model import SEVERAL_PARTS, Cond, Conditioned, count_active, process_of
 from .laplace import REGIONAL, posterior_of
 from .network_output import affine, own_output
@@ -46,7 +47,7 @@ class VarianceRun:
     sigmas: list[float]
     propagation: Propagation
     on_draws: Callable[[int], None]
-    isolation: Isolation
+    memory: Memory
     mask: Tensor | None = None
 
     def observe(self, args: dict[str, Any]) -> None:
@@ -67,14 +68,10 @@ class VarianceRun:
             raise ValueError("The guider of this sampler does not tell its conditioning, without which nothing can be measured.")
         batch, scale = len(args["input"]), float(args["cond_scale"])
         run = (args["model"], args["cond"], args["model_options"], args.get("uncond"), scale)
-        conditioned = Conditioned(*run, lambda rows: self.on_draws(rows // batch))
-        x, sigma = args["input"], args["sigma"]
-        alone = replace(conditioned, uncond=None)
-        evaluate = lambda options: replace(alone, options=options)(x, sigma)  # noqa: E731
-        self.isolation.find_caches(conditioned.options, conditioned.model.diffusion_model, args["cond_denoised"], evaluate)
-        options = self.isolation.without_caches(conditioned.options)
-        self.isolation.ask_twice(options, evaluate)
-        return replace(conditioned, options=options)
+        conditioned = Conditioned(*run, lambda rows: self.on_draws(rows // batch), self.memory)
+        if not self.propagation.sigmas:
+            conditioned.check_neighbours(args["input"], args["sigma"])
+        return conditioned
 
     def fitting(self, conditioned: Conditioned, x: Tensor) -> Any:
         draws = self.propagation.options.draws
@@ -92,7 +89,7 @@ class VarianceRun:
         for name, cond in conds.items():
             check_whole(cond, name, level)
         sampling = conditioned.model.model_sampling
-        single = [Conditioned(conditioned.model, normal(cond), conditioned.options, on_rows=conditioned.on_rows) for cond in conds.values()]
+        single = [replace(conditioned, cond=normal(cond), uncond=None) for cond in conds.values()]
         calls = [lambda one=one: own_output(one, sampling, x, sigma) for one in single]
         weights = [conditioned.cfg, 1 - conditioned.cfg] if len(calls) == 2 else [1.0]
         _, variance = self.posterior.predict_mix(calls, weights)
@@ -134,10 +131,8 @@ def sample_bayesdiff(sampling: KSample, laplace: Laplace, options: BayesDiffOpti
     def sample(executor: Any, guider: comfy.samplers.CFGGuider, sigmas: Tensor, extra_args: dict[str, Any], *args: Any) -> Tensor:
         mask = args[3] if len(args) > 3 else None
         propagation = Propagation(options, *COORDINATES)
-        isolation = Isolation.begin(extra_args["model_options"], guider.inner_model.diffusion_model)
-        run = VarianceRun(
-            posterior_of(laplace, guider), sampling.sampler_name, sigmas.tolist(), propagation, progress.count, isolation, mask
-        )
+        memory = remember(extra_args["model_options"], guider.inner_model)
+        run = VarianceRun(posterior_of(laplace, guider), sampling.sampler_name, sigmas.tolist(), propagation, progress.count, memory, mask)
         extra_args["model_options"][key] = run
         samples = executor(guider, sigmas, extra_args, *args)
         runs.append(run)

@@ -39,7 +39,8 @@ class Fitter(Probe):
     def measure(self, guider: comfy.samplers.CFGGuider, latent: Tensor, options: dict[str, Any]) -> None:
         clean, model = latent, guider.inner_model
         denoise = conditioned_for_autograd(guider, guider.conds["positive"], options, "positive")
-        denoise = denoise.isolated(clean, float(model.model_sampling.percent_to_sigma(0.5)))
+        if self.fitted is None:
+            denoise.check_neighbours(clean, clean.new_full((len(clean),), float(model.model_sampling.percent_to_sigma(0.5))))
         loss = training(model.model_sampling, lambda _: denoise)
         if self.fitted is None:
             self.fitted = start_fit(model.diffusion_model, loss, clean, None, self.options, self.layer)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..ensemble.branch import Branch
 from ..ensemble.rehearsal import GuiderPrediction, Rehearsal
-from ..isolation import States, kept_apart, put_states_back, states_of
+from ..isolation import kept_apart, remember
+from ..memory import Memory
 from ..patch import Run as PatchRun
 from .fresh_noise import NoiseParts, PartedNoise, with_noise
 
@@ -41,7 +42,7 @@ class Candidate:
     x0: Tensor | None = None
     denoised: Tensor | None = None
     samples: Tensor | None = None
-    patch_states: States = field(default_factory=list)
+    patch_memory: Memory | None = None
 
     def copy(self, seed: int) -> Candidate:
         """Another candidate in this one's state, with fresh noise from here on."""
@@ -88,18 +89,19 @@ class Lane:
         sampler = with_noise(self.sampler, added) if added else self.sampler
         known = [join(parts) for parts in zip(*(c.predictions for c in group), strict=True)]
         branch, options = Branch(sampler, known, stop, on_step), self.own_options(first)
-        with kept_apart(options, self.image.device):
+        with kept_apart(options, self.guider.inner_model, self.image.device):
             noise = torch.cat([self.noise_of(c.start) for c in group]).to(self.image)
-            put_states_back(first.patch_states)
+            if first.patch_memory is not None:
+                first.patch_memory.put_back()
             image, mask = (t if t is None else t.repeat(len(group), *[1] * (t.ndim - 1)) for t in (self.image, self.mask))
             extra_args = {"model_options": options, "seed": first.seed}
             x = branch.sample(self.guider, self.sigmas.clone(), extra_args, None, noise, image, mask, True)
-            states = states_of(options) if len(group) == 1 else []
+            memory = remember(options, self.guider.inner_model) if len(group) == 1 else None
         self.passes += branch.passes
         finished = stop is None or stop >= self.rehearsal.evaluations
         for k, candidate in enumerate(group):
             rows = slice(k, k + 1)
-            candidate.patch_states, candidate.noise_calls = states, added.calls if added else 0
+            candidate.patch_memory, candidate.noise_calls = memory, added.calls if added else 0
             candidate.denoised = latest[0][rows] if latest else candidate.denoised
             if branch.made:
                 candidate.x0 = self.with_mask(branch.made[-1].cond[rows].to(self.image))

@@ -16,7 +16,6 @@ from ....core.schedule import PercentToSigma
 from ....core.search.best_of import Round, Search
 from ....core.search.scoring import Scores, comparison_sigma, score_candidates
 from ....core.search.seeds import derive_seed
-from ..isolation import kept_apart
 from ..model import Conditioned, process_of
 from .candidate import Candidate, Lane
 from .conditions import conditions_of
@@ -120,8 +119,8 @@ class ImageSearch:
         positive, negative = conditions_of(self.lane.guider)
         conditioned = Conditioned(self.lane.guider.inner_model, positive, self.lane.options)
         level = comparison_sigma(sigma, self.percent_to_sigma)
-        with kept_apart(self.lane.options, self.lane.image.device):
-            conditioned = conditioned.isolated(self.lane.image.float(), level)
+        image = self.lane.image.float()
+        conditioned.check_neighbours(image, image.new_full((len(image),), level))
         wanted = negative is not None and Scorer.INFORMATION in self.search.options.scorers
         return [conditioned, replace(conditioned, cond=negative)] if wanted else [conditioned]
 

@@ -79,6 +79,7 @@ class Run:
         self.sampling: dict[str, str] = {}
         self.start: Memory | None = None  # what other patches kept before the first step
         self.neighbours_checked = False
+        self.refusal = ""
         self.evaluations = 0
         self.level = -1.0
         self.batch = self.passes = 1
@@ -120,6 +121,8 @@ class Run:
 
     def outcome(self, name: str) -> Uncertainty | str:
         """The result, or the sentence that says why there is none."""
+        if self.refusal:
+            return self.refusal
         self.recorder.nfe = self.nfe
         provenance = {"host": "comfyui", "model": name, **self.sampling}
         if self.guide is not None:

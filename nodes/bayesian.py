@@ -7,9 +7,9 @@ from comfy_api.latest import io
 from ..core.last_layer.laplace import Laplace
 from ..core.options import BayesDiffOptions, DrawOptions, DropoutOptions, GenerativeOptions, StepWindow
 from ..hosts.comfyui.estimate import dropout, estimate_latent, picture
-from ..hosts.comfyui.ksampler import KSample
 from ..hosts.comfyui.last_layer.bayesdiff import SAMPLERS, check_sampler, count_calls, sample_bayesdiff
 from ..hosts.comfyui.last_layer.generative import sample_generative
+from ..hosts.comfyui.sampling.ksampler import KSample
 from ..hosts.comfyui.view.report import warn_of_failed
 from .estimate import LEVELS, level_inputs, mix_inputs, unscorable
 from .sampling import ksampler_inputs

@@ -12,7 +12,7 @@ from ..hosts.comfyui.ensemble.from_files import PLACEHOLDER, members_of
 from ..hosts.comfyui.ensemble.members import Member, ModelEnsemble
 from ..hosts.comfyui.ensemble.names import MemberFile, list_files, parse_names
 from ..hosts.comfyui.ensemble.sample import sample_ensemble
-from ..hosts.comfyui.ksampler import KSample
+from ..hosts.comfyui.sampling.ksampler import KSample
 from ..hosts.comfyui.view.report import warn_of_failed
 from .sampling import ksampler_inputs
 from .sockets import Ensemble, Uncertainty, checked, number_input, schema

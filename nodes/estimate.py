@@ -10,7 +10,7 @@ from ..core.options import AleatoricOptions, DrawOptions, Quantity, StepWindow, 
 from ..core.options.limits import LEVELS, MIX
 from ..hosts.comfyui.estimate import estimate_latent, picture
 from ..hosts.comfyui.patch import attach
-from ..hosts.comfyui.record import Record as RunRecord
+from ..hosts.comfyui.sampling.record import Record as RunRecord
 from ..hosts.comfyui.view.report import warn_of_failed
 from .sockets import Record, Uncertainty, checked, number_input, option_input, percent_input, schema, seed_input
 

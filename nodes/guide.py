@@ -10,8 +10,8 @@ from ..core.guidance.step_thresholds import StepThresholds
 from ..core.options import DrawOptions, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits, Quantity, StepWindow, choose
 from ..core.options.limits import CFG
 from ..hosts.comfyui.guidance import attach_guidance, make_guider, sample_guided
-from ..hosts.comfyui.ksampler import KSample
-from ..hosts.comfyui.record import Record as RunRecord
+from ..hosts.comfyui.sampling.ksampler import KSample
+from ..hosts.comfyui.sampling.record import Record as RunRecord
 from ..hosts.comfyui.view.report import warn_of_failed
 from .sampling import ksampler_inputs
 from .sockets import Calibration, Record, Uncertainty, checked, number_input, option_input, percent_input, schema

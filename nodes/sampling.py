@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from comfy_api.latest import io
 
 from ..core.options.limits import CFG, DENOISE, STEPS
-from ..hosts.comfyui.ksampler import sampler_names
+from ..hosts.comfyui.sampling.ksampler import sampler_names
 from .sockets import number_input, seed_input
 
 

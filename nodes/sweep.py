@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..core.options import GuidanceOptions, GuidancePreset, SweepSetting, choose, limits, parse_numbers, parse_sweep
 from ..hosts.comfyui.batch import list_scores
-from ..hosts.comfyui.ksampler import KSample
+from ..hosts.comfyui.sampling.ksampler import KSample
 from ..hosts.comfyui.view.grid import draw_grid
 from ..hosts.comfyui.view.grid_layout import list_cells
 from ..hosts.comfyui.view.report import warn_of_failed

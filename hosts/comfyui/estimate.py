@@ -20,7 +20,7 @@ from ...core.result import Uncertainty
 from ...core.schedule import levels
 from ...core.view.heatmap import heatmap
 from .model import Conditioned, check_active, check_latent, percent_to_sigma, process_of
-from .probe import Conditioning, Probe, run_in_place
+from .sampling.probe import Conditioning, Probe, run_in_place
 
 Options = AleatoricOptions | DropoutOptions
 Measure = Callable[[Conditioned, Tensor, Sequence[float], Process, Any], Uncertainty]

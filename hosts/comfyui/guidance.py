@@ -12,10 +12,10 @@ from ...core.guidance.step import MIN_ALPHA
 from ...core.options import AleatoricOptions, GuidanceMode, GuidanceOptions
 from ...core.result import Uncertainty
 from ...core.schedule import SigmaWindow
-from .ksampler import Conditioning, KSample, Latent, Progress
 from .model import percent_to_sigma, process_of
 from .patch import OnDraws, attach
-from .record import Record
+from .sampling.ksampler import Conditioning, KSample, Latent, Progress
+from .sampling.record import Record
 
 
 def attach_guidance(model: ModelPatcher, options: GuidanceOptions, record: Record, on_draws: OnDraws | None = None) -> ModelPatcher:

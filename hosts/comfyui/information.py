@@ -16,7 +16,7 @@ from ...core.options import InformationOptions
 from ...core.pixelwise.information import Information, compare
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
 from .model import Cond, Conditioned, check_active, check_latent, count_active, percent_to_sigma, process_of
-from .probe import Conditioning, Probe, run_in_place
+from .sampling.probe import Conditioning, Probe, run_in_place
 
 DISTILLED = "The model is guidance-distilled: it never learned to predict without a prompt, so take its information as a rough guide."
 

@@ -21,11 +21,11 @@ from ...core.options import AleatoricOptions, DrawOptions, GuidanceMode, Guidanc
 from ...core.pixelwise.aleatoric import Recorder
 from ...core.result import Uncertainty, clock
 from ...core.schedule import SigmaWindow, StepGate
-from .gradient import check_gradient, differentiable
 from .isolation import remember
 from .memory import Memory
 from .model import SEVERAL_PARTS, Conditioned, percent_to_sigma, process_of
-from .record import Record
+from .sampling.gradient import check_gradient, differentiable
+from .sampling.record import Record
 
 log = logging.getLogger(__name__)
 OnDraws = Callable[[int], None]  # told how many draws have just been evaluated

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ...core.options import BestOfOptions, DrawOptions, Scorer, SearchMode, choose
 from ...core.selection.calibration import Calibration as History
-from ...hosts.comfyui.ksampler import KSample
+from ...hosts.comfyui.sampling.ksampler import KSample
 from ...hosts.comfyui.search.best_of import best_of_sampler
 from ...hosts.comfyui.search.sample import sample_best
 from ...hosts.comfyui.view.report import SKIPPED

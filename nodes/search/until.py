@@ -10,7 +10,7 @@ from ...core.options import FilterRule, InformationOptions, Scorer, UntilOptions
 from ...core.options.limits import FILTER_VALUE, LEVELS
 from ...core.result import Uncertainty as Result
 from ...core.selection.calibration import Calibration as History
-from ...hosts.comfyui.ksampler import KSample
+from ...hosts.comfyui.sampling.ksampler import KSample
 from ...hosts.comfyui.search.until import measure_by, sample_until
 from ...hosts.comfyui.view.report import SKIPPED
 from ..sampling import ksampler_inputs

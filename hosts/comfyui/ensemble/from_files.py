@@ -12,7 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..ksampler import Conditioning
+from ..sampling.ksampler import Conditioning
 from .lora import apply_lora
 from .members import Member, alike
 from .names import MemberFile

@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....core.ensemble.file import EnsembleParameters as TrainedEnsemble
-from ..ksampler import Conditioning
+from ..sampling.ksampler import Conditioning
 
 ROUNDING = 1e-2
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ....core.ensemble.estimate import After, Branches, branch_step, estimate_ensemble
 from ....core.options import EnsembleOptions
-from ..ksampler import RATIOS, KSample, Latent, Progress, fit_empty
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
+from ..sampling.ksampler import RATIOS, KSample, Latent, Progress, fit_empty
 from .branch import Branch
 from .members import ModelEnsemble, join, joinable
 from .rehearsal import GuiderPrediction, Rehearsal, rehearse

@@ -22,11 +22,11 @@ from ....core.ensemble.file import EnsembleParameters, MemberParameters
 from ....core.ensemble.training import TrainedMember, train
 from ....core.last_layer.find import Identity, find_last_layer
 from ....core.options import LEARNING_RATES, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_whole
-from ..gradient import differentiable, normal
 from ..last_layer.laplace import check_whole_image
 from ..last_layer.network_output import training
 from ..model import Conditioned, check_latent
-from ..probe import Conditioning, Probe, run_in_place
+from ..sampling.gradient import differentiable, normal
+from ..sampling.probe import Conditioning, Probe, run_in_place
 from .trainable import Loras, Texts, by_prompt, conds_of
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.linear_steps import LinearStep, ddim_step, dpmpp_2m_step
 from ....core.options import BayesDiffOptions
 from ....core.result import Uncertainty
-from ..gradient import normal
 from ..isolation import remember
-from ..ksampler import KSample, Latent, Progress
 from ..memory import Memory
 from ..model import SEVERAL_PARTS, Cond, Conditioned, count_active, process_of
+from ..sampling.gradient import normal
+from ..sampling.ksampler import KSample, Latent, Progress
 from .laplace import REGIONAL, posterior_of
 from .network_output import affine, own_output
 

@@ -20,8 +20,8 @@ from ....core.last_layer.laplace import Laplace
 from ....core.options import GenerativeOptions
 from ....core.result import Uncertainty, clock
 from ..demo import DemoDecoder
-from ..ksampler import KSample, Latent, Progress
 from ..model import SEVERAL_PARTS, process_of
+from ..sampling.ksampler import KSample, Latent, Progress
 from .laplace import posterior_of
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from ....core.last_layer.fit import SampleNotFinite, add_batch, start_fit
 from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.layer_algebra import Layer
 from ....core.options import LaplaceOptions, check_whole
-from ..gradient import normal
 from ..model import Cond, Conditioned, check_latent, process_of
-from ..probe import Conditioning, Probe, run_in_place
+from ..sampling.gradient import normal
+from ..sampling.probe import Conditioning, Probe, run_in_place
 from .network_output import training
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from ..ensemble.rehearsal import Rehearsal, rehearse
 from ..ensemble.sample import same_random_numbers
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
 from ..patch import Run as PatchRun
-from ..record import Record
+from ..sampling.record import Record
 from .candidate import Lane
 from .conditions import cut_rows, for_image
 from .fresh_noise import check_fresh_noise

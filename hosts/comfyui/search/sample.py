@@ -17,8 +17,8 @@ from ....core.search.seeds import derive_seed
 from ....core.selection.calibration import Calibration
 from ..batch import pick_latent
 from ..ensemble.sample import without_ratios
-from ..ksampler import KSample, Latent, fit_empty
 from ..model import SEVERAL_PARTS
+from ..sampling.ksampler import KSample, Latent, fit_empty
 from .best_of import BestOfSampler
 from .outcome import SearchOutcome
 

@@ -18,8 +18,8 @@ from ....core.selection.calibration import Calibration
 from ..batch import pick_latent
 from ..estimate import estimate_latent
 from ..information import prompt_information
-from ..ksampler import KSample, Latent, OnStep
 from ..model import count_active
+from ..sampling.ksampler import KSample, Latent, OnStep
 
 Scored = tuple[Latent, Uncertainty]  # one image, or a batch
 

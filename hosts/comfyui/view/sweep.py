@@ -13,7 +13,7 @@ from torch import Tensor
 from ....core.options import GuidanceMode, GuidanceOptions, SweepSetting
 from ....core.result import Uncertainty
 from ..guidance import count_draws, sample_guided
-from ..ksampler import KSample, Latent, Progress
+from ..sampling.ksampler import KSample, Latent, Progress
 from .grid import draw_grid
 from .grid_layout import side, sweep_cells
 

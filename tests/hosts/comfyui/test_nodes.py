@@ -200,7 +200,7 @@ def test_the_english_texts_are_those_of_the_nodes(comfy: Server) -> None:
     for node, inputs in NEWER.items():
         for name in inputs:
             shown[node]["inputs"].setdefault(name, written[node]["inputs"][name])
-    assert written == shown, "run tests/support/comfyui/write_locale.py, then translate"
+    assert written == shown, "run tests/support/web/write_locale.py, then translate"
 
 
 @pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])

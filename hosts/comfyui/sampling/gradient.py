@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import allow_mutation_on_saved_tensors
 from torch.overrides import TorchFunctionMode
 
-from ...core.denoiser import Process
-from ...core.draws import noise
-from ...core.guidance.gradient_check import gradient_mismatch
-from ...core.guidance.step import autograd_gradient
-from ...core.options import HALF_STEP_SIZE, GuidanceOptions
-from .model import Conditioned, controls_of
+from ....core.denoiser import Process
+from ....core.draws import noise
+from ....core.guidance.gradient_check import gradient_mismatch
+from ....core.guidance.step import autograd_gradient
+from ....core.options import HALF_STEP_SIZE, GuidanceOptions
+from ..model import Conditioned, controls_of
 
 MOST_MISMATCH = 0.1  # of a slope; a graph that is cut in a few places is off by more
 MOST_MISMATCH_IN_HALF = 0.3

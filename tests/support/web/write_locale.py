@@ -1,6 +1,6 @@
 """Writes locales/en/nodeDefs.json from what the nodes say of themselves, for translators to start from.
 
-COMFYUI_PATH=~/comfy/ComfyUI COMFYUI_PYTHON=... python tests/support/comfyui/write_locale.py
+COMFYUI_PATH=~/comfy/ComfyUI COMFYUI_PYTHON=... python tests/support/web/write_locale.py
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def write(language: str, texts: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    sys.path.insert(0, str(Path(__file__).parent))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "comfyui"))
     from comfy_server import PACKS, Server
 
     packs = {"uncertainty-nodes": PACKS["uncertainty-nodes"]}

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
-from ...core.result import Uncertainty
+from ....core.result import Uncertainty
 
 KEPT_RUNS = 16
 

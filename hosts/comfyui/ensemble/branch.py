@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..model import count_active
-from .rehearsal import GuiderPrediction, post_cfg_hooks
+from .samplers import GuiderPrediction, post_cfg_hooks
 
 OnStep = Callable[[int, Tensor, Tensor], None]  # step, x, x0
 

@@ -20,7 +20,7 @@ from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
 from ..sampling.ksampler import RATIOS, KSample, Latent, Progress, fit_empty
 from .branch import Branch
 from .members import ModelEnsemble, join, joinable
-from .rehearsal import GuiderPrediction, Rehearsal, rehearse
+from .samplers import GuiderPrediction, Rehearsal, rehearse
 
 
 @dataclass

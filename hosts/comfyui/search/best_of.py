@@ -17,8 +17,8 @@ from ....core.search.best_of import Search
 from ....core.search.scoring import Scores
 from ....core.search.seeds import derive_seed
 from ....core.selection.calibration import Calibration
-from ..ensemble.rehearsal import Rehearsal, rehearse
 from ..ensemble.sample import same_random_numbers
+from ..ensemble.samplers import Rehearsal, rehearse
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
 from ..patch import Run as PatchRun
 from ..sampling.record import Record

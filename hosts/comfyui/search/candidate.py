@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..ensemble.branch import Branch
-from ..ensemble.rehearsal import GuiderPrediction, Rehearsal
+from ..ensemble.samplers import GuiderPrediction, Rehearsal
 from ..isolation import kept_apart, remember
 from ..memory import Memory
 from ..patch import Run as PatchRun

@@ -12,7 +12,7 @@ from comfy.k_diffusion.sampling import default_noise_sampler
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..ensemble.rehearsal import RehearsalGuider
+from ..ensemble.samplers import RehearsalGuider
 
 NoiseParts = tuple[tuple[int, int | None], ...]  # seeds, and how often each is drawn from; None: for all the rest
 

@@ -24,9 +24,10 @@ from ....core.options import EnsembleOptions, check_range, check_whole
 from ..attach import ZERO_TO_ONE
 from ..call import original
 from ..information import Cond
-from ..last_layer.solver import ONE_STEP, run_levels
+from ..last_layer.solver import run_levels
 from ..repeatable import check_repeatable
 from ..space import Space
+from .schedulers import check_branchable
 
 
 class EnsembleMembers(Protocol):
@@ -109,11 +110,8 @@ class BranchSampler:
         progress: Callable[[int], None] | None,
     ) -> BranchSampler:
         """Raises ValueError for a scheduler whose run can't be begun in the middle, or that draws noise."""
-        config, name = scheduler.config, type(scheduler).__name__
-        if not isinstance(scheduler, ONE_STEP) or config.get("stochastic_sampling") or config.get("use_dynamic_shifting"):
-            known = ", ".join(kind.__name__ for kind in ONE_STEP)
-            raise ValueError(f"Members can't go on alone from a branch with {name} as it is set; use {known} with plain settings.")
-        check_whole("steps", steps, 1, config.num_train_timesteps)
+        check_branchable(scheduler)
+        check_whole("steps", steps, 1, scheduler.config.num_train_timesteps)
         copied = deepcopy(scheduler)
         copied.set_timesteps(steps)
         space = Space.of(copied)

@@ -1,4 +1,6 @@
-"""ComfyUI host: how a sampler goes through its noise levels, found out by running it without a network.
+"""ComfyUI host: which samplers an ensemble can share the start of, and how each goes through its noise levels.
+
+The second is found out by running it without a network.
 
 Any sampler can share the start of a run among several: once it is known which evaluations belong to which step, those of the
 shared steps are answered from memory. Nothing is restarted, so multi-step samplers keep their history.

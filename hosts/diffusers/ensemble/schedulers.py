@@ -1,0 +1,15 @@
+"""diffusers host: which schedulers an ensemble can share the start of."""
+
+from __future__ import annotations
+
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, SchedulerMixin
+
+BRANCHABLE = (DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler)  # each step needs nothing of the one before
+
+
+def check_branchable(scheduler: SchedulerMixin) -> None:
+    """Raises ValueError for a scheduler whose run can't be begun in the middle, or that draws noise."""
+    config, name = scheduler.config, type(scheduler).__name__
+    if not isinstance(scheduler, BRANCHABLE) or config.get("stochastic_sampling") or config.get("use_dynamic_shifting"):
+        known = ", ".join(kind.__name__ for kind in BRANCHABLE)
+        raise ValueError(f"Members can't go on alone from a branch with {name} as it is set; use {known} with plain settings.")

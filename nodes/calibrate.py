@@ -82,9 +82,9 @@ def describe(history: History) -> list[str]:
     """Lines for the node."""
     lines = [f"{len(history)} scores of {history.quantity}"]
     if history.seen > len(history):
-        lines.append(f"a random sample of the {history.seen} collected")
+        lines.append(f"They are a random sample of the {history.seen} scores that were collected.")
     if len(history) < ENOUGH:
-        lines.append(f"few: judge by them from about {ENOUGH} on")
+        lines.append(f"These are few. Judge images by them once there are about {ENOUGH}.")
     return lines + [f"{name}: {value}" for name, value in history.settings.items()]
 
 

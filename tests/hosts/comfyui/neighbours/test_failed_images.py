@@ -182,7 +182,7 @@ def test_filter_report_and_calibration_go_on_without_it(comfy: Server, place: in
         (shown,) = history.outputs[str(node)]["uq_report"]
         assert shown["failed"].startswith(f"Image {place + 1} of 8 failed: ")
         assert shown["accepted"] == [i for i in range(8) if i != place] and shown["ranks"][place] == 8
-    assert history.outputs[str(calibrated)]["text"] == ["7 scores of denoised"]
+    assert history.outputs[str(calibrated)]["text"][0] == "7 scores of denoised"
 
 
 def test_a_joined_result_ranks_the_others_as_if_it_were_not_there(comfy: Server) -> None:
@@ -202,7 +202,7 @@ def test_its_heatmap_is_bright_and_the_others_are_as_ever(comfy: Server, place: 
     for source in (s, spoiled(s, place)):
         measured = estimator(source, source.latent)
         pictures = [measured[2], s.graph.node("UQ_Heatmap", uncertainty=measured[1], opacity=0.5, colormap="gray", percentile=90.0)]
-        drawn.append([s.graph.node("SaveImage", images=node, filename_prefix="failed_heatmap") for node in pictures])
+        drawn.append([s.graph.node("SaveImage", images=node, filename_prefix=f"failed_heatmap_{place}") for node in pictures])
     history = comfy.run(s.graph)
     for whole, failed in zip(*drawn, strict=True):
         before, after = (history.outputs[str(node)]["images"] for node in (whole, failed))

@@ -154,7 +154,7 @@ def test_a_file_keeps_as_many_as_the_limit_says(comfy: Server) -> None:
     g = Graph()
     limited = g.node("UQ_Calibrate", uncertainty=result(g, "41"), name="limited", limit=10)
     text = comfy.run(g).outputs[str(limited)]["text"]
-    assert text[:2] == ["10 scores of denoised", "a random sample of the 41 collected"]
+    assert text[:2] == ["10 scores of denoised", "They are a random sample of the 41 scores that were collected."]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="holds the lock by a function of POSIX systems")

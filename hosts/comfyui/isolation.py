@@ -23,6 +23,7 @@ import torch
 from comfy.model_base import BaseModel
 from comfy.model_management import OOM_EXCEPTION
 from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -112,6 +113,12 @@ def path(options: Options) -> Options:
     inner["wrappers"] = {kind: each for kind, each in inner.get("wrappers", {}).items() if kind in PATH_WRAPPERS}
     inner.pop("callbacks", None)
     return {"transformer_options": inner, "wrapper": options.get("model_function_wrapper")}
+
+
+def uncompiled(options: Options) -> Options:
+    """Without ComfyUI's torch.compile: it compiles anew for another number of rows, and then gives the sampler other bits as well."""
+    compiled = options.get("transformer_options", {}).get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {}).get(COMPILE_KEY, [])
+    return without(options, compiled) if compiled else options
 
 
 def without(value: Any, patches: list[Callable[..., Any]]) -> Any:

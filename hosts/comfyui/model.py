@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...core.denoiser import Process
 from ...core.schedule import PercentToSigma
-from .isolation import check_repeats, kept_apart
+from .isolation import check_repeats, kept_apart, uncompiled
 from .memory import Memory
 
 Cond = list[dict[str, Any]]
@@ -108,7 +108,7 @@ class Conditioned:
         comfy.model_management.throw_exception_if_processing_interrupted()
         conds = [self.cond] if self.uncond is None else [self.cond, self.uncond]
         with fresh_adapters(conds), kept_apart(self.options, self.model, x.device, self.start):
-            x0, *uncond = comfy.samplers.calc_cond_batch(self.model, conds, x, sigma, self.options)
+            x0, *uncond = comfy.samplers.calc_cond_batch(self.model, conds, x, sigma, uncompiled(self.options))
         if self.on_rows is not None:
             self.on_rows(x.shape[0])
         return uncond[0] + (x0 - uncond[0]) * self.cfg if uncond else x0

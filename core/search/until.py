@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from ..options import Direction, UntilOptions
 from ..result import Uncertainty
-from ..selection.calibration import Calibration
+from ..selection.calibration import Calibration, common_settings
 from ..selection.filtering import decide
 from .seeds import derive_seed
 
@@ -36,10 +37,12 @@ class Until:
     """The state of one run. A host samples with ``seed``, scores, and hands the result to ``offer``, until it is ``done``.
 
     calibration: for the rule ``calibrated``. Decisions are ``core.selection.filtering.decide``'s own.
+    settings: how the scores are made, of what results don't tell themselves; they must not contradict the calibration's.
     """
 
     options: UntilOptions
     calibration: Calibration | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
     accepted: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
@@ -74,12 +77,25 @@ class Until:
         """Judge images of an earlier run, which count as accepted or best so far but as no attempt: theirs is -1, and their seed too."""
         return self._count(self._judge(result, -1, -1))
 
+    def go_on(self, options: UntilOptions, calibration: Calibration | None = None) -> Until:
+        """The same run with ``options.max_attempts`` attempts more; this one stays as it is.
+
+        Going on n times with one attempt each is one run of n + 1 attempts: seeds and verdicts are the same.
+        Raises ValueError for another number of wanted images: only so many were kept.
+        """
+        if options.wanted != self.options.wanted:
+            raise ValueError(f"wanted must be {self.options.wanted} as in the rounds before, got {options.wanted}.")
+        further = replace(options, max_attempts=self.attempts + options.max_attempts)
+        return replace(self, options=further, calibration=calibration, verdicts=list(self.verdicts))
+
     def best(self) -> list[Verdict]:
         """The ``wanted`` best so far: those accepted, as they came, then the best of the others, which say so."""
         return sorted(self.verdicts, key=lambda v: v.rank)[: self.options.wanted]
 
     def _judge(self, result: Uncertainty, attempt: int, seed: int) -> list[Verdict]:
-        found = decide(result.scores, result.direction, self.options.rule, self.options.value, self.calibration, quantity=result.quantity)
+        rule, value = self.options.rule, self.options.value
+        made = common_settings([result.provenance]) | self.settings
+        found = decide(result.scores, result.direction, rule, value, self.calibration, quantity=result.quantity, made=made)
         sign, accepted = 1 if result.direction is Direction.HIGH_IS_BAD else -1, set(found.accepted)
         return [
             Verdict(attempt, i, seed, score, sign * score, i in accepted, found.reasons[i])

@@ -11,10 +11,10 @@ from ...core.options.limits import FILTER_VALUE, LEVELS
 from ...core.result import Uncertainty as Result
 from ...core.selection.calibration import Calibration as History
 from ...hosts.comfyui.sampling.ksampler import KSample
-from ...hosts.comfyui.search.until import measure_by, sample_until
+from ...hosts.comfyui.search.until import UntilOutcome, measure_by, sample_until
 from ...hosts.comfyui.view.report import SKIPPED
 from ..sampling import ksampler_inputs
-from ..sockets import Calibration, Uncertainty, checked, number_input, option_input, schema
+from ..sockets import Attempts, Calibration, Uncertainty, checked, number_input, option_input, schema
 
 DEFAULT, DRAWS = UntilOptions(), InformationOptions().draws
 WIRED = ("model", "positive", "negative", "latent_image")
@@ -46,11 +46,11 @@ class SampleUntilAccepted(io.ComfyNode):
     def check_lazy_status(
         cls, model=None, seed=None, steps=None, cfg=None, sampler_name=None, scheduler=None, positive=None, negative=None,
         latent_image=None, denoise=None, rule=None, value=None, wanted=None, max_attempts=None, scorer=None, samples=None, levels=None,
-        calibration=None, enough=None, previous=None, previous_uncertainty=None,
+        calibration=None, enough=None, previous=None, previous_uncertainty=None, so_far=None,
     ) -> list[str]:  # fmt: skip
         """Nothing is asked for where enough is accepted already."""
         wired = (model, positive, negative, latent_image)
-        return [] if enough else [name for name, got in zip(WIRED, wired, strict=True) if got is None]
+        return [] if enough or is_enough(so_far, wanted) else [name for name, got in zip(WIRED, wired, strict=True) if got is None]
 
     @classmethod
     def execute(
@@ -76,23 +76,32 @@ class SampleUntilAccepted(io.ComfyNode):
         enough: bool = False,
         previous: io.Latent.Type | None = None,
         previous_uncertainty: Result | None = None,
+        so_far: UntilOutcome | None = None,
     ) -> io.NodeOutput:
+        if so_far is not None and is_enough(so_far, wanted):
+            return outcome(so_far)
         if (previous is None) != (previous_uncertainty is None):
             raise ValueError("previous and previous_uncertainty belong together: connect both outputs of the earlier node, or neither.")
         if enough:
             report = "Enough was accepted earlier: nothing was sampled."
             passed = (SKIPPED, SKIPPED) if previous is None else (previous, previous_uncertainty)
-            return io.NodeOutput(*passed, 0, True, report, [SKIPPED], ui={"text": [report]})
+            return io.NodeOutput(*passed, 0, True, report, [SKIPPED], so_far, ui={"text": [report]})
         if calibration is not None and not isinstance(calibration, History):
             raise ValueError("calibration holds thresholds of guidance, not scores; connect Calibrate or Load Calibration.")
         options = until_options(rule, value, wanted, max_attempts, seed)
         run = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
         measure = measure_by(run, choose("scorer", scorer, Scorer), samples, levels)
         earlier = None if previous is None else (previous, previous_uncertainty)
-        found = sample_until(run, options, measure, calibration, earlier)
-        seeds = [v.seed for v in found.chosen]
-        ui = {"text": found.report.splitlines()}
-        return io.NodeOutput(*found.best, found.attempts, found.succeeded, found.report, seeds, ui=ui)
+        return outcome(sample_until(run, options, measure, calibration, earlier, so_far))
+
+
+def is_enough(so_far: UntilOutcome | None, wanted: int) -> bool:
+    return so_far is not None and so_far.enough(wanted)
+
+
+def outcome(run: UntilOutcome) -> io.NodeOutput:
+    told = run.until.attempts, run.until.succeeded, run.report
+    return io.NodeOutput(*run.best, *told, [v.seed for v in run.chosen], run, ui={"text": run.report.splitlines()})
 
 
 def sampling_inputs() -> list[io.Input]:
@@ -146,6 +155,12 @@ def loop_inputs() -> list[io.Input]:
         ),
         io.Latent.Input("previous", optional=True, tooltip="For loops: the best images so far, from latent of the round before."),
         Uncertainty.Input("previous_uncertainty", optional=True, tooltip="Their scores, from uncertainty of the round before."),
+        Attempts.Input(
+            "so_far",
+            optional=True,
+            tooltip="For loops that carry one value: so_far of the round before. The run goes on where it was, with max_attempts more, and "
+            "once enough images are accepted, nothing is sampled.",
+        ),
     ]
 
 
@@ -160,6 +175,9 @@ def outputs() -> list[io.Output]:
             display_name="seeds",
             is_output_list=True,
             tooltip="The seed of each image. KSampler draws it again with it. -1 for images from previous.",
+        ),
+        Attempts.Output(
+            display_name="so_far", tooltip="The run with its best images, for so_far of the next round of a loop. It is one value."
         ),
     ]
 

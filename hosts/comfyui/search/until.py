@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,13 +26,27 @@ Scored = tuple[Latent, Uncertainty]  # one image, or a batch
 
 @dataclass(frozen=True, eq=False)
 class UntilOutcome:
-    """best: the wanted images, accepted ones as they came, then the best of the others. verdicts: of every image; those of best first."""
+    """A run so far, which ``sample_until`` can go on with. images: the best ones, by attempt and index."""
 
-    best: Scored
-    chosen: tuple[Verdict, ...]
-    attempts: int
-    succeeded: bool
-    report: str
+    until: Until
+    images: Mapping[tuple[int, int], Scored]
+
+    def enough(self, wanted: int) -> bool:
+        return self.until.accepted >= wanted
+
+    @property
+    def chosen(self) -> list[Verdict]:
+        """Of the wanted images: accepted ones as they came, then the best of the others."""
+        return self.until.best()
+
+    @property
+    def best(self) -> Scored:
+        """Those images as one batch."""
+        return join([self.images[v.attempt, v.index] for v in self.chosen])
+
+    @property
+    def report(self) -> str:
+        return "\n".join(lines(self.until))
 
 
 def sample_until(
@@ -41,28 +55,30 @@ def sample_until(
     measure: Callable[[Latent], Uncertainty],
     calibration: Calibration | None = None,
     previous: Scored | None = None,
+    earlier: UntilOutcome | None = None,
 ) -> UntilOutcome:
-    """Attempt k draws what KSampler draws with ``derive_seed(options.seed, k)``. previous: the best images of an earlier run, with scores.
+    """Attempt k draws what KSampler draws with ``derive_seed(options.seed, k)``.
 
-    Only the best images so far are kept. Raises what ``KSample.run``, ``measure`` and ``Until.offer`` raise.
+    previous: the best images of another run, with scores, which are judged anew. earlier: a run to go on with: n rounds of one attempt
+    are one run of n attempts. Only the best images so far are kept. Raises what ``KSample.run``, ``measure`` and ``Until.offer`` raise.
     """
-    until, images = Until(options, calibration), {}
+    steps, images = len(run.sigmas()) - 1, {} if earlier is None else dict(earlier.images)
+    settings = {"steps": str(steps), "cfg": f"{run.cfg:g}"}
+    until = Until(options, calibration, settings) if earlier is None else earlier.until.go_on(options, calibration)
     if previous is not None:
         keep(images, until.carry(previous[1]), *previous)
-    steps = len(run.sigmas()) - 1
+    first = until.attempts
     told = latent_preview.prepare_callback(run.model, steps * options.max_attempts)
     counted, passes = with_count(run.model)
     while not until.done:
         before = sum(passes)
-        on_step = steps_of(told, until.attempts, steps, options.max_attempts)
+        on_step = steps_of(told, until.attempts - first, steps, options.max_attempts)
         latent = replace(run, seed=until.seed, model=counted).run(on_step)
         result = measure(latent)
         keep(images, until.offer(result, nfe=sum(passes) - before), latent, result)
         wanted = {(v.attempt, v.index) for v in until.best()}
         images = {place: image for place, image in images.items() if place in wanted}
-    best = until.best()
-    chosen = join([images[v.attempt, v.index] for v in best])
-    return UntilOutcome(chosen, tuple(best), until.attempts, until.succeeded, "\n".join(lines(until)))
+    return UntilOutcome(until, images)
 
 
 def keep(images: dict[tuple[int, int], Scored], verdicts: Sequence[Verdict], latent: Latent, result: Uncertainty) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -98,3 +99,30 @@ def test_images_of_an_earlier_run_count_but_are_no_attempt():
     done = Until(threshold(1.0))
     done.carry(result(3.0))
     assert done.done and done.succeeded
+
+
+def test_rounds_that_go_on_are_one_run():
+    scores = (2.0, 6.0, 1.0, 7.0, 9.0)
+    whole = Until(threshold(5.0, wanted=2, max_attempts=5, seed=3))
+    rounds = Until(threshold(5.0, wanted=2, max_attempts=1, seed=3))
+    for number, score in enumerate(scores):
+        if number:
+            before = rounds
+            rounds = rounds.go_on(threshold(5.0, wanted=2, max_attempts=1, seed=3))
+            assert len(before.verdicts) == before.attempts == number, "the round before stays as it was"
+        if not whole.done:
+            assert rounds.seed == whole.seed
+            whole.offer(result(score), nfe=1.0)
+            rounds.offer(result(score), nfe=1.0)
+    assert rounds.done and (rounds.verdicts, rounds.best(), rounds.nfe) == (whole.verdicts, whole.best(), whole.nfe)
+    with pytest.raises(ValueError, match="wanted must be 2 as in the rounds before, got 3"):
+        rounds.go_on(threshold(5.0, wanted=3))
+
+
+def test_scores_made_in_another_way_than_the_calibrations_are_refused():
+    history = Calibration.fit([torch.arange(9.0)], Direction.LOW_IS_BAD, "information", [{"model": "one", "steps": "20"}])
+    Until(UntilOptions(value=50.0), history, settings={"steps": "20"}).offer(result(5.0))
+    with pytest.raises(ValueError, match="made with steps '20', but scores made with steps '30'"):
+        Until(UntilOptions(value=50.0), history, settings={"steps": "30"}).offer(result(5.0))
+    with pytest.raises(ValueError, match="model 'one', but scores made with model 'two'"):
+        Until(UntilOptions(value=50.0), history).offer(replace(result(5.0), provenance={"model": "two"}))

@@ -110,6 +110,28 @@ def test_rounds_of_a_loop_carry_the_best_and_cost_nothing_once_enough_is_good(co
     assert sum(history.outputs[str(calls)]["all_rows"]) == 4 * 2 + 2 * 2
 
 
+def test_rounds_that_carry_one_value_are_one_run(comfy: Server) -> None:
+    """As the core's loop unrolls them; the last round would fail if it sampled."""
+    s = scene("flow", batch=2)
+    scored = [save_uncertainty(s, until(s, seed=derive_seed(1, i), max_attempts=1, **NEVER)[1]) for i in range(3)]
+    history = comfy.run(s.graph)
+    scores = [min(comfy.value(history, each)[0]["scores"]) for each in scored]
+    rule = {"rule": "threshold", "value": scores[2] * 1.0001 if scores[2] < min(scores[:2]) else min(scores[:2]) * 1.0001}
+    whole = until(s, max_attempts=3, **rule)
+    rounds = [until(s, max_attempts=1, **rule)]
+    for _ in range(2):
+        rounds.append(until(s, max_attempts=1, so_far=rounds[-1][6], **rule))
+    failing = s.having(model=s.graph.node("UQTest_RaiseAtCall", model=s.model, call=1))
+    rounds.append(until(failing, max_attempts=1, so_far=rounds[-1][6], **rule))
+    kept = [save(s, node) for node in (whole, *rounds[-2:])]
+    rest = [[value(s, node[i]) for i in (2, 3, 4, 5)] for node in (whole, *rounds[-2:])]
+    history = comfy.run(s.graph)
+    images = [samples(comfy, history, each) for each in kept]
+    assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])
+    told = [[values(comfy, history, each) for each in nodes] for nodes in rest]
+    assert told[0] == told[1] == told[2] and told[0][1] == [True]
+
+
 def test_masks_and_places_go_with_their_images(comfy: Server) -> None:
     s = scene("flow", batch=2, scale=1.0)
     mask = s.graph.node("SolidMask", value=0.0, width=64, height=64)

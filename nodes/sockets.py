@@ -16,6 +16,7 @@ Uncertainty = io.Custom("UNCERTAINTY")  # core.result.Uncertainty
 Record = io.Custom("UQ_RECORD")  # hosts.comfyui.patch.Record: what the latest run of a patched model left
 Ensemble = io.Custom("UQ_ENSEMBLE")  # hosts.comfyui.ensemble.members.Ensemble
 Attempts = io.Custom("UQ_ATTEMPTS")  # hosts.comfyui.search.until.UntilOutcome: a run that a loop goes on with
+Drafts = io.Custom("UQ_DRAFTS")  # hosts.comfyui.search.drafts.Drafts: candidates that stopped at a step
 LaplaceFit = io.Custom("UQ_LAPLACE")  # core.last_layer.laplace.Laplace
 Calibration = io.Custom("UQ_CALIBRATION")  # core.selection.calibration.Calibration, or core.guidance.step_thresholds.StepThresholds
 

@@ -64,6 +64,29 @@ class BestOfSampler(comfy.samplers.Sampler):
         disable_pbar: bool = False,
     ) -> Tensor:
         """The signature of ``comfy.samplers.Sampler``."""
+        searches, told = self.prepare(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask)
+        for before, each in zip([searches[0], *searches], searches, strict=False):
+            each.micro_batch = min(each.micro_batch, before.micro_batch)  # memory is as short for the next image
+            each.run()
+        compare = any(s.search.needs_final_scores or not s.comparisons for s in searches)
+        outcome = SearchOutcome.of(searches, [s.finish(compare) for s in searches], self.name, type(guider.inner_model).__name__)
+        samples = torch.cat([latent_image[:0], *(s.candidates[row].samples for s, row in outcome.chosen)])
+        told.end([s.candidates[row].denoised for s, row in outcome.chosen], samples)
+        leave_unrecorded(extra_args["model_options"])
+        self.tell(outcome, guider.inner_model.process_latent_out(samples.to(torch.float32)))
+        return samples
+
+    def prepare(
+        self,
+        guider: comfy.samplers.CFGGuider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        denoise_mask: Tensor | None,
+    ) -> tuple[list[ImageSearch], CandidateSteps]:
+        """A search for each image of the batch, with nothing sampled yet."""
         if len(getattr(guider.inner_model, "latent_shapes", None) or ()) > 1:
             raise ValueError(SEVERAL_PARTS)
         process_of(guider.inner_model.model_sampling)  # refuse before anything is sampled
@@ -79,18 +102,8 @@ class BestOfSampler(comfy.samplers.Sampler):
             cut, image = for_image(guider, i), latent_image[i : i + 1]
             noise_i = lambda number, i=i: noise_of(i, number)  # noqa: E731
             lane = Lane(self.inner, rehearsal, cut, extra_args["model_options"], sigmas, image, mask, noise_i, told.step)
-            each = ImageSearch(Search(options, resolve, self.calibrations), lane, resolve, micro_batch)
-            each.run()
-            micro_batch = each.micro_batch
-            searches.append(each)
-        compare = any(s.search.needs_final_scores or not s.comparisons for s in searches)
-        outcome = SearchOutcome.of(searches, [s.finish(compare) for s in searches], self.name, type(guider.inner_model).__name__)
-        samples = torch.cat([latent_image[:0], *(s.candidates[row].samples for s, row in outcome.chosen)])
-        told.end([s.candidates[row].denoised for s, row in outcome.chosen], samples)
-        for run in (value for value in extra_args["model_options"].values() if isinstance(value, PatchRun)):
-            run.evaluations, run.refusal = 1, NOT_RECORDED
-        self.tell(outcome, guider.inner_model.process_latent_out(samples.to(torch.float32)))
-        return samples
+            searches.append(ImageSearch(Search(options, resolve, self.calibrations), lane, resolve, micro_batch))
+        return searches, told
 
     def rehearse(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor, noise: Tensor, seed: int) -> Rehearsal:
         model = guider.model_patcher
@@ -103,6 +116,11 @@ class BestOfSampler(comfy.samplers.Sampler):
     def draws_inpainting(self, mask: Tensor | None) -> bool:
         """Whether the sampler draws the noise of what a mask keeps for each row anew."""
         return mask is not None and bool(getattr(self.inner, "inpaint_options", {}).get("random"))
+
+
+def leave_unrecorded(options: dict[str, Any]) -> None:
+    for run in (value for value in options.values() if isinstance(value, PatchRun)):
+        run.evaluations, run.refusal = 1, NOT_RECORDED
 
 
 def seeded_noise(noise: Tensor, seed: int) -> NoiseOfImage:

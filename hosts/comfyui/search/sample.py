@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management
@@ -19,7 +19,7 @@ from ..batch import pick_latent
 from ..ensemble.sample import without_ratios
 from ..model import SEVERAL_PARTS
 from ..sampling.ksampler import KSample, Latent, fit_empty
-from .best_of import BestOfSampler
+from .best_of import BestOfSampler, NoiseOfImage
 from .outcome import SearchOutcome
 
 
@@ -29,6 +29,20 @@ def sample_best(run: KSample, options: BestOfOptions, calibrations: Sequence[Cal
     Candidate i of an image is what KSampler draws with ``derive_seed(run.seed, i)`` of that image alone, as Latent From Batch cuts it out.
     Raises ValueError for what ``KSample.sigmas`` and ``BestOfSampler`` refuse.
     """
+    outcomes: list[SearchOutcome] = []
+
+    def search(inner: comfy.samplers.Sampler, noise_of: NoiseOfImage) -> BestOfSampler:
+        return BestOfSampler(inner, run.sampler_name, options, calibrations, noise_of, lambda outcome, _: outcomes.append(outcome))
+
+    samples = sample_candidates(run, search)
+    (outcome,) = outcomes
+    if not outcome.chosen:
+        return None, outcome
+    return chosen_latent(run.latent, samples, outcome.images), outcome
+
+
+def sample_candidates(run: KSample, search: Callable[[comfy.samplers.Sampler, NoiseOfImage], comfy.samplers.Sampler]) -> Tensor:
+    """What a sampler of candidates makes of KSampler's inputs. search: given KSampler's sampler, and the noise of each candidate."""
     sigmas, image = run.sigmas(), fit_empty(run.model, run.latent)
     if getattr(image, "is_nested", False):
         raise ValueError(SEVERAL_PARTS)
@@ -37,20 +51,15 @@ def sample_best(run: KSample, options: BestOfOptions, calibrations: Sequence[Cal
     def noise_of(i: int, number: int) -> Tensor:
         return comfy.sample.prepare_noise(image[i : i + 1], derive_seed(run.seed, number), [indexes[i]])
 
-    outcomes: list[SearchOutcome] = []
-    inner = comfy.samplers.sampler_object(run.sampler_name)
-    sampler = BestOfSampler(inner, run.sampler_name, options, calibrations, noise_of, lambda outcome, _: outcomes.append(outcome))
     guider = comfy.samplers.CFGGuider(run.model)
     guider.set_conds(run.positive, run.negative)
     guider.set_cfg(run.cfg)
     noise = comfy.sample.prepare_noise(image, run.seed, run.latent.get("batch_index"))
     callback = latent_preview.prepare_callback(run.model, len(sigmas) - 1)
     quiet = not comfy.utils.PROGRESS_BAR_ENABLED
+    sampler = search(comfy.samplers.sampler_object(run.sampler_name), noise_of)
     samples = guider.sample(noise, image, sampler, sigmas, run.latent.get("noise_mask"), callback, quiet, run.seed)
-    (outcome,) = outcomes
-    if not outcome.chosen:
-        return None, outcome
-    return chosen_latent(run.latent, samples.to(comfy.model_management.intermediate_device()), outcome.images), outcome
+    return samples.to(comfy.model_management.intermediate_device())
 
 
 def chosen_latent(latent: Latent, samples: Tensor, images: Sequence[int]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 DRAWN = """
 const node = app.graph.nodes.find(node => node.comfyClass === given);
 const element = node.widgets?.find(widget => widget.name === "uncertainty_report")?.element;
-if (!element) return null;
+if (!element?.childElementCount) return null;
 const count = selector => element.querySelectorAll(selector).length;
 return { text: element.textContent, curves: count("polyline"), dropped: count("polyline.uq-dropped"), lines: count(".uq-mark"),
   bars: count("rect"), rows: count("td") / 4, hint: element.querySelector("polyline title")?.textContent,

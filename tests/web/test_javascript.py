@@ -1,0 +1,30 @@
+"""The parts of the front-end that need no page, in Node's own test runner."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent / "js"
+NODE = shutil.which("node")
+
+
+def has_modules() -> bool:
+    """Whether this Node reads a .js file as a module without a package.json that says so."""
+    if NODE is None:
+        return False
+    version = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=True).stdout
+    major, minor = map(int, re.match(r"v(\d+)\.(\d+)", version).groups())
+    return major >= 23 or (major, minor) >= (22, 7) or (major == 20 and minor >= 19)
+
+
+@pytest.mark.skipif(not has_modules(), reason="no Node 20.19 or newer: apt-get install nodejs")
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.test.js")), ids=lambda path: path.stem)
+def test_pure_parts_of_the_front_end(path: Path) -> None:
+    done = subprocess.run([NODE, "--no-warnings", "--test", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"# pass (\d+)", done.stdout).group(1)) > 0

@@ -1,0 +1,98 @@
+// A panel of ours inside a node: a DOM widget, which canvas and Vue nodes both show. It is made together with the node, since the first
+// Vue nodes never show what is added later; it saves nothing in the workflow, and draws whatever the node last sent.
+
+import { app } from "../../../../scripts/app.js";
+import { html } from "./dom.js";
+import { allNodes, rememberedOutput } from "./nodes.js";
+import { useTheme } from "./theme.js";
+
+const GAP = 4;
+const panels = new WeakMap(); // node -> its panels, by name
+
+// name: of the widget; never the name of an input, or that input's link would end at it. label: what a screen reader calls it.
+// height: a number, or a function of the node, which is asked again after panel.resize(). width: the least of the node while it is shown.
+// draw(panel, output): called with what the node sent when it ran, also when the workflow is opened again.
+// connect(panel, signal): called when the node comes into a graph; whatever it listens to outside of the node ends with the signal.
+// hidesPicture: the node also sends its chart as a picture, for App Mode, which would show the same thing twice.
+export function addPanel(node, { name, label, height, width = 0, draw, connect, hidesPicture = false }) {
+  useTheme();
+  const element = html("div", { class: hidesPicture ? "uq uq-without-picture" : "uq", role: "group", "aria-label": label });
+  for (const type of ["pointerdown", "wheel"]) element.addEventListener(type, (event) => keepFromCanvas(event, element));
+  const measure = () => (typeof height === "function" ? height(node) : height);
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: measure, getMaxHeight: measure };
+  const widget = node.addDOMWidget(name, "uncertainty", element, options);
+  widget.serialize = false; // saved workflows keep the positions of the other widgets' values
+  const panel = { node, element, widget, draw, hidesPicture, shown: undefined, resize: () => makeRoom(node, measure() + 2 * GAP, width) };
+  if (!panels.has(node)) follow(node);
+  panels.get(node).set(name, panel);
+  if (connect) whileInGraph(node, (signal) => connect(panel, signal));
+  return panel;
+}
+
+export const panelOf = (node, name) => panels.get(node)?.get(name);
+
+// Calls start(signal) now and whenever the node comes back into a graph, as when it moves into a subgraph; the signal ends when it leaves.
+export function whileInGraph(node, start) {
+  let controller = new AbortController();
+  start(controller.signal);
+  chain(node, "onRemoved", () => controller.abort());
+  chain(node, "onAdded", () => {
+    if (!controller.signal.aborted) return;
+    controller = new AbortController();
+    start(controller.signal);
+  });
+}
+
+// Runs after what the node does already.
+export function chain(node, method, after) {
+  const before = node[method];
+  node[method] = function (...given) {
+    const result = before?.apply(this, given);
+    after.apply(this, given);
+    return result;
+  };
+}
+
+function follow(node) {
+  panels.set(node, new Map());
+  chain(node, "onExecuted", (output) => drawAll(node, output));
+  node.onDrawBackground = () => restore(node); // in place of the host's, which would load the picture that the panel stands for
+}
+
+function drawAll(node, output) {
+  for (const panel of panels.get(node)?.values() ?? []) {
+    panel.shown = output;
+    panel.draw?.(panel, output);
+    if (panel.hidesPicture && output?.images) node.hideOutputImages = true; // Vue nodes read it; before they did, the theme hides it
+  }
+  node.setDirtyCanvas?.(true, true);
+}
+
+// What the front-end remembers of the last run, when it opens a workflow once more.
+function restore(node) {
+  const output = rememberedOutput(node);
+  const waits = [...(panels.get(node)?.values() ?? [])].some((panel) => panel.shown === undefined);
+  if (output && waits) queueMicrotask(() => drawAll(node, output)); // not while the canvas goes through the widgets
+}
+
+function makeRoom(node, height, width) {
+  if (node.flags?.collapsed) return;
+  const [least, needed] = node.computeSize();
+  const size = [Math.max(node.size[0], least, width), Math.max(node.size[1], needed, height)];
+  if (size[0] !== node.size[0] || size[1] !== node.size[1]) node.setSize(size);
+  node.setDirtyCanvas?.(true, true);
+}
+
+// A drag on a control, or a wheel over a list, is not meant for the canvas.
+function keepFromCanvas(event, element) {
+  const scrolls = event.type === "wheel" && element.scrollHeight > element.clientHeight && !event.ctrlKey;
+  if (scrolls || (event.type === "pointerdown" && event.target.closest?.("button, input, select, summary, [data-drag]"))) event.stopPropagation();
+}
+
+const restoreAll = () => allNodes((node) => panels.has(node)).forEach(restore);
+
+app.registerExtension({
+  name: "UncertaintyNodes.Panels",
+  afterConfigureGraph: () => restoreAll(),
+  onNodeOutputsUpdated: () => restoreAll(),
+});

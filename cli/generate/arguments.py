@@ -23,10 +23,12 @@ from ..shared.arguments import (
     add_batch,
     add_class,
     add_command,
+    add_engine,
     add_model,
     add_seed_and_device,
     add_whole,
     needs_diffusers,
+    read_engine,
     read_options,
     words,
 )
@@ -77,6 +79,7 @@ def add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     add_method_options(generate)
     add_seed_and_device(generate)
     add_batch(generate)
+    add_engine(generate)
     default = Path("out/generate")
     generate.add_argument("--out", type=Path, default=default, help=f"folder for the pictures, results.json and results.csv {DEFAULT}")
     generate.set_defaults(run=run_generate)
@@ -127,7 +130,9 @@ def add_method_options(parser: argparse.ArgumentParser) -> None:
 
 def run_generate(arguments: argparse.Namespace) -> None:
     with needs_diffusers("Drawing"):
+        from ..shared.engine import make_engine
         from .run import run
     lists = {"prune": tuple(arguments.prune), "prune_at": tuple(arguments.prune_at)}
     search = read_options(SearchOptions, arguments, scorer=Scorer(arguments.scorer), rule=FilterRule(arguments.rule), **lists)
-    run(read_options(GenerateOptions, arguments, method=SamplingScore(arguments.method), search=search))
+    engine = make_engine(read_engine(arguments), arguments.device)
+    run(read_options(GenerateOptions, arguments, method=SamplingScore(arguments.method), search=search), engine)

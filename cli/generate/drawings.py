@@ -1,11 +1,12 @@
-"""Drawn images and their scores as files: one picture each, kept and rejected apart, and JSON to go on from."""
+"""Drawn images and their scores as files: one picture each, kept and rejected apart, and the ledger to go on from."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.files import replacing
-from ...core.options import Direction
-from ..shared.records import Format, load_records, rank_scores, save_records
+from ..shared.ledger import Ledger
+from ..shared.records import from_row
 
-FORMAT = Format("uncertainty-nodes drawings", 1, key="images", noun="images", way_out="name another folder with --out")
 RESULTS = "results.json"
 NEW, KEPT, REJECTED = "new", "kept", "rejected"  # folders
-COLUMNS = ("image", "file", "rank", "score", "shown", "nfe", "calls", "candidate", "seconds", "reason")
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Drawing:
 
     seconds: its share of its batch's, drawing included.  calls: model calls of drawing it, with those of candidates that it was chosen
     from; candidate: which of them it is.  None: of a run that did not count them, or that drew no candidates.
+    file: where its picture was put last. reason: why it is kept or not, where it isn't the rank alone.
     """
 
     image: int
@@ -39,86 +39,78 @@ class Drawing:
     seconds: float
     calls: float | None = None
     candidate: int | None = None
+    file: str | None = None
+    reason: str | None = None
 
     @property
     def name(self) -> str:
         return f"{self.image:06d}.png"
 
-    def path(self, out: Path) -> Path | None:
+    def found(self, out: Path) -> str | None:
         """Where its picture is, if it is."""
-        return next((p for folder in (NEW, KEPT, REJECTED) if (p := out / folder / self.name).is_file()), None)
+        paths = ([self.file] if self.file else []) + [f"{folder}/{self.name}" for folder in (NEW, KEPT, REJECTED)]
+        return next((path for path in paths if (out / path).is_file()), None)
 
 
-Ranking = list[tuple[int, Drawing]]
-"""(rank, drawing), 1 = surest, the worst last."""
-
-
-def write_picture(out: Path, drawing: Drawing, image: Tensor) -> None:
-    """image: (1 or 3, H, W) in [0, 1]; what is not a number becomes black."""
+def encode_picture(image: Tensor) -> bytes:
+    """A PNG. image: (1 or 3, H, W) in [0, 1]; what is not a number becomes black."""
     pixels = (torch.nan_to_num(image, nan=0.0).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def write_picture(out: Path, drawing: Drawing, png: bytes) -> Drawing:
+    """The drawing with the place of its picture."""
+    drawing = replace(drawing, file=f"{NEW}/{drawing.name}")
     with replacing(out / NEW / drawing.name) as temporary:
-        Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)).save(temporary, format="PNG")
+        temporary.write_bytes(png)
+    return drawing
 
 
-def load_drawings(out: Path, options: Mapping[str, Any]) -> list[Drawing]:
-    """The images of an earlier run whose pictures are there. Raises what ``load_records`` raises."""
-    drawings, _ = load_records(out / RESULTS, FORMAT, Drawing, options)
-    return [drawing for drawing in drawings if drawing.path(out)]
+def earlier_drawings(out: Path, ledger: Ledger) -> Iterator[Drawing]:
+    """The images of an earlier run whose pictures are there; the others are forgotten, to be drawn again."""
+    gone, moved = [], []
+    for row in ledger.records():
+        drawing = from_row(Drawing, row)
+        file = drawing.found(out)
+        if file is None:
+            gone.append(ledger.form.key_of(row))
+            continue
+        if file != drawing.file:  # a run that was killed while it sorted them
+            moved.append({**row, "file": file})
+        yield replace(drawing, file=file)
+    ledger.forget(gone)
+    ledger.append(moved)
 
 
-def rank_drawings(drawings: Sequence[Drawing], direction: Direction, quantity: str) -> Ranking:
-    """The worst last; what has no score is worst of all."""
-    ordered = sorted(drawings, key=lambda drawing: drawing.image)
-    ranks = rank_scores([drawing.score for drawing in ordered], direction, quantity)
-    return sorted(zip(ranks, ordered, strict=True), key=lambda pair: pair[0])
-
-
-def choose_best(ranking: Ranking, keep: int, each: bool) -> set[int]:
+def choose_best(ranked: Iterable[Mapping[str, Any]], keep: int, each: bool) -> set[int]:
     """The numbers of the ``keep`` surest images; with ``each``, the surest of everything shown, then the second of everything, ..
 
     What has no score is never kept.
     """
     before: Counter[str | int] = Counter()
     turns = []
-    for _, drawing in ranking:  # surest first
-        if drawing.score is not None:
-            turns.append((before[drawing.shown] if each else 0, drawing))
-            before[drawing.shown] += 1
+    for row in ranked:  # surest first
+        if row["score"] is not None:
+            turns.append((before[row["shown"]] if each else 0, row["image"]))
+            before[row["shown"]] += 1
     turns.sort(key=lambda turn: turn[0])
-    return {drawing.image for _, drawing in turns[:keep]}
+    return {image for _, image in turns[:keep]}
 
 
-def sort_pictures(out: Path, ranking: Ranking, kept: Container[int]) -> None:
+def sort_pictures(out: Path, ledger: Ledger, kept: Container[int], reasons: Mapping[int, str]) -> None:
     """Every picture into its folder: a move, so that a stop loses none."""
-    for _, drawing in ranking:
-        target = out / (KEPT if drawing.image in kept else REJECTED) / drawing.name
-        source = drawing.path(out)
-        if source is not None and source != target:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, target)
 
+    def moved() -> Iterator[dict[str, Any]]:
+        for row in ledger.ranked():
+            drawing = replace(from_row(Drawing, row), reason=reasons.get(row["image"]))
+            target, source = f"{KEPT if drawing.image in kept else REJECTED}/{drawing.name}", drawing.found(out)
+            if source is not None and source != target:
+                (out / target).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(out / source, out / target)
+            drawing = replace(drawing, file=target if source else None)
+            if asdict(drawing).items() - row.items():
+                yield {**row, **asdict(drawing)}
 
-def save_drawings(
-    out: Path,
-    options: Mapping[str, Any],
-    ranking: Ranking,
-    direction: Direction,
-    quantity: str,
-    reasons: Mapping[int, str],
-    details: Mapping[str, Any],
-) -> None:
-    """results.json and results.csv, each whole or not at all. reasons: why an image is kept or not. details: further entries."""
-    rows = [asdict(d) | {"rank": rank, "file": relative_path(d, out), "reason": reasons.get(d.image)} for rank, d in ranking]
-    header = {
-        "options": dict(options),
-        "quantity": quantity,
-        "direction": direction.value,
-        "seconds": round(sum(drawing.seconds for _, drawing in ranking), 3),
-        **details,
-    }
-    save_records(out / RESULTS, FORMAT, COLUMNS, rows, header)
-
-
-def relative_path(drawing: Drawing, out: Path) -> str | None:
-    path = drawing.path(out)
-    return path.relative_to(out).as_posix() if path else None
+    ledger.append(moved())

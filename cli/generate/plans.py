@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -12,61 +13,64 @@ import torch
 from ...core.result import Uncertainty
 from ...core.search.until import Until
 from ...core.selection.calibration import Calibration
-from .drawings import Drawing, Ranking, choose_best
+from .drawings import Drawing, choose_best
 from .options import GenerateOptions
-
-Drawn = Mapping[int, Drawing]  # by number
 
 
 class Plan(Protocol):
-    """verb: what is done, on the progress bar; total: what is counted towards, in images."""
+    """verb: what is done, on the progress bar; total: what is counted towards, in images; done: out of it."""
 
     verb: str
 
     @property
     def total(self) -> int: ...
 
-    def done(self, drawn: Drawn) -> int:
-        """Out of ``total``."""
+    @property
+    def done(self) -> int: ...
 
-    def next_numbers(self, drawn: Drawn, batch: int) -> Sequence[int]:
-        """The images to draw now, at most a batch; none: the run is at its end."""
+    def add(self, drawing: Drawing) -> None:
+        """One that is drawn, now or by an earlier run."""
 
-    def choose(self, ranking: Ranking) -> set[int]:
-        """The images to keep."""
+    def next_numbers(self, batch: int) -> Sequence[int] | None:
+        """The images to draw now, at most a batch; none: the run is at its end; None: what was asked for must be added first."""
 
-    def reasons(self, drawn: Drawn) -> Mapping[int, str]:
+    def choose(self, ranked: Iterable[Mapping[str, Any]]) -> set[int]:
+        """The images to keep, of rows in the order of their ranks."""
+
+    def reasons(self) -> Mapping[int, str]:
         """Why images are kept or not, by number, where it isn't the rank alone."""
 
     def details(self) -> Mapping[str, Any]:
         """What results.json says of the whole run."""
 
 
-@dataclass
 class FixedCount:
     """Images 0 to ``total`` - 1, of which the best are kept."""
 
-    total: int
-    keep: int
-    each: bool
-    first: int = 0  # that may be missing
     verb = "Draw"
 
-    def done(self, drawn: Drawn) -> int:
-        return sum(number < self.total for number in drawn)
+    def __init__(self, total: int, keep: int, each: bool) -> None:
+        self.total, self.keep, self.each = total, keep, each
+        self.done = self.next = 0
+        self.is_drawn = bytearray(total)  # a byte an image, since there may be millions
 
-    def next_numbers(self, drawn: Drawn, batch: int) -> Sequence[int]:
+    def add(self, drawing: Drawing) -> None:
+        if drawing.image < self.total and not self.is_drawn[drawing.image]:
+            self.is_drawn[drawing.image] = True
+            self.done += 1
+
+    def next_numbers(self, batch: int) -> Sequence[int]:
         missing: list[int] = []
-        while self.first < self.total and len(missing) < batch:
-            if self.first not in drawn:
-                missing.append(self.first)
-            self.first += 1
+        while self.next < self.total and len(missing) < batch:
+            if not self.is_drawn[self.next]:
+                missing.append(self.next)
+            self.next += 1
         return missing
 
-    def choose(self, ranking: Ranking) -> set[int]:
-        return choose_best(ranking, self.keep, self.each)
+    def choose(self, ranked: Iterable[Mapping[str, Any]]) -> set[int]:
+        return choose_best(ranked, self.keep, self.each)
 
-    def reasons(self, drawn: Drawn) -> Mapping[int, str]:
+    def reasons(self) -> Mapping[int, str]:
         return {}
 
     def details(self) -> Mapping[str, Any]:
@@ -78,12 +82,15 @@ class UntilAccepted:
     """Image 0, 1, 2, .. until ``total`` are accepted, each attempt one image; decisions are ``core.search.until.Until``'s own.
 
     first: how many images the rule is read off where there is no ``calibration``; they are then judged by it as the others are.
+    pending: numbers that were asked for and are not drawn yet.
     """
 
     options: GenerateOptions
     calibration: Calibration | None
     first: int
     run: Until | None = field(init=False, default=None)
+    drawn: dict[int, Drawing] = field(init=False, default_factory=dict)
+    pending: set[int] = field(init=False, default_factory=set)
     verb = "Keep"
 
     @classmethod
@@ -99,19 +106,28 @@ class UntilAccepted:
     def total(self) -> int:
         return self.options.search.until_options().wanted
 
-    def done(self, drawn: Drawn) -> int:
-        self.judge(drawn)
+    @property
+    def done(self) -> int:
+        self.judge()
         return self.run.accepted if self.run else 0
 
-    def next_numbers(self, drawn: Drawn, batch: int) -> Sequence[int]:
+    def add(self, drawing: Drawing) -> None:
+        self.drawn[drawing.image] = drawing
+        self.pending.discard(drawing.image)
+
+    def next_numbers(self, batch: int) -> Sequence[int] | None:
         """Never more than are still wanted, so that no image is drawn for nothing."""
-        self.judge(drawn)
+        self.judge()
         if self.run is None:
-            return [number for number in range(self.first) if number not in drawn][:batch]
-        if self.run.done:
+            useful = range(self.first)
+        elif self.run.done:
             return []
-        count = min(batch, self.total - self.run.accepted, self.run.options.max_attempts - self.run.attempts)
-        return [number for number in range(self.run.attempts, self.run.attempts + count) if number not in drawn]
+        else:
+            start = self.run.attempts
+            useful = range(start, min(start + self.total - self.run.accepted, self.run.options.max_attempts))
+        numbers = list(islice((n for n in useful if n not in self.drawn and n not in self.pending), batch))
+        self.pending |= set(numbers)
+        return None if self.pending and not numbers else numbers
 
     @property
     def limit(self) -> float:
@@ -119,28 +135,28 @@ class UntilAccepted:
         value, calibration = self.options.search.until_options().value, self.run.calibration if self.run else None
         return value if calibration is None else calibration.threshold_at(value)
 
-    def judge(self, drawn: Drawn) -> None:
+    def judge(self) -> None:
         """In the order of the numbers, as far as they are there: so that a run that was stopped comes to the same."""
-        if self.run is None and all(number in drawn for number in range(self.first)):
-            self.run = Until(self.options.search.until_options(), self.calibration or self.calibrate(drawn))
-        while self.run is not None and not self.run.done and self.run.attempts in drawn:
-            drawing = drawn[self.run.attempts]
+        if self.run is None and all(number in self.drawn for number in range(self.first)):
+            self.run = Until(self.options.search.until_options(), self.calibration or self.calibrate())
+        while self.run is not None and not self.run.done and self.run.attempts in self.drawn:
+            drawing = self.drawn[self.run.attempts]
             self.run.offer(as_result(drawing, self.options), drawing.calls or 0.0)
 
-    def calibrate(self, drawn: Drawn) -> Calibration | None:
+    def calibrate(self) -> Calibration | None:
         if not self.first:
             return None
-        scores = torch.cat([as_result(drawn[number], self.options).scores for number in range(self.first)])
+        scores = torch.cat([as_result(self.drawn[number], self.options).scores for number in range(self.first)])
         return Calibration.fit([scores], self.options.direction, quantity_of(self.options))
 
-    def choose(self, ranking: Ranking) -> set[int]:
+    def choose(self, ranked: Iterable[Mapping[str, Any]]) -> set[int]:
         return {verdict.attempt for verdict in self.run.verdicts if verdict.accepted} if self.run else set()
 
-    def reasons(self, drawn: Drawn) -> Mapping[int, str]:
+    def reasons(self) -> Mapping[int, str]:
         if self.run is None:
             return {}
         beyond = f"Rejected: {self.run.accepted} were accepted before it, as many as were wanted."
-        return {number: beyond for number in drawn if self.run.done} | {v.attempt: v.reason for v in self.run.verdicts}
+        return {number: beyond for number in self.drawn if self.run.done} | {v.attempt: v.reason for v in self.run.verdicts}
 
     def details(self) -> Mapping[str, Any]:
         run, asked = self.run, self.options.search.until_options()

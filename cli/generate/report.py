@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 
+from ..shared.ledger import Ledger
 from ..shared.records import tell_unscored
-from .drawings import KEPT, REJECTED, Ranking
+from .drawings import KEPT, REJECTED
 from .options import GenerateOptions
 from .plans import FixedCount, Plan, UntilAccepted
 
 log = logging.getLogger(__name__)
 
 
-def report(options: GenerateOptions, plan: Plan, ranking: Ranking, new: int, kept: int) -> None:
-    tell_unscored([drawing.name for _, drawing in ranking if drawing.score is None], " and rejected")
+def report(options: GenerateOptions, plan: Plan, ledger: Ledger, new: int, kept: int) -> None:
+    count = len(ledger)
+    tell_unscored([f"{int(key):06d}.png" for key in ledger.unscored()], " and rejected")
     if isinstance(plan, UntilAccepted):
         report_until(options, plan, new)
     elif isinstance(plan, FixedCount):
         which = "of each prompt or digit" if options.each else "of all"
-        log.info("Drawn: %d. Kept %d of %d, the best %s by %s.", new, kept, len(ranking), which, options.method.value)
-    if ranking:
-        report_cost(options, ranking, kept)
-    folders = [name for name, count in ((KEPT, kept), (REJECTED, len(ranking) - kept)) if count]
+        log.info("Drawn: %d. Kept %d of %d, the best %s by %s.", new, kept, count, which, options.method.value)
+    if count:
+        report_cost(options, ledger, kept)
+    folders = [name for name, number in ((KEPT, kept), (REJECTED, count - kept)) if number]
     log.info("Look at %s", " and ".join(str(options.out / name) for name in folders))
 
 
@@ -43,15 +45,15 @@ def report_until(options: GenerateOptions, plan: UntilAccepted, new: int) -> Non
         )
 
 
-def report_cost(options: GenerateOptions, ranking: Ranking, kept: int) -> None:
+def report_cost(options: GenerateOptions, ledger: Ledger, kept: int) -> None:
     """In model calls an image, and in all for each that is kept, where more than plain drawing was asked for."""
-    drawings = [drawing for _, drawing in ranking]
-    nfe, search = drawings[0].nfe, options.search
+    count, calls, total, nfe, search = len(ledger), 0.0, 0.0, 0.0, options.search
+    for row in ledger.records():
+        calls, nfe = calls + (row.get("calls") or 0), row["nfe"]
+        total += (row.get("calls") or 0) + nfe
     if search.best_of > 1:
-        calls = sum(d.calls or 0 for d in drawings) / len(drawings)
-        log.info("Drawing the best of %d cost %.4g model calls an image, its score %g.", search.best_of, calls, nfe)
+        log.info("Drawing the best of %d cost %.4g model calls an image, its score %g.", search.best_of, calls / count, nfe)
     else:
         log.info("The score cost %g model calls an image beside the %d steps of drawing it.", nfe, options.steps)
     if (search.best_of > 1 or search.until_kept is not None) and kept:
-        total = sum((d.calls or 0) + d.nfe for d in drawings)
         log.info("All together: %.0f model calls, %.4g for each image kept.", total, total / kept)

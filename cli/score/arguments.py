@@ -14,10 +14,12 @@ from ..shared.arguments import (
     add_batch,
     add_class,
     add_command,
+    add_engine,
     add_model,
     add_seed_and_device,
     add_whole,
     needs_diffusers,
+    read_engine,
     read_options,
     words,
 )
@@ -53,6 +55,7 @@ def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     add_whole(score, "--levels", bounds=LEVELS, help="noise levels in between")
     add_seed_and_device(score)
     add_batch(score)
+    add_engine(score)
     score.add_argument(
         "--out", type=Path, help="folder, or a file that ends in .json, to write to; a table .csv lies beside it (default: FOLDER)"
     )
@@ -61,6 +64,8 @@ def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run_score(arguments: argparse.Namespace) -> None:
     with needs_diffusers("Scoring"):
+        from ..shared.engine import make_engine
         from .options import ScoreOptions
         from .run import run
-    run(read_options(ScoreOptions, arguments, by=ImageScore(arguments.by)))
+    engine = make_engine(read_engine(arguments), arguments.device)
+    run(read_options(ScoreOptions, arguments, by=ImageScore(arguments.by)), engine)

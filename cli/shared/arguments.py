@@ -9,8 +9,9 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ...core.options.bounds import Bounds
-from ...core.options.limits import BATCH, DIGIT, SEED
+from ...core.options.limits import BATCH, DIGIT, SEED, THREADS, WORKERS
 from .checks import DEMO
+from .engine_options import EngineKind, EngineOptions
 from .text import printable
 
 Options = TypeVar("Options")
@@ -65,6 +66,20 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
 def add_seed_and_device(parser: argparse.ArgumentParser) -> None:
     add_whole(parser, "--seed", bounds=SEED, help="number that all random draws begin from")
     parser.add_argument("--device", default="cpu", help=f"where torch computes: cpu, cuda, mps {DEFAULT}")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where it runs", "results are the same, and a stopped run may go on with the other engine")
+    told = "process: one after another, here; ray: several at once, on this machine or a cluster"
+    kinds = [kind.value for kind in EngineKind]
+    group.add_argument("--engine", choices=kinds, default=EngineOptions.engine.value, help=f"{told} {DEFAULT}")
+    add_whole(group, "--workers", bounds=WORKERS, help="ray: processes, each with a model; 0 = one for each GPU, else for each processor")
+    group.add_argument("--address", help="ray: of a running cluster, such as auto or ray://host:10001 (default: this machine)")
+    add_whole(group, "--threads", bounds=THREADS, help="torch's threads in each process; 0 = its own choice, 1 for ray")
+
+
+def read_engine(arguments: argparse.Namespace) -> EngineOptions:
+    return read_options(EngineOptions, arguments, engine=EngineKind(arguments.engine))
 
 
 def read_options(options: type[Options], arguments: argparse.Namespace, **converted: Any) -> Options:

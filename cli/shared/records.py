@@ -1,80 +1,115 @@
-"""What the commands that judge images share: JSON to go on from, the same as a table, and the ranks in both."""
+"""The kinds of results that commands write, the JSON files of older versions, and what the commands that judge images share."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
-from ...core.files import replacing
-from ...core.options import Direction
-from ...core.view.summary import summarize_scores
 from .text import read_text
 
 log = logging.getLogger(__name__)
 Record = TypeVar("Record")
-SAVING_SHARE = 0.05  # of the time may go into saving results: a file of 60,000 rows takes a while to write
 MAX_NAMES = 10  # in one sentence
 
 
 @dataclass(frozen=True)
 class Format:
-    """One command's file. key: where it holds the records. noun: what they are called. way_out: where to write instead."""
+    """One command's results. key: where the JSON holds the rows. noun: what they are called. way_out: where to write instead.
+
+    columns: of the table. key_of: what tells one image's row from another's. has_skipped: whether images may be left out.
+    """
 
     kind: str
     version: int
     key: str
     noun: str
     way_out: str
+    columns: tuple[str, ...]
+    key_of: Callable[[Mapping[str, Any]], str]
+    has_skipped: bool = False
 
 
-def load_records(path: Path, form: Format, record: type[Record], options: Mapping[str, Any]) -> tuple[list[Record], dict[str, Any]]:
-    """The records of an earlier run with exactly these options, and what else its file holds; nothing where there is no file.
+SCORES = Format(
+    "uncertainty-nodes scores",
+    1,
+    key="rows",
+    noun="scores",
+    way_out="name another file with --out",
+    columns=("file", "rank", "score", "standard_error", "label", "nfe", "seconds"),
+    key_of=lambda row: row["file"],
+    has_skipped=True,
+)
+DRAWINGS = Format(
+    "uncertainty-nodes drawings",
+    1,
+    key="images",
+    noun="images",
+    way_out="name another folder with --out",
+    columns=("image", "file", "rank", "score", "shown", "nfe", "calls", "candidate", "seconds", "reason"),
+    key_of=lambda row: f"{row['image']:09d}",
+)
+FORMATS = {form.kind: form for form in (SCORES, DRAWINGS)}
 
-    Raises ValueError for a file of something else or of other options, which is never overwritten.
-    """
+
+@dataclass(frozen=True)
+class OlderResults:
+    """What a version without a ledger wrote: rows, images left out, and the rest."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+def read_older(path: Path, form: Format) -> OlderResults:
+    """The JSON of an earlier run; nothing where there is no file. Raises ValueError for a file of something else."""
     if not path.exists():
-        return [], {}
+        return OlderResults()
     try:
         content = json.loads(read_text(path))
         if (content["kind"], content["version"]) != (form.kind, form.version):
             raise ValueError("another kind or version")
-        earlier, names = dict(content["options"]), [f.name for f in fields(record)]  # type: ignore[arg-type]
-        records = [record(**{name: row[name] for name in names if name in row}) for row in content[form.key]]
-    except (ValueError, KeyError, TypeError) as error:
+        rows = [{name: value for name, value in row.items() if name != "rank"} for row in content.pop(form.key)]
+        for row in rows:
+            form.key_of(row), row["score"]
+        return OlderResults(rows, dict(content.pop("skipped", {})), {**content, "options": dict(content["options"])})
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} holds no {form.noun} of this command ({error}); {form.way_out}.") from error
-    other = ", ".join(sorted(name for name in options.keys() | earlier.keys() if options.get(name) != earlier.get(name)))
-    if records and other:  # a run that failed before its first result leaves nothing to lose
-        raise ValueError(f"{str(path)!r} holds {form.noun} made with other options ({other}); {form.way_out}, or delete it.")
-    return records, {} if other else content
 
 
-def save_records(path: Path, form: Format, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], header: Mapping[str, Any]) -> None:
-    """The JSON, and its rows as .csv beside it, each whole or not at all. header: what the JSON holds beside kind, version and rows."""
-    content = {"kind": form.kind, "version": form.version, **header, form.key: rows}
-    table = io.StringIO()
-    writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    for name, text in ((path.with_suffix(".csv"), table.getvalue()), (path, json.dumps(content, indent=1, allow_nan=False))):
-        with replacing(name) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+def kind_in(path: Path) -> Any:
+    """What a JSON file says that it is."""
+    try:
+        return json.loads(read_text(path)).get("kind")
+    except (AttributeError, ValueError):
+        return None
 
 
-def rank_scores(scores: Sequence[float | None], direction: Direction, quantity: str) -> list[int]:
-    """1 = surest, the worst last; what has no score is worst of all."""
-    values = torch.tensor([math.nan if score is None else score for score in scores], dtype=torch.float64)
-    return summarize_scores(values, direction, quantity)["ranks"]
+def form_of(kind: Any, path: Path) -> Format:
+    """Raises ValueError for a kind that no command writes."""
+    if kind not in FORMATS:
+        raise ValueError(f"{str(path)!r} holds no results of score or generate; name a folder that one of them has written.")
+    return FORMATS[kind]
+
+
+def check_options(earlier: Mapping[str, Any], options: Mapping[str, Any], count: int, path: Path, form: Format) -> bool:
+    """Whether they are the same. Raises ValueError where they aren't and there is something to lose."""
+    plain = json.loads(json.dumps(dict(options)))  # as the file has them
+    other = ", ".join(sorted(name for name in plain.keys() | earlier.keys() if plain.get(name) != earlier.get(name)))
+    if count and other:  # a run that failed before its first result leaves nothing to lose
+        raise ValueError(
+            f"{str(path)!r} holds {form.noun} made with other options ({other}); {form.way_out}, or delete it and the .sqlite beside it."
+        )
+    return not other
+
+
+def from_row(record: type[Record], row: Mapping[str, Any]) -> Record:
+    """A command's own record from a row, of this or an older version."""
+    return record(**{f.name: row[f.name] for f in fields(record) if f.name in row})  # type: ignore[arg-type]
 
 
 def finite(value: float) -> float | None:
@@ -86,22 +121,3 @@ def tell_unscored(names: Sequence[str], consequence: str) -> None:
     if names:
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         log.warning("Not finite, so without a score%s: %s%s.", consequence, ", ".join(names[:MAX_NAMES]), more)
-
-
-@dataclass
-class SavingPace:
-    """When results are saved again: as often as it costs little."""
-
-    saved_at: float = 0.0
-    cost: float = 0.0
-
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.saved_at = time.perf_counter()
-        self.cost = self.saved_at - start
-
-    @property
-    def due(self) -> bool:
-        return SAVING_SHARE * (time.perf_counter() - self.saved_at) >= self.cost

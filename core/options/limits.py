@@ -25,6 +25,8 @@ EXTRA_WEIGHT = Bounds(0.5, 0.0, 1.0, 0.05)  # of scores from elsewhere beside ou
 COMBINE_WEIGHT = Bounds(1.0, 0.0, 1e6, 0.05)  # of one result beside others
 MEMBER_WEIGHT = Bounds(1.0, 1e-12, 1e6)  # of an ensemble's member; one that should not count is left out instead
 CALIBRATION = Bounds(10_000, 10, 1_000_000)  # scores that a calibration keeps
+WORKERS = Bounds(0, 0, 10_000)  # processes with a model each; 0 = as many as there are GPUs, else processors
+THREADS = Bounds(0, 0, 1024)  # of torch on processors; 0 = chosen by what there is
 SWEEP_VALUES = 64  # values of a sweep
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 SEED = Bounds(0, 0, MAX_SEED)

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
 import tiny_text
 from bad_items import IMAGES, batches, begins_as, places, run, spoil
 from tiny_pipelines import SIZE
-from uncertainty_nodes.cli.generate import run as generate
+from uncertainty_nodes.cli.generate import worker as generate
 from uncertainty_nodes.hosts.diffusers.demo import starting_noise
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy

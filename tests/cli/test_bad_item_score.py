@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from diffusers import UNet2DModel
@@ -11,6 +12,7 @@ import tiny_text
 from bad_items import IMAGES, batches, break_picture, is_of_class, places, run, spoil, spoil_latent, write_classes
 from tiny_images import write_pictures
 from uncertainty_nodes.cli.score import run as score
+from uncertainty_nodes.cli.score import worker
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy
 
@@ -58,7 +60,7 @@ def test_an_image_that_scores_nan_leaves_the_others_alone(judged, tmp_path, monk
     expected.pop(f"{bad}/0.png")
     assert found == expected
     assert sum(f"{bad}/0.png" in record.getMessage() for record in caplog.records if record.levelname == "WARNING") == 1
-    monkeypatch.setattr(score, "measure", None)
+    monkeypatch.setattr(worker, "measure", None)
     assert judge(folder, batch=batch, by=by) == 0 and read_scores(folder) == found | {f"{bad}/0.png": None}
 
 
@@ -68,12 +70,12 @@ def test_an_image_whose_latent_is_nan_leaves_the_others_alone(pipeline, tmp_path
     for by in ("information", "denoised"):
         assert judge(folder, *model, by=by, batch=batch) == 0
         expected = read_scores(folder)
-        (folder / "scores" / "uncertainty.json").unlink()
+        shutil.rmtree(folder / "scores")
         with monkeypatch.context() as patch:
             spoil_latent(patch, folder / "4.png")
             assert judge(folder, *model, by=by, batch=batch) == 0
         assert read_scores(folder) == expected | {"4.png": None}
-        (folder / "scores" / "uncertainty.json").unlink()
+        shutil.rmtree(folder / "scores")
 
 
 @places
@@ -85,7 +87,7 @@ def test_an_image_that_can_not_be_read_leaves_the_others_alone(judged, tmp_path,
     assert judge(folder, batch=batch) == 0
     assert read_scores(folder) == expected
     assert caplog.text.count(f"{bad}/0.png is no readable image") == 1
-    monkeypatch.setattr(score, "measure", None)
+    monkeypatch.setattr(worker, "measure", None)
     monkeypatch.setattr(score, "read_picture", None)
     caplog.clear()
     caplog.set_level("INFO")

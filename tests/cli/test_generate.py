@@ -15,7 +15,7 @@ import tiny_text
 from tiny_images import image_tower, write_pictures
 from tiny_pipelines import SIZE
 from uncertainty_nodes.cli import main, parser
-from uncertainty_nodes.cli.generate import run as generate
+from uncertainty_nodes.cli.generate import worker as generate
 from uncertainty_nodes.core.demo.network import LAPLACE
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS, load_demo, sample, starting_noise
@@ -66,7 +66,7 @@ def test_the_best_are_kept_and_the_rest_lie_beside(drawn):
     assert [row["score"] for row in rows] == sorted(row["score"] for row in rows)
     assert names(drawn, "kept") == sorted(row["file"].removeprefix("kept/") for row in rows[:2])
     assert names(drawn, "rejected") == sorted(row["file"].removeprefix("rejected/") for row in rows[2:])
-    assert sorted(p.name for p in drawn.iterdir()) == ["kept", "rejected", "results.csv", "results.json"]
+    assert sorted(p.name for p in drawn.iterdir()) == ["kept", "rejected", "results.csv", "results.json", "results.sqlite"]
     assert (content["quantity"], content["direction"]) == ("generative", "high_is_bad")
     assert {row["image"]: row["shown"] for row in rows} == {i: i for i in range(5)}
     assert all(row["nfe"] == 2 * 2 for row in rows)
@@ -224,7 +224,7 @@ def test_bad_requests_are_refused_in_a_sentence(pipeline, tmp_path, caplog):
         assert draw(tmp_path / "out", "-n", 2, *arguments) == 1
         assert caplog.records[-1].getMessage().startswith("uncertainty-nodes: ")
         assert re.search(sentence, caplog.text), caplog.text
-        assert not names(tmp_path, "out") or names(tmp_path, "out") == ["results.csv", "results.json"]
+        assert not names(tmp_path, "out") or names(tmp_path, "out") == ["results.csv", "results.json", "results.sqlite"]
 
 
 def test_results_of_other_options_are_not_overwritten(drawn, caplog):

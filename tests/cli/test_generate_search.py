@@ -14,7 +14,7 @@ from PIL import Image
 
 import tiny_text
 from bad_items import begins_as, run, spoil
-from uncertainty_nodes.cli.generate import run as generate
+from uncertainty_nodes.cli.generate import worker as generate
 from uncertainty_nodes.core.options import Direction
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.core.selection.calibration import Calibration
@@ -67,15 +67,15 @@ def drawn_alone(seed, label):
 
 
 def stop_after(monkeypatch, batches):
-    draw_batch, calls = generate.draw_batch, []
+    draw_scored, calls = generate.draw_scored, []
 
-    def stopping(*args):
-        calls.append(args[-1])
+    def stopping(drawer, numbers, *more):
+        calls.append(numbers)
         if len(calls) > batches:
             raise KeyboardInterrupt
-        return draw_batch(*args)
+        return draw_scored(drawer, numbers, *more)
 
-    monkeypatch.setattr(generate, "draw_batch", stopping)
+    monkeypatch.setattr(generate, "draw_scored", stopping)
     return calls
 
 
@@ -256,6 +256,7 @@ def test_folders_of_earlier_versions_are_gone_on_with(tmp_path):
     for row in content["images"]:
         del row["calls"], row["candidate"], row["reason"]
     (tmp_path / "results.json").write_text(json.dumps(content))
+    (tmp_path / "results.sqlite").unlink()
     assert draw(tmp_path, "-n", 2) == 0 and len(rows(tmp_path)) == 2 and rows(tmp_path)[0]["calls"] is None
 
 

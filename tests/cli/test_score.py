@@ -14,12 +14,10 @@ from PIL import Image
 import tiny_text
 from tiny_images import write_blank
 from uncertainty_nodes.cli import main, parser
-from uncertainty_nodes.cli.score import run as score
-from uncertainty_nodes.cli.score.rows import Row, rank_rows
-from uncertainty_nodes.cli.shared import records
+from uncertainty_nodes.cli.score import worker as score
+from uncertainty_nodes.cli.shared.ledger import Ledger
 from uncertainty_nodes.cli.shared.pictures import read_picture
 from uncertainty_nodes.core.demo.extractor import load_reference
-from uncertainty_nodes.core.options import Direction
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers' use of numpy
 CHEAP = ["--samples", "2", "--levels", "1", "--start-percent", "0.5", "--end-percent", "0.5"]
@@ -150,10 +148,9 @@ def test_a_stopped_run_goes_on_where_it_was(few, caplog, monkeypatch, stop):
 
 def test_scores_are_kept_before_the_end(few, monkeypatch):
     """As after a loss of power, which no handler of ours sees."""
-    monkeypatch.setattr(records, "SAVING_SHARE", float("inf"))  # time may not be what decides here
     seen = []
     measure = score.measure
-    monkeypatch.setattr(score, "measure", lambda *a: (seen.append(len(saved(few)["rows"])), measure(*a))[1])
+    monkeypatch.setattr(score, "measure", lambda *a: (seen.append(len(Ledger.find(few))), measure(*a))[1])
     assert run(few, *CHEAP, "--batch", "2") == 0
     assert seen == [0, 2, 4]
 
@@ -233,12 +230,6 @@ def test_pictures_are_read_as_they_are_seen(tmp_path):
     Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "real.tif")
     with pytest.raises(ValueError, match="pixels are real numbers"):
         read_picture(tmp_path / "real.tif")
-
-
-def test_scores_that_are_not_finite_are_last():
-    rows = [Row(name, 1, 1, None, value, None, 1.0, 1.0) for name, value in {"a": 1.0, "b": None, "c": 2.0}.items()]
-    for direction, order in ((Direction.HIGH_IS_BAD, "acb"), (Direction.LOW_IS_BAD, "cab")):
-        assert "".join(row["file"] for row in rank_rows(rows, direction, "x")) == order
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import tiny_text
 from tiny_images import write_blank
 from uncertainty_nodes.cli import main
-from uncertainty_nodes.cli.score import run as score
+from uncertainty_nodes.cli.score import worker as score
 
 
 def run(*arguments):

@@ -19,7 +19,7 @@ KIND = "uncertainty"
 VERSION = 1
 FAILED = "failed"  # the entry of a provenance that names images without a score
 UPPER_TAIL_FRACTION = 0.05
-VARIANCES = ("bayesdiff", "denoised", "mc_dropout", "noise")  # quantities that cannot be negative
+VARIANCES = ("bayesdiff", "condition_gap", "denoised", "mc_dropout", "noise", "trajectory")  # quantities that cannot be negative
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by

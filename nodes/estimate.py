@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import AleatoricOptions, DrawOptions, Quantity, StepWindow, choose
+from ..core.options import AleatoricOptions, DrawOptions, FreeOptions, FreeScore, Quantity, StepWindow, choose
 from ..core.options.limits import LEVELS, MIX
 from ..hosts.comfyui.estimate import estimate_latent, picture
 from ..hosts.comfyui.patch import attach
@@ -20,6 +20,18 @@ UNCERTAINTY_TOOLTIP = "A map and a score for each image. Connect it to Sample Fi
 
 def measuring_options(samples: int, start: float, end: float, quantity: str, seed: int, every: int = 1) -> AleatoricOptions:
     return AleatoricOptions(DrawOptions(samples, seed), StepWindow(start, end, every), choose("quantity", quantity, Quantity))
+
+
+def recording_options(samples: int, start: float, end: float, quantity: str, seed: int, every: int = 1) -> AleatoricOptions | FreeOptions:
+    """The spread of draws, or a score that needs none."""
+    if quantity in [score.value for score in FreeScore]:
+        return FreeOptions(FreeScore(quantity), StepWindow(start, end, every))
+    return measuring_options(samples, start, end, quantity, seed, every)
+
+
+def check_recording(start: float | None, end: float | None, quantity: str | None) -> bool | str:
+    values = (DEFAULT.draws.samples, start, end, quantity, 0)
+    return checked(lambda: recording_options(*values), *values)
 
 
 def check_measuring(start: float | None, end: float | None, quantity: str | None) -> bool | str:
@@ -40,6 +52,19 @@ def quantity_input() -> io.Input:
         default=DEFAULT.quantity.value,
         tooltip="What is measured. denoised: how far the predicted images differ; high means unsure. "
         "noise: how far the predicted noises differ, as in the paper; low means unsure.",
+    )
+
+
+def recorded_quantity_input() -> io.Input:
+    return io.Combo.Input(
+        "quantity",
+        [q.value for q in (*Quantity, *FreeScore)],
+        default=DEFAULT.quantity.value,
+        tooltip="What is measured. denoised: how far the predicted images differ; high means unsure. "
+        "noise: how far the predicted noises differ, as in the paper; low means unsure. "
+        "trajectory: how far the model's predictions move from step to step; high means unsure; try 0.5 to 1. "
+        "condition_gap: how far the predictions with and without the prompt are apart; low means unsure; needs a cfg other than 1; "
+        "try 0 to 0.35. The last two cost no model call and don't use samples and seed.",
     )
 
 
@@ -141,7 +166,7 @@ class RecordUncertainty(io.ComfyNode):
             "Record Uncertainty",
             "Measures while a sampler works, and changes nothing of what it draws. Any sampler can be used. Read Uncertainty gives the "
             "result. Costs samples model calls per image at each step inside the window, about "
-            f"{round(20 * (window.end - window.start)) * 5} in 20 steps at the defaults.",
+            f"{round(20 * (window.end - window.start)) * 5} in 20 steps at the defaults, and none with trajectory and condition_gap.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that the sampler will use."),
                 samples_input("each costs one model call per image and measured step"),
@@ -156,7 +181,7 @@ class RecordUncertainty(io.ComfyNode):
                     "How often to measure inside the window: 1 measures every step, 2 every second step, which saves time.",
                     advanced=True,
                 ),
-                quantity_input(),
+                recorded_quantity_input(),
                 seed_input(
                     "The seed of the noise draws. The sampler's own noise has a seed of its own. The same seed gives the same score."
                 ),
@@ -170,14 +195,14 @@ class RecordUncertainty(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, start_percent, end_percent, quantity) -> bool | str:
-        return check_measuring(start_percent, end_percent, quantity)
+        return check_recording(start_percent, end_percent, quantity)
 
     @classmethod
     def execute(
         cls, model: io.Model.Type, samples: int, start_percent: float, end_percent: float, every: int, quantity: str, seed: int
     ) -> io.NodeOutput:
         record = RunRecord()
-        options = measuring_options(samples, start_percent, end_percent, quantity, seed, every)
+        options = recording_options(samples, start_percent, end_percent, quantity, seed, every)
         return io.NodeOutput(attach(model, record, options), record)
 
 

@@ -42,6 +42,8 @@ TEXT = f"""Draw images, score each, and keep the best. A stopped run goes on whe
 information: whether the finished image carries what was asked for; low is bad. generative: whether an image keeps its meaning when the
 model's last layer is drawn anew; looks at the finished image through an encoder. bayesdiff: the last layer's variance carried along the
 sampling. mc-dropout: needs a model with dropout. denoised, noise: spread of the re-noised predictions; low noise is bad.
+At no further model call: trajectory, how far the predictions move along the steps; condition-gap, how far the two halves of classifier-free
+guidance are apart; low is bad; it needs --guidance-scale.
 
 Demo model: draws the digits 0 to 9 in turn, or --class. Other models: the folder of a saved Stable Diffusion (1, 2, XL or 3) pipeline
 with --prompt or --prompts; generative and bayesdiff need --laplace (see fit-laplace), generative an --encoder. Nothing is downloaded.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.demo.network import LAPLACE
 from ...core.last_layer.laplace import Laplace
-from ...core.options import BayesDiffOptions, GenerativeOptions, SamplingScore
+from ...core.options import BayesDiffOptions, FreeOptions, GenerativeOptions, SamplingScore
 from ...hosts.diffusers.draw import DemoDrawer, PipelineDrawer, ScoredBy, bundled_encoder
 from ...hosts.diffusers.last_layer.image_encoders import clip_encoder
 from ...hosts.diffusers.load import loading_bars, pipeline_kind
@@ -70,7 +70,7 @@ def fingerprint(options: GenerateOptions) -> dict[str, Any]:
         "steps": options.steps,
         **options.search.candidate_arguments(),
         **method_arguments(options),
-        "the method's defaults": repr(GenerateOptions(options.method).method_options()),
+        "the method's defaults": repr(GenerateOptions(options.method, guidance_scale=options.guidance_scale).method_options()),
         "laplace": describe_posterior(options),
         "encoder": None if options.encoder is None else Path(options.encoder).resolve().as_posix(),
         "seed": options.seed,
@@ -82,6 +82,8 @@ def method_arguments(options: GenerateOptions) -> dict[str, int]:
     method = options.method_options()
     if isinstance(method, GenerativeOptions):
         return {"members": method.members, "member_steps": method.member_steps}
+    if isinstance(method, FreeOptions):
+        return {}
     every = {"every": method.every} if isinstance(method, BayesDiffOptions) else {}
     return {"samples": method.draws.samples, **every}
 

@@ -12,6 +12,8 @@ from ...core.options import (
     Direction,
     DrawOptions,
     DropoutOptions,
+    FreeOptions,
+    FreeScore,
     GenerativeOptions,
     InformationOptions,
     Quantity,
@@ -23,6 +25,7 @@ from ..shared.checks import DEMO, check_condition, check_folder
 from ..shared.text import read_text
 from .search import SearchOptions
 
+FREE = {SamplingScore.TRAJECTORY: FreeScore.TRAJECTORY, SamplingScore.CONDITION_GAP: FreeScore.CONDITION_GAP}
 BY_POSTERIOR = (SamplingScore.GENERATIVE, SamplingScore.BAYESDIFF)
 KEPT_SHARE = 0.75  # where nobody says how many to keep
 
@@ -62,6 +65,7 @@ class GenerateOptions:
         if self.keep is not None and self.keep > self.images:
             raise ValueError(f"keep must be at most the number of images, {self.images}, got {self.keep}.")
         self.check_search()
+        self.check_gap()
         check_folder(self.out)
         check_condition(self.model, self.label, any(text is not None for text in (self.prompt, self.prompts, self.negative)))
         if self.laplace is not None and not self.laplace.is_file():
@@ -80,6 +84,11 @@ class GenerateOptions:
                 f"{name} compares the images with each other, but with until_kept each is judged by itself; leave out --{name}."
             )
 
+    def check_gap(self) -> None:
+        """Raises ValueError where the demo model would draw without the guidance that the condition gap is made of."""
+        if self.method is SamplingScore.CONDITION_GAP and self.model == DEMO and self.guidance_scale in (None, 1.0):
+            raise ValueError("condition-gap compares the two halves of classifier-free guidance: give --guidance-scale, such as 1.5.")
+
     def check_pipeline(self) -> None:
         """Raises ValueError where something is missing that the demo model brings along."""
         if self.prompt is None and self.prompts is None:
@@ -96,7 +105,7 @@ class GenerateOptions:
 
     @property
     def direction(self) -> Direction:
-        low = (SamplingScore.INFORMATION, SamplingScore.NOISE)
+        low = (SamplingScore.INFORMATION, SamplingScore.NOISE, SamplingScore.CONDITION_GAP)
         return Direction.LOW_IS_BAD if self.method in low else Direction.HIGH_IS_BAD
 
     def conditions(self) -> Sequence[int | str]:
@@ -115,7 +124,7 @@ class GenerateOptions:
             raise ValueError(f"There is no prompt in {str(self.prompts)!r}; write one a line.")
         return [line for line in lines if line]
 
-    def method_options(self) -> InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions:
+    def method_options(self) -> InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions | FreeOptions:
         """The options of the method, every default filled in."""
         if self.method is SamplingScore.INFORMATION:
             default = InformationOptions()
@@ -124,6 +133,8 @@ class GenerateOptions:
             return GenerativeOptions(self.members, member_steps=self.member_steps, seed=self.seed)
         if self.method is SamplingScore.BAYESDIFF:
             return BayesDiffOptions(DrawOptions(self.samples or BayesDiffOptions().draws.samples, self.seed), self.every)
+        if self.method in FREE:
+            return FreeOptions(FREE[self.method])
         draws = DrawOptions(self.samples or DrawOptions().samples, self.seed)
         if self.method is SamplingScore.MC_DROPOUT:
             return DropoutOptions(draws)

@@ -18,8 +18,8 @@ from .ensemble import (
 from .filtering import FilterRule
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .limits import MAX_SEED
-from .sampling import AleatoricOptions, DrawOptions, InformationOptions, StepWindow
-from .scores import DIRECTION_OF, Center, Direction, ImageScore, Pooling, Quantity, SamplingScore
+from .sampling import FREE_WINDOWS, AleatoricOptions, DrawOptions, FreeOptions, InformationOptions, StepWindow
+from .scores import DIRECTION_OF, DIRECTION_OF_FREE, Center, Direction, FreeScore, GapWeight, ImageScore, Pooling, Quantity, SamplingScore
 from .search import BestOfOptions, Scorer, SearchMode, UntilOptions
 from .sweep import SweepSetting, parse_numbers, parse_sweep
 from .viewing import Colormap, HeatmapOptions, HeatmapScale
@@ -36,6 +36,7 @@ __all__ = [
     "Colormap",
     "Covariance",
     "DIRECTION_OF",
+    "DIRECTION_OF_FREE",
     "Direction",
     "Distance",
     "DrawOptions",
@@ -43,7 +44,11 @@ __all__ = [
     "EnsembleKind",
     "EnsembleOptions",
     "EnsembleTrainingOptions",
+    "FREE_WINDOWS",
     "FilterRule",
+    "FreeOptions",
+    "FreeScore",
+    "GapWeight",
     "GenerativeOptions",
     "GuidanceMode",
     "GuidanceOptions",

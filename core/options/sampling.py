@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .bounds import bounded, check_fields
 from .limits import LEVELS, SEED
-from .scores import Center, Pooling, Quantity
+from .scores import Center, FreeScore, GapWeight, Pooling, Quantity
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class StepWindow:
 
 # Of the scores by pixel: where they told good images of the demo model from bad ones (benchmarks/quality/direction.py).
 DEFAULT_WINDOW = StepWindow(0.60, 0.75)
+
+# Of the scores that cost no model call: the same (benchmarks/quality/free_scores.py).
+FREE_WINDOWS = {FreeScore.TRAJECTORY: StepWindow(0.50, 1.0), FreeScore.CONDITION_GAP: StepWindow(0.0, 0.35)}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,24 @@ class AleatoricOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+@dataclass(frozen=True)
+class FreeOptions:
+    """Scores that the steps of a sampling give at no model call. window: None stands for the one measured for the score."""
+
+    score: FreeScore = FreeScore.TRAJECTORY
+    window: StepWindow | None = None
+    weight: GapWeight = GapWeight.NOISE
+    pooling: Pooling = Pooling.MEAN
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def steps(self) -> StepWindow:
+        """The window, or the score's own."""
+        return self.window or FREE_WINDOWS[self.score]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,20 @@ class Quantity(str, Enum):
     NOISE = "noise"  # U = Var(eps_i), the paper's: low = unsure
 
 
+class FreeScore(str, Enum):
+    """What the steps of a sampling tell by themselves, at no model call."""
+
+    TRAJECTORY = "trajectory"  # how far the sampler's own predictions of the image move
+    CONDITION_GAP = "condition_gap"  # how far the predictions with and without the condition are apart
+
+
+class GapWeight(str, Enum):
+    """In which units the condition gap adds up its steps."""
+
+    NOISE = "noise"  # of the predicted noise, as published: that of the image times the signal-to-noise ratio
+    IMAGE = "image"  # of the predicted image
+
+
 class ImageScore(str, Enum):
     """What a finished image is scored by: a Quantity, or prompt information."""
 
@@ -21,7 +35,7 @@ class ImageScore(str, Enum):
 
 
 class SamplingScore(str, Enum):
-    """What drawn images are scored by: high = bad but for ``information`` and ``noise``."""
+    """What drawn images are scored by: high = bad but for ``information``, ``noise`` and ``condition_gap``."""
 
     INFORMATION = "information"  # whether the finished image carries what was asked for
     GENERATIVE = "generative"  # whether the image keeps its meaning under other last layers
@@ -29,6 +43,8 @@ class SamplingScore(str, Enum):
     MC_DROPOUT = "mc-dropout"  # spread of the predictions with units dropped
     DENOISED = "denoised"  # a Quantity
     NOISE = "noise"  # a Quantity
+    TRAJECTORY = "trajectory"  # a FreeScore
+    CONDITION_GAP = "condition-gap"  # a FreeScore
 
 
 class Direction(str, Enum):
@@ -39,6 +55,7 @@ class Direction(str, Enum):
 
 
 DIRECTION_OF = {Quantity.DENOISED: Direction.HIGH_IS_BAD, Quantity.NOISE: Direction.LOW_IS_BAD}
+DIRECTION_OF_FREE = {FreeScore.TRAJECTORY: Direction.HIGH_IS_BAD, FreeScore.CONDITION_GAP: Direction.LOW_IS_BAD}
 
 
 class Center(str, Enum):

@@ -17,13 +17,14 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...core.guidance.step import MIN_ALPHA, GuidedStep, guide_step, half_safe
-from ...core.options import AleatoricOptions, DrawOptions, GuidanceMode, GuidanceOptions
+from ...core.options import AleatoricOptions, DrawOptions, FreeOptions, GuidanceMode, GuidanceOptions
 from ...core.pixelwise.aleatoric import Recorder
+from ...core.pixelwise.free import FreeRecorder
 from ...core.result import Uncertainty, clock
 from ...core.schedule import SigmaWindow, StepGate
 from .isolation import remember
 from .memory import Memory
-from .model import SEVERAL_PARTS, Conditioned, percent_to_sigma, process_of
+from .model import SEVERAL_PARTS, Conditioned, count_active, percent_to_sigma, process_of
 from .sampling.gradient import check_gradient, differentiable
 from .sampling.record import Record
 
@@ -34,11 +35,12 @@ NO_AUTOGRAD = "mode 'autograd' does not work with this {model} ({reason}). Going
 
 @dataclass(frozen=True)
 class Step:
-    """One evaluation of a running sampler, as ComfyUI tells it after its CFG mix."""
+    """One evaluation of a running sampler, as ComfyUI tells it after its CFG mix. without: the unconditional part; None at CFG 1."""
 
     x: Tensor
     denoised: Tensor
     own: Tensor
+    without: Tensor | None
     sigma: Tensor
     level: float
     index: int
@@ -53,7 +55,9 @@ class Step:
             )
         conditioned = Conditioned(args["model"], args["cond"], args["model_options"], on_rows=on_rows, start=start)
         sigma = args["sigma"].float().expand(args["input"].shape[0])
-        return cls(args["input"], args["denoised"], args["cond_denoised"], sigma, float(sigma.max()), index, conditioned)
+        level = float(sigma.max())
+        without = args["uncond_denoised"] if count_active(args["uncond"], level) else None
+        return cls(args["input"], args["denoised"], args["cond_denoised"], without, sigma, level, index, conditioned)
 
     def fitting(self, draws: DrawOptions) -> DrawOptions:
         """As many draws to a call as memory allows."""
@@ -68,11 +72,14 @@ class Step:
 class Run:
     """State of one sampling run."""
 
-    def __init__(self, sampling: Any, record: AleatoricOptions, guide: GuidanceOptions | None, on_draws: OnDraws | None = None) -> None:
+    def __init__(
+        self, sampling: Any, record: AleatoricOptions | FreeOptions, guide: GuidanceOptions | None, on_draws: OnDraws | None = None
+    ) -> None:
         resolve = percent_to_sigma(sampling)
         self.process = process_of(sampling)
-        self.recorder = Recorder(record, self.process)
-        self.record_gate = StepGate(SigmaWindow.resolve(record.window, resolve))
+        is_free = isinstance(record, FreeOptions)
+        self.recorder: Recorder | FreeRecorder = FreeRecorder(record, self.process) if is_free else Recorder(record, self.process)
+        self.record_gate = StepGate(SigmaWindow.resolve(record.steps if is_free else record.window, resolve))
         self.guide = guide if guide is not None and guide.strength != 0 else None
         self.guide_gate = StepGate(SigmaWindow.resolve(guide.window, resolve)) if guide is not None else None
         self.on_draws = on_draws
@@ -97,7 +104,8 @@ class Run:
         self.level = step.level
         guides = self.guide is not None and self.guide_gate.opens(step.level)
         records = self.records and is_new and self.record_gate.opens(step.level)
-        if (guides or records) and not self.neighbours_checked:
+        measures = guides or (records and isinstance(self.recorder, Recorder))
+        if measures and not self.neighbours_checked:
             step.conditioned.check_neighbours(step.x, step.sigma)
             self.neighbours_checked = True
         guided = None
@@ -133,6 +141,9 @@ class Run:
             return str(error)
 
     def _record(self, step: Step, guided: GuidedStep | None) -> None:
+        if isinstance(self.recorder, FreeRecorder):
+            self.recorder.observe(step.denoised, step.own, step.without, step.sigma)
+            return
         if guided is not None and guided.spread is not None:
             self.recorder.add(guided.spread, step.level, 0.0, 0.0)  # the draws of the guidance cost nothing further
             return
@@ -165,7 +176,11 @@ class Run:
 
 
 def attach(
-    model: ModelPatcher, record: Record, options: AleatoricOptions, guide: GuidanceOptions | None = None, on_draws: OnDraws | None = None
+    model: ModelPatcher,
+    record: Record,
+    options: AleatoricOptions | FreeOptions,
+    guide: GuidanceOptions | None = None,
+    on_draws: OnDraws | None = None,
 ) -> ModelPatcher:
     """A clone of ``model`` that measures, and guides, in every run of any sampler; each run's result goes to ``record``.
 
@@ -217,10 +232,10 @@ def describe_sampling(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, st
 
 
 def seeded(
-    options: AleatoricOptions, guide: GuidanceOptions | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[AleatoricOptions, GuidanceOptions | None]:
+    options: AleatoricOptions | FreeOptions, guide: GuidanceOptions | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[AleatoricOptions | FreeOptions, GuidanceOptions | None]:
     """Under guidance both take the seed of the sampling itself; a recorder alone has one of its own."""
-    if guide is None:
+    if guide is None or isinstance(options, FreeOptions):
         return options, None
     seed = args[7] if len(args) > 7 else kwargs.get("seed")
     draws = replace(guide.draws, seed=int(seed or 0))

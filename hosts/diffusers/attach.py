@@ -7,7 +7,7 @@ uncertainty = run.result()
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,15 +18,16 @@ from torch import Tensor, nn
 
 from ...core.denoiser import Denoiser, output_shift
 from ...core.guidance.step import guide_step, half_safe
-from ...core.options import AleatoricOptions, Center, GuidanceOptions, Quantity
+from ...core.options import AleatoricOptions, Center, FreeOptions, FreeScore, GuidanceOptions, Quantity
 from ...core.pixelwise.aleatoric import Recorder, estimate_aleatoric
+from ...core.pixelwise.free import FreeRecorder
 from ...core.result import Uncertainty
 from ...core.schedule import StepGate, levels
 from .call import Call, input_name, original, signature_of
 from .memory import fit_draws
 from .repeatable import check_repeatable
 from .space import Space
-from .watch import Watch, watching
+from .watch import Watch, is_copy, watching
 
 ZERO_TO_ONE = ("Flux", "Chroma", "QwenImage", "LongCatImage", "OvisImage", "AuraFlow")  # networks that are given t / 1000
 
@@ -35,36 +36,50 @@ ZERO_TO_ONE = ("Flux", "Chroma", "QwenImage", "LongCatImage", "OvisImage", "Aura
 class AttachedRun(Watch):
     """State and outcome of one sampling.
 
-    guidance_nfe: evaluations per image that guidance added.
+    guidance_nfe: evaluations per image that guidance added.  scale: of classifier-free guidance, where it is known.
+    first_half: a step's sample and prediction, where its other half may come in a call of its own.
     """
 
-    record: AleatoricOptions | None = None
+    record: AleatoricOptions | FreeOptions | None = None
     guide: GuidanceOptions | None = None
-    recorder: Recorder | None = None
+    recorder: Recorder | FreeRecorder | None = None
+    scale: Callable[[], float | None] = field(default=lambda: None, repr=False)
+    first_half: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
     guidance_nfe: float = 0.0
     correction: Tensor | None = field(default=None, repr=False)
     record_gate: StepGate | None = field(default=None, repr=False)
     guide_gate: StepGate | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.record is not None:
+        if isinstance(self.record, FreeOptions):
+            self.recorder = FreeRecorder(self.record, self.space.process)
+        elif self.record is not None:
             self.recorder = Recorder(self.record, self.space.process)
 
     def result(self, quantity: Quantity | None = None) -> Uncertainty:
         """What was recorded, in either quantity. Raises ValueError when nothing was asked for, or no step was taken."""
+        provenance = {"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}
         if self.recorder is None:
-            raise ValueError("Nothing was recorded: pass record=AleatoricOptions(...) to attach().")
-        return self.recorder.result({"host": "diffusers", "scheduler": type(self.space.scheduler).__name__}, quantity)
+            raise ValueError("Nothing was recorded: pass record=AleatoricOptions(...) or FreeOptions(...) to attach().")
+        if isinstance(self.recorder, Recorder):
+            return self.recorder.result(provenance, quantity)
+        if quantity is not None:
+            raise ValueError(f"No draws were recorded, of which to give {quantity.value}: pass record=AleatoricOptions(...) to attach().")
+        return self.recorder.result(provenance)
 
     @torch.no_grad()
     def observe(self, call: Call, output: Tensor, sigma: float) -> None:
         """Measure and guide one step on the conditional rows; leaves the correction of eps, if any."""
-        part = self.conditional(call.x)
+        part, whole = self.conditional(call.x), call
         call = call.rows(part)
         x, level = call.x.float(), torch.full(call.x.shape[:1], sigma, device=call.x.device)
         x0 = call.x0(output[part], x, level)
         record, guide = self._due(sigma)
-        recorder, self.correction = self.recorder, None
+        self.correction = self.first_half = None
+        if isinstance(record, FreeOptions) and isinstance(self.recorder, FreeRecorder):
+            self._record_free(self.recorder, whole, output, part, x0, level)
+        recorder = self.recorder if isinstance(self.recorder, Recorder) else None
+        record = record if isinstance(record, AleatoricOptions) else None
         if guide is not None and guide.strength != 0:
             guided = guide_step(call.denoise, x, x0, level, self.space.process, adapt(guide, call.x), self.step)
             self.guidance_nfe += guided.nfe
@@ -77,10 +92,40 @@ class AttachedRun(Watch):
             recorder.options = replace(record, draws=fit_draws(record.draws, call.x))
             recorder.measure(call.denoise, x, x0, level, self.step)
 
-    def _due(self, sigma: float) -> tuple[AleatoricOptions | None, GuidanceOptions | None]:
+    def _record_free(self, recorder: FreeRecorder, call: Call, output: Tensor, part: slice, given: Tensor, level: Tensor) -> None:
+        """given, level: of the conditional rows ``part``. Where a call holds no other half, a call of its own may bring it.
+
+        The trajectory is that of the prediction that the sampler follows; where guidance asks in two calls, of the conditional one.
+        Raises ValueError for the trajectory under guidance of an unknown scale.
+        """
+        if part.stop - part.start == len(call.x):
+            if recorder.options.score is FreeScore.CONDITION_GAP:
+                self.first_half = call.x, given
+            recorder.observe(given, given, None, level)
+            return
+        other = slice(0, part.start) if part.start else slice(part.stop, len(call.x))
+        rest = call.rows(other)
+        without, scale = rest.x0(output[other], rest.x, level), self.scale()
+        if scale is None and recorder.options.score is FreeScore.TRAJECTORY:
+            raise ValueError("The trajectory is that of both halves of classifier-free guidance mixed: pass guidance_scale to attach().")
+        recorder.observe(given if scale is None else without + scale * (given - without), given, without, level)
+
+    @torch.no_grad()
+    def observe_again(self, call: Call, output: Tensor, sigma: float) -> None:
+        """True classifier-free guidance asks twice for one sample (Flux); which of the two is conditional, the gap need not know."""
+        recorder = self.recorder
+        if not isinstance(recorder, FreeRecorder) or self.first_half is None or not is_copy(self.first_half[0], call.x):
+            return
+        level = torch.full(call.x.shape[:1], sigma, device=call.x.device)
+        given, without = self.first_half[1], call.x0(output, call.x, level)
+        recorder.observe(given, given, without, level)
+        self.first_half = None
+
+    def _due(self, sigma: float) -> tuple[AleatoricOptions | FreeOptions | None, GuidanceOptions | None]:
         """By what to record and to guide at this step; None: not at this one."""
         if self.record is not None and self.record_gate is None:
-            self.record_gate = self.reaching_gate(self.record.window)
+            window = self.record.steps if isinstance(self.record, FreeOptions) else self.record.window
+            self.record_gate = self.reaching_gate(window)
         if self.guide is not None and self.guide_gate is None:
             self.guide_gate = self.gate(self.guide.window)
         recording, guiding = (gate is not None and gate.opens(sigma) for gate in (self.record_gate, self.guide_gate))
@@ -108,17 +153,23 @@ def adapt(options: GuidanceOptions, x: Tensor) -> GuidanceOptions:
 def attach(
     pipe: DiffusionPipeline | nn.Module,
     scheduler: SchedulerMixin | None = None,
-    record: AleatoricOptions | None = None,
+    record: AleatoricOptions | FreeOptions | None = None,
     guide: GuidanceOptions | None = None,
     classifier_free: bool | None = None,
+    guidance_scale: float | None = None,
 ) -> AbstractContextManager[AttachedRun]:
     """Watch and guide one sampling of a pipeline, or of a bare network with its scheduler; everything is undone on leaving.
 
+    record: the spread of draws, or with FreeOptions a score that costs no call.
     classifier_free: whether each call holds an unconditional half, then a conditional one; found out for pipelines when
-    left out, taken as False for a bare network.
+    left out, taken as False for a bare network.  guidance_scale: its scale, which a pipeline tells; for the trajectory.
     Raises ValueError for a pipeline without a denoising network, and for a network or scheduler that is not understood.
     """
-    return watching(pipe, scheduler, classifier_free, lambda _, space: AttachedRun(space, record=record, guide=guide))
+
+    def scale() -> float | None:
+        return getattr(pipe, "guidance_scale", None) if guidance_scale is None else guidance_scale
+
+    return watching(pipe, scheduler, classifier_free, lambda _, space: AttachedRun(space, record=record, guide=guide, scale=scale))
 
 
 @torch.no_grad()

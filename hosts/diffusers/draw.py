@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...core.demo.extractor import load_extractor
 from ...core.last_layer.generative import ImageEncoder
 from ...core.last_layer.laplace import Laplace
-from ...core.options import AleatoricOptions, BayesDiffOptions, DropoutOptions, GenerativeOptions, InformationOptions
+from ...core.options import AleatoricOptions, BayesDiffOptions, DropoutOptions, FreeOptions, GenerativeOptions, InformationOptions
 from ...core.result import Uncertainty
 from .attach import AttachedRun, attach
 from .demo import conditions, load_demo, sample, seed_of, starting_noise
@@ -138,7 +138,7 @@ class PipelineDrawer:
 class ScoredBy:
     """What images are scored by: the method's options; laplace and encode where it needs them."""
 
-    options: InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions
+    options: InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions | FreeOptions
     laplace: Laplace | None = None
     encode: ImageEncoder | None = None
 
@@ -164,7 +164,7 @@ def draw_scored(drawer: Drawer, numbers: Sequence[int], steps: int, by: ScoredBy
     elif isinstance(by.options, DropoutOptions):
         watch = mc_dropout(drawer.target, drawer.scheduler, by.options, doubled)
     else:
-        watch = attach(drawer.target, drawer.scheduler, record=by.options, classifier_free=doubled)
+        watch = attach(drawer.target, drawer.scheduler, record=by.options, classifier_free=doubled, guidance_scale=drawer.guidance)
     with watch as run:
         images, _ = drawer.draw(numbers, steps)
     return images, run.result()

@@ -46,6 +46,9 @@ class Watch:
         """One step of the sampler. Extra passes go through ``call``, which does not meet the hook."""
         raise NotImplementedError
 
+    def observe_again(self, call: Call, output: Tensor, sigma: float) -> None:
+        """A further call at the step's noise level."""
+
     def hook(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook: None, so that the output stays as it is, unless a subclass moves it."""
         self.signature = self.signature or signature_of(network)
@@ -55,6 +58,8 @@ class Watch:
         self.network_rows += call.x.shape[0]
         if self.is_new_step(self.space.noisiness(sigma)):
             self.observe(call, output[0], sigma)
+        else:
+            self.observe_again(call, output[0], sigma)
         return self.moved(output, sigma)
 
     def moved(self, output: Any, sigma: float) -> Any:

@@ -136,6 +136,20 @@ def test_every_method_of_the_demo_model(tmp_path, method):
     assert {row["nfe"] for row in content["images"]} == {2.0 * (2 if method == "bayesdiff" else 1)}
 
 
+@pytest.mark.parametrize("method", ["trajectory", "condition-gap"])
+def test_scores_that_cost_no_call(tmp_path, method):
+    asked = ["-n", 2, "--method", method, "--steps", 6, "--guidance-scale", 1.5]
+    assert draw(tmp_path, *asked) == 0
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert content["quantity"] == method and all(row["score"] > 0 and row["nfe"] == 0 for row in content["images"])
+    assert content["direction"] == ("low_is_bad" if method == "condition-gap" else "high_is_bad")
+
+
+def test_no_gap_without_guidance_is_said_before_anything_is_drawn(tmp_path, caplog, capsys):
+    assert draw(tmp_path, "-n", 2, "--method", "condition-gap") == 1
+    assert "give --guidance-scale, such as 1.5" in caplog.text + capsys.readouterr().err
+
+
 def test_information_is_what_the_score_command_finds_in_the_finished_images(tmp_path):
     assert main(["generate", "--out", str(tmp_path), "--steps", "5", "-n", "4", "--keep", "2", "--batch", "3"]) == 0
     content = saved(tmp_path)

@@ -68,3 +68,17 @@ class StepGate:
             return False
         self.count += 1
         return self.window.is_active(sigma, self.count - 1)
+
+
+@dataclass
+class LateStepGate(StepGate):
+    """A StepGate that opens on the first step past its window when no step lay in it, for hosts that do not tell the steps beforehand.
+
+    A run of few steps is then measured too, near the window; where the steps are known, ``SigmaWindow.reaching`` finds the nearest.
+    """
+
+    def opens(self, sigma: float) -> bool:
+        if self.count == 0 and 0 < sigma < self.window.sigma_end:
+            self.count += 1
+            return True
+        return super().opens(sigma)

@@ -16,6 +16,7 @@ from .ensemble import (
     PaideOptions,
 )
 from .filtering import FilterRule
+from .generation import RejectedTo, SamplingPasses
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .limits import MAX_SEED
 from .sampling import FREE_WINDOWS, AleatoricOptions, DrawOptions, FreeOptions, InformationOptions, StepWindow
@@ -66,6 +67,8 @@ __all__ = [
     "PaideOptions",
     "Pooling",
     "Quantity",
+    "RejectedTo",
+    "SamplingPasses",
     "SamplingScore",
     "Scorer",
     "SearchMode",

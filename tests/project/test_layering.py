@@ -18,7 +18,7 @@ HOST_OF = {**dict.fromkeys(COMFYUI, "ComfyUI"), **dict.fromkeys(DIFFUSERS, "diff
 # layer: (what it may import beside the standard library, which other layers of ours it may import)
 RULES = {
     "__init__": (set(), {".nodes"}),
-    "scripts": ({"modules", "gradio"}, set()),
+    "scripts": (set(), set()),  # Forge loads it as a file outside of any package: it finds ours by its path
     "nodes": ({"comfy_api"}, {".hosts", ".core"}),
     "cli": (LIBRARIES | {"PIL", "tqdm", "ray"}, {".hosts", ".core"}),
     "hosts": (LIBRARIES | {"PIL", "tqdm"} | HOST_OF.keys(), {".core"}),

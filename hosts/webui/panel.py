@@ -1,0 +1,78 @@
+"""WebUI host: the accordion, a component for each setting in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, get_args, get_type_hints
+
+import gradio as gr
+from modules.ui_components import InputAccordion
+
+from ...core.options import Bounds, DrawOptions, GuidanceOptions, ImageScore, StepWindow, bounds, limits
+from .infotext import pasted
+from .settings import Settings, names
+from .texts import HELP, LABELS, TITLE, price
+
+BOUNDS = {
+    "samples": bounds(DrawOptions, "samples"),
+    "start_percent": bounds(StepWindow, "start"),
+    "end_percent": bounds(StepWindow, "end"),
+    "levels": limits.LEVELS,
+    "seed": limits.SEED,
+    "strength": bounds(GuidanceOptions, "strength"),
+    "percentile": bounds(GuidanceOptions, "percentile"),
+    "guidance_samples": bounds(DrawOptions, "samples"),
+    "guidance_start": bounds(StepWindow, "start"),
+    "guidance_end": bounds(StepWindow, "end"),
+}
+SUITED = ("samples", "start_percent", "end_percent")
+GUIDANCE = ("strength", "percentile", "guidance_samples", "guidance_start", "guidance_end", "mode", "units", "preset")
+
+
+def build(elem_id: Callable[[str], str], problem: str) -> tuple[list[Any], list[tuple[Any, Callable[..., Any]]]]:
+    """The components, and for each what pasting an infotext sets it to. problem: why this web UI can't measure; shown in place of help."""
+    values, made = Settings().effective, {}
+    with InputAccordion(False, label=TITLE, elem_id=elem_id("enabled")) as made["enabled"]:
+        gr.HTML(f"<p>{problem or HELP}</p>")
+        for name in names()[1:]:
+            if name not in GUIDANCE:
+                made[name] = component(name, values[name], elem_id(name))
+        with gr.Accordion("Guidance", open=False):
+            for name in GUIDANCE:
+                made[name] = component(name, values[name], elem_id(name))
+        told = gr.HTML(f"<p>{price(Settings())}</p>")
+    ordered = [made[name] for name in names()]
+    made["score"].input(suit, made["score"], [made[name] for name in SUITED], show_progress=False)  # not .change: pasting brings its own
+    for each in ordered[1:]:
+        each.change(tell_price, ordered, told, show_progress=False)
+    return ordered, [(made[name], pasted(name)) for name in names()]
+
+
+def component(name: str, value: Any, elem_id: str) -> Any:
+    label, info = LABELS[name]
+    shared = {"value": value, "label": label, "info": info, "elem_id": elem_id}
+    kind = get_type_hints(Settings)[name]
+    kind = (get_args(kind) or (kind,))[0]
+    if kind is bool:
+        return gr.Checkbox(**shared)
+    if issubclass(kind, Enum):
+        return gr.Radio(choices=[member.value for member in kind], **shared)
+    allowed: Bounds = BOUNDS[name]
+    if (allowed.low, allowed.high) in ((0.0, 1.0), (0.0, 100.0)) and not allowed.whole:
+        return gr.Slider(minimum=allowed.low, maximum=allowed.high, step=allowed.step, **shared)
+    high = min(allowed.high, 2**53 - 1)  # what a browser's numbers hold exactly
+    return gr.Number(minimum=allowed.low, maximum=high, step=allowed.step or 1, precision=0 if allowed.whole else None, **shared)
+
+
+def suit(score: str) -> list[Any]:
+    """What suits a score that has just been chosen."""
+    values = Settings(score=ImageScore(score)).effective
+    return [values[name] for name in SUITED]
+
+
+def tell_price(*values: Any) -> str:
+    try:
+        return f"<p>{price(Settings.from_values(values))}</p>"
+    except ValueError as error:
+        return f"<p>{error}</p>"

@@ -1,0 +1,146 @@
+"""WebUI host: what a person sets, in the accordion, by the API, or by pasting an infotext."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from enum import Enum
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from ...core.options import (
+    AleatoricOptions,
+    DrawOptions,
+    GuidanceMode,
+    GuidanceOptions,
+    GuidancePreset,
+    GuidanceUnits,
+    ImageScore,
+    InformationOptions,
+    Quantity,
+    SamplingPasses,
+    StepWindow,
+    choose,
+    limits,
+)
+
+GUIDANCE = GuidanceOptions()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """In the order of the accordion's components, to which the API's positional arguments belong: append only.
+
+    samples, start_percent, end_percent: None stands for what suits the score (``measuring``).  strength: 0 = no guidance.
+    Raises ValueError, naming the setting, for values out of range.
+    """
+
+    enabled: bool = False
+    score: ImageScore = ImageScore.INFORMATION
+    samples: int | None = None
+    start_percent: float | None = None
+    end_percent: float | None = None
+    levels: int = limits.LEVELS.default  # type: ignore[assignment]
+    seed: int = limits.SEED.default  # type: ignore[assignment]
+    heatmaps: bool = False
+    passes: SamplingPasses = SamplingPasses.BOTH
+    strength: float = 0.0
+    percentile: float = GUIDANCE.percentile
+    guidance_samples: int = GUIDANCE.draws.samples
+    guidance_start: float = GUIDANCE.window.start
+    guidance_end: float = GUIDANCE.window.end
+    mode: GuidanceMode = GUIDANCE.mode
+    units: GuidanceUnits = GUIDANCE.units
+    preset: GuidancePreset = GuidancePreset.MEASURED
+
+    def __post_init__(self) -> None:
+        self.measuring()
+        self.guidance()
+
+    def measuring(self) -> AleatoricOptions | InformationOptions:
+        """How images are scored: prompt information of the finished ones, or a spread that is recorded on the way."""
+        default = InformationOptions() if self.score is ImageScore.INFORMATION else AleatoricOptions()
+        start = default.window.start if self.start_percent is None else self.start_percent
+        end = default.window.end if self.end_percent is None else self.end_percent
+        samples = default.draws.samples if self.samples is None else self.samples
+        draws, window = DrawOptions(samples, self.seed, default.draws.antithetic), StepWindow(start, end)
+        if isinstance(default, InformationOptions):
+            return InformationOptions(draws, window, self.levels)
+        return AleatoricOptions(draws, window, Quantity(self.score.value))
+
+    def recording(self) -> AleatoricOptions:
+        """What is recorded while a sampler runs."""
+        options = self.measuring()
+        return options if isinstance(options, AleatoricOptions) else AleatoricOptions(DrawOptions(seed=self.seed))
+
+    def guidance(self) -> GuidanceOptions | None:
+        """None without guidance. The preset counts only where there is some: strength 0 is off whatever the preset."""
+        draws, window = DrawOptions(self.guidance_samples, self.seed), StepWindow(self.guidance_start, self.guidance_end)
+        options = GuidanceOptions(self.strength, self.percentile, draws, window, self.mode, self.units)
+        if not self.strength:
+            return None
+        return GuidanceOptions.paper(self.seed) if self.preset is GuidancePreset.PAPER else options
+
+    def active(self, is_second: bool) -> bool:
+        """Whether this sampling of an image is one of those that are meant."""
+        return self.passes is SamplingPasses.BOTH or (self.passes is SamplingPasses.SECOND) == is_second
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """Every setting as a component shows it: texts for modes, numbers for what was left to the score."""
+        options = self.measuring()
+        suited = {"samples": options.draws.samples, "start_percent": options.window.start, "end_percent": options.window.end}
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | suited
+        return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+
+    @classmethod
+    def from_values(cls, values: Sequence[Any]) -> Settings:
+        """From ``mapping_of``. Raises ValueError, in a sentence, as ``from_mapping``."""
+        return cls.from_mapping(mapping_of(values))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+        """Raises ValueError, in a sentence, for a setting that there is not, a value of another kind, and one out of range."""
+        if unknown := [name for name in values if name not in names()]:
+            raise ValueError(f"There is no setting {unknown[0]!r}; the settings are {', '.join(names())}.")
+        kinds = get_type_hints(cls)
+        return cls(**{name: convert(name, value, kinds[name]) for name, value in values.items()})
+
+
+def names() -> list[str]:
+    return [field.name for field in fields(Settings)]
+
+
+def mapping_of(values: Sequence[Any]) -> dict[str, Any]:
+    """The components' values by name, or one dictionary in their place, as the API sends it: that one is on unless it says otherwise."""
+    if values and isinstance(values[0], Mapping):
+        return {"enabled": True, **values[0]}
+    return dict(zip(names(), values, strict=False))
+
+
+def default_of(name: str) -> Any:
+    (field,) = (field for field in fields(Settings) if field.name == name)
+    return None if field.default is MISSING else field.default
+
+
+def convert(name: str, value: Any, kind: Any) -> Any:
+    """A component's, JSON's or infotext's value as the setting's own kind. Raises ValueError naming the setting."""
+    kinds = get_args(kind) or (kind,)
+    if value is None and NoneType in kinds:
+        return None
+    wanted = kinds[0]
+    if isinstance(wanted, type) and issubclass(wanted, Enum):
+        return choose(name, value.value if isinstance(value, Enum) else value, wanted)
+    if wanted is bool:
+        if value in (True, False, "True", "False"):
+            return value in (True, "True")
+        raise ValueError(f"{name} must be true or false, got {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{name} must be a {'text' if wanted is str else 'number'}, got {value!r}.")
+    if wanted is str:
+        return str(value)
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {value!r}.") from None
+    return int(value) if wanted is int and number.is_integer() else number

@@ -1,0 +1,87 @@
+"""What the API accepts, what it refuses and in which words, what the infotext says, and what a picture costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from forge_server import HIRES, Forge
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"strenght": 1}, "There is no setting 'strenght'"),
+        ({"strength": 500}, "strength must be between -100 and 100, got 500"),
+        ({"score": "beauty"}, "score must be one of information, denoised, noise, got 'beauty'"),
+        ({"start_percent": 0.9, "end_percent": 0.1}, "start_percent must not exceed end_percent"),
+        ({"samples": "many"}, "samples must be a number, got 'many'"),
+        ({"heatmaps": "perhaps"}, "heatmaps must be true or false, got 'perhaps'"),
+    ],
+)
+def test_what_is_no_setting_comes_back_as_a_sentence(forge: Forge, settings: dict, sentence: str) -> None:
+    drawn = forge.draw(settings)
+    assert sentence in (drawn.field("Uncertainty note") or "")
+    assert drawn.pixels == forge.draw().pixels
+
+
+def test_an_infotext_restores_every_setting(forge: Forge) -> None:
+    settings = {"score": "noise", "samples": 3, "strength": 0.3, "mode": "forward", "guidance_end": 0.7, "seed": 5}
+    first = forge.draw(settings)
+    (text,) = first.infotexts
+    again = forge.draw(infotext=text)
+    assert again.pixels == first.pixels
+    assert again.infotexts == first.infotexts
+    assert forge.draw(seed=1).pixels != first.pixels
+
+
+@pytest.mark.parametrize(
+    ("settings", "calls"),
+    [
+        ({"score": "information"}, 32),
+        ({"score": "information", "samples": 2, "levels": 3}, 12),
+        ({"score": "denoised", "samples": 3, "start_percent": 0, "end_percent": 1}, 12),
+        ({"score": "noise", "samples": 2, "strength": 0.1}, 2 + 2 * 4),
+        ({"score": "noise", "samples": 2, "strength": 0.1, "mode": "forward", "guidance_samples": 3}, 2 + 6 * 4),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_image_costs_what_is_told(forge: Forge, settings: dict, calls: int, batch: int) -> None:
+    forge.draw(batch_size=batch)
+    plain = forge.get("/probe")["rows"]
+    drawn = forge.draw(settings, batch_size=batch)
+    assert forge.get("/probe")["rows"] - plain == calls * batch
+    assert [drawn.field("Uncertainty calls", i) for i in range(batch)] == [str(calls)] * batch
+
+
+def test_each_sampling_of_hires_fix_can_be_left_out(forge: Forge) -> None:
+    rows = {}
+    for passes in (None, "both", "first", "second"):
+        drawn = forge.draw(None if passes is None else {"score": "denoised", "samples": 2, "passes": passes}, **HIRES)
+        rows[passes] = forge.get("/probe")["rows"]
+        if passes:
+            assert drawn.field("Uncertainty calls") == f"{rows[passes] - rows[None]:g}"
+    assert rows["both"] > rows["first"] > rows[None]
+    assert rows["both"] > rows["second"] > rows[None]
+
+
+def test_an_image_scores_alike_in_company_and_alone(forge: Forge) -> None:
+    settings = {"score": "denoised", "strength": 0.1}
+    together, alone = forge.draw(settings, batch_size=3), forge.draw(settings, seed=2)
+    assert together.scores()[1] == pytest.approx(alone.scores()[0], rel=1e-3)
+    assert len(set(together.scores())) == 3
+
+
+def test_heatmaps_stand_behind_the_images_and_never_in_the_grid(forge: Forge) -> None:
+    plain = forge.draw({"score": "denoised"}, batch_size=2, n_iter=2)
+    with_maps = forge.draw({"score": "denoised", "heatmaps": True}, batch_size=2, n_iter=2)
+    assert with_maps.pixels[: len(plain.pixels)] == plain.pixels
+    assert len(with_maps.pixels) == len(plain.pixels) + 4
+    assert len(set(with_maps.pixels)) == len(with_maps.pixels)
+
+
+def test_guidance_moves_the_image_and_says_how(forge: Forge) -> None:
+    plain = forge.draw()
+    for mode in ("posterior", "forward"):
+        guided = forge.draw({"strength": 0.5, "mode": mode, "score": "noise"})
+        assert guided.pixels != plain.pixels
+        assert "strength=0.5" in (guided.field("Uncertainty settings") or "")

@@ -1,0 +1,56 @@
+"""An extension for tests: counts what the network is asked for, fails where it is told to, and tells what is left on the model."""
+
+from __future__ import annotations
+
+import time
+
+from modules import script_callbacks, scripts, shared
+
+COUNTS = {"rows": 0, "calls": 0}
+
+
+class Probe(scripts.Script):
+    def title(self):
+        return "Probe"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        import gradio as gr
+
+        return [gr.Number(0, visible=False), gr.Number(0, visible=False)]
+
+    def process(self, p, fail_at=0, seconds=0):
+        COUNTS.update(rows=0, calls=0)
+
+    def process_before_every_sampling(self, p, fail_at=0, seconds=0, **kwargs):
+        def wrapper(apply_model, args):
+            COUNTS["calls"] += 1
+            COUNTS["rows"] += args["input"].shape[0]
+            if COUNTS["calls"] == fail_at:
+                raise RuntimeError("the probe was told to fail here")
+            time.sleep(seconds)
+            return apply_model(args["input"], args["timestep"], **args["c"])
+
+        unet = p.sd_model.forge_objects.unet.clone()
+        unet.set_model_unet_function_wrapper(wrapper)
+        p.sd_model.forge_objects.unet = unet
+
+
+def report(_, app):
+    @app.get("/probe")
+    def probe():
+        model = shared.sd_model
+        options = model.forge_objects.unet.model_options
+        callbacks = {name: len(value) for name, value in script_callbacks.callback_map.items()}
+        return {
+            **COUNTS,
+            "post_cfg": len(options.get("sampler_post_cfg_function", [])),
+            "original": str(model.forge_objects_original.unet.model_options),
+            "callbacks": callbacks,
+            "attributes": sorted(vars(model)),
+        }
+
+
+script_callbacks.on_app_started(report)

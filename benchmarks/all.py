@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/direction": ("--images 120", "--images 600"),
     "quality/information": ("--images 120 --digits 32", "--images 600"),
     "quality/filtering": ("--images 40", "--images 1000"),
+    "quality/free_scores": ("--images 50", "--images 1000"),
+    "quality/posterior": ("--images 32", "--images 256"),
     "quality/pixels": ("--images 64", "--images 512"),
     "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
     "quality/best_of": ("--prompts 20", "--prompts 600 --steered 200"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import best_of, claims, text, verdicts
+from uncertainty_nodes.benchmarks.report import best_of, claims, free_scores, text, verdicts
 from uncertainty_nodes.benchmarks.shared import common
 from uncertainty_nodes.benchmarks.shared.common import MissingResults, command_of, read
 from uncertainty_nodes.core.files import replacing
@@ -18,7 +18,9 @@ from uncertainty_nodes.core.files import replacing
 Results = dict[str, Any]
 BENCHMARKS = (
     "filtering",
+    "free_scores",
     "pixels",
+    "posterior",
     "guidance",
     "best_of",
     "direction",
@@ -32,7 +34,9 @@ BENCHMARKS = (
 )
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Filtering", ("filtering",), text.filtering),
+    ("Scores that cost no call, and a learned early stop", ("free_scores",), free_scores.section),
     ("Pixels", ("pixels",), text.pixels),
+    ("Error bars: the posterior variance", ("posterior",), free_scores.posterior),
     ("Guidance", ("guidance",), text.guidance),
     ("Best of N with early pruning, and until good", ("best_of",), best_of.section),
     ("Early signal", ("direction", "information"), text.early_signal),

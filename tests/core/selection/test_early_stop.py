@@ -1,0 +1,61 @@
+"""The learned early stop: what it learns, what it promises, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from uncertainty_nodes.core.selection.early_stop import EarlyStop
+
+
+def images(count: int = 400, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two scores, of which the first falls and the second rises with badness, on scales of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    bad = torch.rand(count, generator=generator) < 0.3
+    scores = torch.randn(count, 2, generator=generator) + torch.stack([-1.0 * bad, 2.0 * bad], dim=1)
+    return scores * torch.tensor([1e-3, 50.0]) + 7, bad
+
+
+def test_it_is_scikit_learns_logistic_regression_on_standardised_scores():
+    scores, bad = images()
+    fit = EarlyStop.fit(("a", "b"), scores, bad)
+    x = ((scores - scores.mean(dim=0)) / scores.std(dim=0)).double().numpy()
+    reference = LogisticRegression(C=1.0, tol=1e-10).fit(x, bad.numpy())
+    assert fit.weights.numpy() == pytest.approx(reference.coef_[0], rel=1e-3)
+    assert fit.offset == pytest.approx(reference.intercept_[0], rel=1e-3)
+    assert fit.weights[0] < 0 < fit.weights[1]
+
+
+@pytest.mark.parametrize("lost", [0.01, 0.05, 0.1])
+def test_new_good_images_are_stopped_as_seldom_as_was_asked(lost):
+    stopped = []
+    for seed in range(20):
+        limit = (fit := EarlyStop.fit(("a", "b"), *images(seed=seed))).threshold(lost)
+        scores, bad = images(4000, seed=1000 + seed)
+        stopped.append(float((fit.log_odds(scores[~bad]) > limit).double().mean()))
+        assert float((fit.log_odds(scores[bad]) > limit).double().mean()) > 3 * lost
+    assert 0.3 * lost < sum(stopped) / len(stopped) < 1.2 * lost
+
+
+def test_too_few_good_images_promise_nothing():
+    scores, bad = images(60)
+    fit = EarlyStop.fit(("a", "b"), scores, bad)
+    assert fit.threshold(0.001) == math.inf
+    assert fit.threshold(1.0) == float(fit.good[0])
+
+
+def test_failed_images_are_left_out_and_have_no_odds():
+    scores, bad = images()
+    scores[0, 1], plain = torch.nan, EarlyStop.fit(("a", "b"), scores[1:], bad[1:])
+    fit = EarlyStop.fit(("a", "b"), scores, bad)
+    assert torch.equal(fit.weights, plain.weights)
+    assert fit.log_odds(scores)[0].isnan() and fit.log_odds(scores)[1:].isfinite().all()
+
+
+def test_one_kind_of_image_teaches_nothing():
+    scores, bad = images(10)
+    with pytest.raises(ValueError, match=r"learned from 3 good and 3 bad images or more, got 0 bad\."):
+        EarlyStop.fit(("a", "b"), scores, torch.zeros_like(bad))

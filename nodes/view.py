@@ -6,10 +6,11 @@ from comfy_api.latest import io
 
 from ..core.options import Colormap, Direction, HeatmapOptions
 from ..core.result import Uncertainty as Result
-from ..core.view.heatmap import heatmap, worst_mask
+from ..core.view.heatmap import check_images, heatmap, reduce_channels, worst_mask
 from ..core.view.summary import summarize
 from ..hosts.comfyui.batch import parse_indexes
 from ..hosts.comfyui.view.report import show, write_report
+from ..hosts.comfyui.view.viewer import viewer_ui
 from .sockets import Uncertainty, option_input, schema
 
 
@@ -39,6 +40,22 @@ class Heatmap(io.ComfyNode):
                     "mask_percentile",
                     "The mask holds the pixels that are worse than this percentile of their own image. 90 takes the worst 10 %.",
                 ),
+                io.String.Input(
+                    "accepted_indexes",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The indexes from Sample Filter. With them the viewer can show accepted beside rejected images.",
+                ),
+                Uncertainty.Input(
+                    "compare_uncertainty",
+                    optional=True,
+                    tooltip="Another result, such as one without guidance. The viewer shows it beside the first, image by image.",
+                ),
+                io.Image.Input(
+                    "compare_images",
+                    optional=True,
+                    tooltip="The images of the other result, or any images that each image is shown beside.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -46,19 +63,42 @@ class Heatmap(io.ComfyNode):
                 ),
                 io.Mask.Output(display_name="mask", tooltip="The unsure pixels of each image, for inpainting."),
             ],
-            search_aliases=["heatmap", "unsure region", "inpaint mask"],
+            has_intermediate_output=True,
+            search_aliases=["heatmap", "unsure region", "inpaint mask", "compare"],
         )
 
     @classmethod
     def execute(
-        cls, uncertainty: Result, opacity: float, colormap: str, percentile: float, images: io.Image.Type | None = None
+        cls,
+        uncertainty: Result,
+        opacity: float,
+        colormap: str,
+        percentile: float,
+        images: io.Image.Type | None = None,
+        accepted_indexes: str | None = None,
+        compare_uncertainty: Result | None = None,
+        compare_images: io.Image.Type | None = None,
     ) -> io.NodeOutput:
         options = HeatmapOptions(Colormap(colormap), opacity, mask_percentile=percentile)
+        accepted = None if accepted_indexes is None else parse_indexes("accepted_indexes", accepted_indexes, len(uncertainty))
+        check_compared(compare_uncertainty, compare_images)
         maps = uncertainty.bad_maps.cpu()
         picture = heatmap(maps, options, None if images is None else images[..., :3].cpu())
         height, width = picture.shape[1:3]
         frames = len(picture) // len(maps) if maps.ndim == 5 else None
-        return io.NodeOutput(picture, worst_mask(maps, percentile, height, width, frames))
+        mask = worst_mask(maps, percentile, height, width, frames)
+        shown = viewer_ui(uncertainty, images, options, picture, accepted, compare_uncertainty, compare_images)
+        return io.NodeOutput(picture, mask, ui=shown)
+
+
+def check_compared(uncertainty: Result | None, images: io.Image.Type | None) -> None:
+    """Raises ValueError when both are there and don't belong to each other."""
+    if uncertainty is None or images is None:
+        return
+    try:
+        check_images(images[..., :3], reduce_channels(uncertainty.bad_maps))
+    except ValueError as error:
+        raise ValueError(f"compare_images and compare_uncertainty don't fit: {error}") from error
 
 
 class Report(io.ComfyNode):

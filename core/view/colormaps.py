@@ -36,6 +36,11 @@ def color_table(colormap: Colormap) -> Tensor:
     return torch.tensor([list(bytes.fromhex(colour)) for colour in _HEX[colormap].split()], dtype=torch.float32) / 255
 
 
+def color_words() -> dict[str, str]:
+    """The same tables for other programs: hexadecimal colours, evenly spaced, by the name of the map."""
+    return {colormap.value: colours for colormap, colours in _HEX.items()}
+
+
 def colorize(heat: Tensor, colormap: Colormap) -> Tensor:
     """Values in [0, 1], of any shape (...), as colours (..., 3) float32. Values outside take the end's colour, NaN the high end's."""
     colours = color_table(colormap).to(heat.device)

@@ -30,7 +30,7 @@ def heatmap(bad_maps: Tensor, options: HeatmapOptions, images: Tensor | None = N
     heat[~bad_maps.isfinite().flatten(1).any(dim=1)] = 1.0
     if images is None:
         return colorize(_frames(heat), options.colormap)
-    frames = _check_images(images, heat)
+    frames = check_images(images, heat)
     heat = _frames(resize(heat, images.shape[1], images.shape[2], frames))
     return overlay(images, colorize(heat, options.colormap).to(images.device), options.opacity)
 
@@ -68,16 +68,20 @@ def normalise(maps: Tensor, options: HeatmapOptions, sound: Tensor | None = None
     sound: (B,) the images that percentiles of the whole batch are taken of; all when left out.
     Where low and high agree to rounding, what lies above them is 1 and the rest 0.
     """
-    if options.scale is HeatmapScale.FIXED:
-        ends = maps.new_tensor([[options.low, options.high]])
-    else:
-        whole = maps if sound is None or not bool(sound.any()) else maps[sound]
-        groups = maps.flatten(1) if options.scale is HeatmapScale.IMAGE else whole.reshape(1, -1)
-        ends = torch.tensor([_percentiles(group, options.low, options.high) for group in groups], device=maps.device)
-    low, high = (end.view(-1, *[1] * (maps.ndim - 1)) for end in ends.unbind(dim=1))
+    low, high = (end.view(-1, *[1] * (maps.ndim - 1)) for end in color_ends(maps, options, sound))
     slack = ROUNDING * torch.maximum(low.abs(), high.abs())
     spread = high - low
     return torch.where(spread > slack, ((maps - low) / spread).clamp(0, 1), (maps > high + slack).float())
+
+
+def color_ends(maps: Tensor, options: HeatmapOptions, sound: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Values of (B, [T], H, W) at the two ends of the colours: (B,) each with scale IMAGE, (1,) with the others. sound: as above."""
+    if options.scale is HeatmapScale.FIXED:
+        return maps.new_tensor([options.low]), maps.new_tensor([options.high])
+    whole = maps if sound is None or not bool(sound.any()) else maps[sound]
+    groups = maps.flatten(1) if options.scale is HeatmapScale.IMAGE else whole.reshape(1, -1)
+    low, high = torch.tensor([_percentiles(group, options.low, options.high) for group in groups], device=maps.device).unbind(dim=1)
+    return low, high
 
 
 def resize(maps: Tensor, height: int, width: int, frames: int | None = None) -> Tensor:
@@ -117,8 +121,11 @@ def _percentiles(values: Tensor, *percents: float) -> list[float]:
     return np.percentile(values.cpu().numpy(), percents).tolist()
 
 
-def _check_images(images: Tensor, heat: Tensor) -> int | None:
-    """Frames per video, None for images."""
+def check_images(images: Tensor, heat: Tensor) -> int | None:
+    """Frames per video, None for images. heat: (B, H, W), of videos (B, T, H, W).
+
+    Raises ValueError when the images are no IMAGE, or not those that the maps describe.
+    """
     if images.ndim != 4 or images.shape[-1] != 3 or images.numel() == 0:
         raise ValueError(f"Images must have shape (N, H, W, 3), got {tuple(images.shape)}.")
     video = heat.ndim == 4

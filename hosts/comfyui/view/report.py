@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ....core.files import replacing
 from ....core.result import FAILED, Uncertainty
 from ....core.view.summary import csv_table
 from .chart import draw_report
+from .temporary import write_temporary
 
 log = logging.getLogger(__name__)
 Summary = dict[str, Any]  # core.view.summary
@@ -44,14 +44,7 @@ def show(summary: Summary, title: str, lines: Iterable[str], chart: bool) -> dic
     Lists with the same keys each time, as ComfyUI wants it. A picture counts as a result of the run wherever results are listed.
     """
     shown = {"uq_report": [{**summary, "title": title}], "text": list(lines)}
-    return {"images": [temporary_png(summary, title)], **shown} if chart else shown
-
-
-def temporary_png(summary: Summary, title: str) -> dict[str, str]:
-    name = f"uncertainty_{uuid.uuid4().hex[:12]}.png"
-    with replacing(Path(folder_paths.get_temp_directory()) / name) as path:
-        draw_report(summary, title).save(path, "PNG")
-    return {"filename": name, "subfolder": "", "type": "temp"}
+    return {"images": [write_temporary(".png", lambda path: draw_report(summary, title).save(path, "PNG"))], **shown} if chart else shown
 
 
 def write_report(summary: Summary) -> tuple[Path, Path]:

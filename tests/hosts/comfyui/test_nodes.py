@@ -55,7 +55,8 @@ INPUTS = {
     "UQ_CombineUncertainty": [f"uncertainty_{i}" for i in range(1, 5)]
     + [f"weight_{i}" for i in range(1, 5)]
     + ["accepted_indexes", "rejected_indexes"],
-    "UQ_Heatmap": ["uncertainty", "opacity", "colormap", "percentile", "images"],
+    "UQ_Heatmap": ["uncertainty", "opacity", "colormap", "percentile", "images", "accepted_indexes"]
+    + ["compare_uncertainty", "compare_images"],
     "UQ_Report": ["uncertainty", "accepted_indexes"],
     "UQ_PromptInformation": ["model", "positive", "negative", "latent", *LEVELS],
     "UQ_PhraseChecklist": ["model", "latent", "conditionings", "labels", *LEVELS],

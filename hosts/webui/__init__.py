@@ -12,6 +12,7 @@ Who is in which room:
 - ``model``: the denoiser that Forge's model and a compiled condition make, and its noise process.
 - ``patch``: what is measured and moved while the sampler runs, from a post-CFG function on a clone of the model's patcher.
 - ``information``: prompt information, after sampling.
+- ``filter``: which pictures are kept, and what becomes of the others; ``files``: calibrations.
 - ``pictures``: heatmaps.
 - ``support``: which hooks this web UI has. ``model``, ``patch`` and ``information`` are imported only where it has them.
 - Not here yet: the axes of the X/Y/Z plot (``axes``: set ``p.uncertainty_overrides``, a dictionary that goes over the settings of one

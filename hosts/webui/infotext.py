@@ -9,7 +9,13 @@ from typing import Any
 from .job import Job, Key, Measured
 from .settings import Settings, default_of, names
 
-SCORE, CALLS, SETTINGS, NOTE = "Uncertainty", "Uncertainty calls", "Uncertainty settings", "Uncertainty note"
+SCORE, CALLS, SETTINGS, VERDICT, NOTE = (
+    "Uncertainty",
+    "Uncertainty calls",
+    "Uncertainty settings",
+    "Uncertainty verdict",
+    "Uncertainty note",
+)
 LABELS = {"information": "prompt information", "denoised": "denoised", "noise": "noise"}
 
 
@@ -52,10 +58,14 @@ def fields_of(job: Job) -> dict[str, Any]:
 
         return entry
 
+    def of_verdict(all_seeds: Any, all_subseeds: Any, index: int, use_main_prompt: bool = False, **_: Any) -> str | None:
+        return None if use_main_prompt or index >= len(all_seeds) else job.verdicts.get((all_seeds[index], all_subseeds[index]))
+
     return {
         SCORE: of_image(lambda m: f"{m.score:.6g}"),
         CALLS: of_image(lambda m: f"{m.nfe:g}"),
         SETTINGS: describe(job.settings),
+        VERDICT: of_verdict,
         NOTE: lambda **_: " ".join(job.notes) or None,
     }
 
@@ -67,5 +77,7 @@ def summary(job: Job, seeds: list[Key]) -> str:
     if shown:
         first = shown[0][1]
         lines.append(f"Uncertainty ({LABELS.get(first.quantity, first.quantity)}; {first.nfe:g} further model calls per image):")
-        lines += [f"seed {seed}: {measured.score:.4g}" for (seed, _), measured in shown]
+        lines += [f"seed {key[0]}: {measured.score:.4g} {job.verdicts.get(key, '')}".rstrip() for key, measured in shown]
+    if job.settings.rule is not None:
+        lines.append(f"{job.accepted} of {job.accepted + job.rejected} images were accepted.")
     return "\n".join(lines)

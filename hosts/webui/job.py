@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from ...core.options import Direction
 from ...core.result import Uncertainty
 from .settings import Settings
 
+MADE = ("method", "window", "samples", "log_snr")
 Key = tuple[int, int]  # seed and variation seed: which image it is, wherever filters have moved it
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One image: its score, its map (1, C, H, W) turned so that high is bad, and the model calls that it took."""
+    """One image: its score, its map (1, C, H, W) turned so that high is bad, and the model calls that it took.
+
+    made: how, as far as it is told alike in every host; a calibration of another host is compared by it.
+    """
 
     score: float
     bad_map: Tensor
     quantity: str
+    direction: Direction
     nfe: float
+    made: Mapping[str, str]
 
 
 @dataclass
@@ -33,6 +40,14 @@ class Job:
     notes: list[str] = field(default_factory=list)
     current: Any = None
     calls: float = 0.0  # per image, of the batch that is drawn; guidance and every pass of it included
+    verdicts: dict[Key, str] = field(default_factory=dict)  # of the filter, a sentence each
+    accepted: int = 0
+    rejected: int = 0
+    stopped: bool = False  # by us, since enough are accepted
+    held: list[Any] = field(default_factory=list)  # pictures of earlier batches, until all can be compared
+    overlays: list[Any] | None = None  # the web UI's own, by place in the batch
+    corrections: list[Any] = field(default_factory=list)
+    without_grid: bool = False
 
     def note(self, sentence: str) -> None:
         """Something the person should know, once."""
@@ -41,5 +56,6 @@ class Job:
 
     def keep(self, keys: Sequence[Key], result: Uncertainty) -> None:
         """What was measured of the images of one batch; a later sampling of the same images takes an earlier one's place."""
+        made = {name: result.provenance[name] for name in MADE if name in result.provenance}
         for i, (key, score) in enumerate(zip(keys, result.scores.tolist(), strict=True)):
-            self.measured[key] = Measured(score, result.bad_maps[i : i + 1], result.quantity, self.calls)
+            self.measured[key] = Measured(score, result.bad_maps[i : i + 1], result.quantity, result.direction, self.calls, made)

@@ -10,8 +10,9 @@ import gradio as gr
 from modules.ui_components import InputAccordion
 
 from ...core.options import Bounds, DrawOptions, GuidanceOptions, ImageScore, StepWindow, bounds, limits
+from . import files
 from .infotext import pasted
-from .settings import Settings, names
+from .settings import KEEP_ALL, Settings, names
 from .texts import HELP, LABELS, TITLE, price
 
 BOUNDS = {
@@ -25,9 +26,12 @@ BOUNDS = {
     "guidance_samples": bounds(DrawOptions, "samples"),
     "guidance_start": bounds(StepWindow, "start"),
     "guidance_end": bounds(StepWindow, "end"),
+    "value": limits.FILTER_VALUE,
+    "wanted": limits.KEEP,
 }
 SUITED = ("samples", "start_percent", "end_percent")
 GUIDANCE = ("strength", "percentile", "guidance_samples", "guidance_start", "guidance_end", "mode", "units", "preset")
+FILTER = ("rule", "value", "calibration", "rejected", "wanted")
 
 
 def build(elem_id: Callable[[str], str], problem: str) -> tuple[list[Any], list[tuple[Any, Callable[..., Any]]]]:
@@ -36,11 +40,12 @@ def build(elem_id: Callable[[str], str], problem: str) -> tuple[list[Any], list[
     with InputAccordion(False, label=TITLE, elem_id=elem_id("enabled")) as made["enabled"]:
         gr.HTML(f"<p>{problem or HELP}</p>")
         for name in names()[1:]:
-            if name not in GUIDANCE:
+            if name not in GUIDANCE + FILTER:
                 made[name] = component(name, values[name], elem_id(name))
-        with gr.Accordion("Guidance", open=False):
-            for name in GUIDANCE:
-                made[name] = component(name, values[name], elem_id(name))
+        for title, part in (("Filter", FILTER), ("Guidance", GUIDANCE)):
+            with gr.Accordion(title, open=False):
+                for name in part:
+                    made[name] = component(name, values[name], elem_id(name))
         told = gr.HTML(f"<p>{price(Settings())}</p>")
     ordered = [made[name] for name in names()]
     made["score"].input(suit, made["score"], [made[name] for name in SUITED], show_progress=False)  # not .change: pasting brings its own
@@ -56,6 +61,10 @@ def component(name: str, value: Any, elem_id: str) -> Any:
     kind = (get_args(kind) or (kind,))[0]
     if kind is bool:
         return gr.Checkbox(**shared)
+    if kind is str:
+        return gr.Dropdown(choices=["", *files.names()], allow_custom_value=True, **shared)
+    if issubclass(kind, Enum) and name == "rule":
+        return gr.Dropdown(choices=[KEEP_ALL, *(rule.value for rule in kind)], **shared)
     if issubclass(kind, Enum):
         return gr.Radio(choices=[member.value for member in kind], **shared)
     allowed: Bounds = BOUNDS[name]

@@ -9,8 +9,9 @@ from modules import scripts
 from modules.sd_samplers_common import InterruptedException
 from modules.shared import state
 
-from ...core.options import InformationOptions
+from ...core.options import InformationOptions, RejectedTo
 from . import infotext, panel
+from .filter import set_aside, sift
 from .job import Job, Key
 from .pictures import heatmap_picture
 from .settings import Settings, mapping_of
@@ -77,6 +78,11 @@ class UncertaintyScript(scripts.Script):
         if job is not None and job.current is not None:
             finish(p, job, ps.samples)
 
+    def postprocess_batch_list(self, p: Any, pp: Any, *values: Any, batch_number: int = 0, **_: Any) -> None:
+        job: Job | None = getattr(p, "uncertainty", None)
+        if job is not None:
+            sift(p, job, pp, batch_number)
+
     def postprocess_image(self, p: Any, pp: Any, *values: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
         if job is None or not job.settings.heatmaps:
@@ -88,6 +94,11 @@ class UncertaintyScript(scripts.Script):
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
         if job is not None:
+            if job.stopped:  # an X/Y/Z plot goes on with its next cell
+                state.stopping_generation = False
+            for each in job.held:  # the person stopped before the last batch, in the moment between two
+                set_aside(p, RejectedTo.BOTH, each)
+            job.held.clear()
             lines = infotext.summary(job, list(zip(p.all_seeds, p.all_subseeds, strict=True)))
             processed.comments = "\n".join(filter(None, [processed.comments.rstrip("\n"), lines]))
 

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 from ...core.options import (
     AleatoricOptions,
     DrawOptions,
+    FilterRule,
     GuidanceMode,
     GuidanceOptions,
     GuidancePreset,
@@ -18,13 +19,16 @@ from ...core.options import (
     ImageScore,
     InformationOptions,
     Quantity,
+    RejectedTo,
     SamplingPasses,
     StepWindow,
+    check_range,
     choose,
     limits,
 )
 
 GUIDANCE = GuidanceOptions()
+KEEP_ALL = "keep_all"  # no rule
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Settings:
     """In the order of the accordion's components, to which the API's positional arguments belong: append only.
 
     samples, start_percent, end_percent: None stands for what suits the score (``measuring``).  strength: 0 = no guidance.
+    rule: None keeps every image.  wanted: 0 = every batch is drawn; else no further once so many images are accepted.
     Raises ValueError, naming the setting, for values out of range.
     """
 
@@ -52,10 +57,16 @@ class Settings:
     mode: GuidanceMode = GUIDANCE.mode
     units: GuidanceUnits = GUIDANCE.units
     preset: GuidancePreset = GuidancePreset.MEASURED
+    rule: FilterRule | None = None
+    value: float = limits.FILTER_VALUE.default
+    calibration: str = ""
+    rejected: RejectedTo = RejectedTo.FOLDER
+    wanted: int = 0
 
     def __post_init__(self) -> None:
         self.measuring()
         self.guidance()
+        self.check_filter()
 
     def measuring(self) -> AleatoricOptions | InformationOptions:
         """How images are scored: prompt information of the finished ones, or a spread that is recorded on the way."""
@@ -81,6 +92,21 @@ class Settings:
             return None
         return GuidanceOptions.paper(self.seed) if self.preset is GuidancePreset.PAPER else options
 
+    def check_filter(self) -> None:
+        limits.FILTER_VALUE.check("value", self.value)
+        limits.KEEP.check("wanted", self.wanted)
+        if self.rule is FilterRule.CALIBRATED and not self.calibration:
+            raise ValueError("The rule 'calibrated' needs the name of a calibration; choose one, or another rule.")
+        if self.rule in (FilterRule.CALIBRATED, FilterRule.DROP_WORST_PERCENT):
+            limits.PERCENT.check("value (percent)", self.value)
+        if self.rule is FilterRule.KEEP_BEST_COUNT:
+            check_range("value (images to keep)", self.value, 0)
+        if self.wanted and self.rule not in (FilterRule.CALIBRATED, FilterRule.THRESHOLD):
+            raise ValueError(
+                f"wanted is {self.wanted}, but only the rules 'threshold' and 'calibrated' judge an image by itself; choose one of them, "
+                "or set wanted to 0."
+            )
+
     def active(self, is_second: bool) -> bool:
         """Whether this sampling of an image is one of those that are meant."""
         return self.passes is SamplingPasses.BOTH or (self.passes is SamplingPasses.SECOND) == is_second
@@ -91,7 +117,8 @@ class Settings:
         options = self.measuring()
         suited = {"samples": options.draws.samples, "start_percent": options.window.start, "end_percent": options.window.end}
         values = {field.name: getattr(self, field.name) for field in fields(self)} | suited
-        return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+        shown = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+        return shown | {"rule": KEEP_ALL if self.rule is None else self.rule.value}
 
     @classmethod
     def from_values(cls, values: Sequence[Any]) -> Settings:
@@ -126,6 +153,8 @@ def default_of(name: str) -> Any:
 def convert(name: str, value: Any, kind: Any) -> Any:
     """A component's, JSON's or infotext's value as the setting's own kind. Raises ValueError naming the setting."""
     kinds = get_args(kind) or (kind,)
+    if name == "rule" and value == KEEP_ALL:
+        return None
     if value is None and NoneType in kinds:
         return None
     wanted = kinds[0]

@@ -35,6 +35,25 @@ LABELS = {
     ),
     "units": ("Guidance units", "relative: 0.02 moves a step by 2 % of the predicted noise. raw: the lambda of the paper."),
     "preset": ("Guidance preset", "measured uses the values above. paper uses the paper's in their place, where strength is not 0."),
+    "rule": (
+        "Keep",
+        "keep_all: every image. keep_best_count and drop_worst_percent compare all images of the job. threshold compares each score with "
+        "the value. calibrated accepts what is at least as good as that percentage of earlier scores.",
+    ),
+    "value": ("Value of the rule", "A percentage, a number of images or a score, depending on the rule."),
+    "calibration": (
+        "Calibration",
+        "A file of models/uncertainty/calibration, as ComfyUI's node Calibrate writes it. For the rule calibrated.",
+    ),
+    "rejected": (
+        "Rejected images",
+        "folder: saved in the folder rejected beside the others. gallery: shown behind the accepted. Where images are not saved, they are "
+        "shown.",
+    ),
+    "wanted": (
+        "Stop when so many are accepted",
+        "0 draws every batch. Else the batch count is how often to try at most. For the rules threshold and calibrated.",
+    ),
 }
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import base64
+import io
 
-from forge_server import HIRES, Forge
+import pytest
+from PIL.PngImagePlugin import PngInfo
+
+from forge_server import HIRES, Drawn, Forge
+from uncertainty_nodes.hosts.webui.infotext import pasted
+from uncertainty_nodes.hosts.webui.settings import Settings, names
 
 
 @pytest.mark.parametrize(
@@ -27,11 +33,21 @@ def test_what_is_no_setting_comes_back_as_a_sentence(forge: Forge, settings: dic
 def test_an_infotext_restores_every_setting(forge: Forge) -> None:
     settings = {"score": "noise", "samples": 3, "strength": 0.3, "mode": "forward", "guidance_end": 0.7, "seed": 5}
     first = forge.draw(settings)
-    (text,) = first.infotexts
-    again = forge.draw(infotext=text)
+    parsed = forge.post("/sdapi/v1/png-info", {"image": as_png(first)})["parameters"]  # as pasting parses it
+    values = {name: pasted(name)(parsed) for name in names()}
+    assert values == Settings.from_mapping({"enabled": True, **settings}).effective
+    again = forge.draw(values)
     assert again.pixels == first.pixels
     assert again.infotexts == first.infotexts
-    assert forge.draw(seed=1).pixels != first.pixels
+    assert pasted("enabled")({"Steps": "20"}) is False
+
+
+def as_png(drawn: Drawn) -> str:
+    text = PngInfo()
+    text.add_text("parameters", drawn.infotexts[0])
+    file = io.BytesIO()
+    drawn.images[0].save(file, "PNG", pnginfo=text)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 @pytest.mark.parametrize(

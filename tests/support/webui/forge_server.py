@@ -68,11 +68,12 @@ class Drawn:
 class Forge:
     """``with Forge(base) as forge: forge.draw({"score": "noise"})``. base: data, extensions, checkpoints and the log live there.
 
-    While one works on a test, FORGE_PORT may name a running one that was started in this way (``command``), for its start takes long.
+    While one works on a test, FORGE_PORT and FORGE_BASE may name a running one that was started in this way, for its start takes long.
     """
 
     def __init__(self, base: Path, python: str | None = None) -> None:
-        self.base, self.running = base, os.environ.get("FORGE_PORT")
+        self.running = os.environ.get("FORGE_PORT")
+        self.base = Path(os.environ["FORGE_BASE"]) if self.running else base
         self.port = int(self.running) if self.running else free_port()
         self.python = python or os.environ.get("FORGE_PYTHON", "python")
         self.process: subprocess.Popen[bytes] | None = None
@@ -126,6 +127,10 @@ class Forge:
             except subprocess.TimeoutExpired:
                 continue
 
+    @property
+    def models(self) -> Path:
+        return self.base / "models"
+
     def log(self) -> str:
         path = self.base / "forge.log"
         return path.read_text(errors="replace") if path.exists() else ""
@@ -147,6 +152,7 @@ class Forge:
         """settings: the dictionary of the extension's API; None leaves the extension out. probe: [call to fail at, seconds a call]."""
         scripts = ({"Uncertainty": {"args": [settings]}} if settings is not None else {}) | ({"Probe": {"args": probe}} if probe else {})
         answer = self.post(f"/sdapi/v1/{mode}", {**PLAIN, **parameters, "alwayson_scripts": scripts})
-        images = [Image.open(io.BytesIO(base64.b64decode(image))) for image in answer["images"]]
+        # Forge hides the infotext of pictures that it saves in their transparency
+        images = [Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB") for image in answer["images"]]
         info = json.loads(answer["info"])
         return Drawn([image.tobytes() for image in images], images, info["infotexts"], info)

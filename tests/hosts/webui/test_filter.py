@@ -1,0 +1,109 @@
+"""Which pictures are kept: every number accepted, in every shape of a job; what becomes of the others; and when a job may stop."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+import torch
+
+from forge_server import Drawn, Forge
+from uncertainty_nodes.core.options import Direction
+from uncertainty_nodes.core.selection.calibration import Calibration
+
+SCORE = {"score": "denoised", "samples": 2}
+SHAPES = [(1, 1), (4, 1), (1, 3), (2, 2)]  # batch size, batch count
+NO_GRID = {"override_settings": {"return_grid": False, "grid_save": False}}
+
+
+def seeds(drawn: Drawn) -> list[int]:
+    return [int(drawn.field("Seed", i) or -1) for i in range(len(drawn.infotexts))]
+
+
+@functools.cache
+def all_of(forge: Forge, size: int, count: int) -> Drawn:
+    return forge.draw(SCORE, batch_size=size, n_iter=count, **NO_GRID)
+
+
+@pytest.mark.parametrize(("size", "count"), SHAPES)
+@pytest.mark.parametrize("keep", [0, 1, 99])
+def test_the_best_of_the_whole_job_are_kept(forge: Forge, size: int, count: int, keep: int) -> None:
+    every = all_of(forge, size, count)
+    ranked = sorted(range(size * count), key=lambda i: every.scores()[i])[:keep]
+    settings = {**SCORE, "rule": "keep_best_count", "value": keep, "rejected": "gallery"}
+    drawn = forge.draw(settings, batch_size=size, n_iter=count, **NO_GRID)
+    kept = sorted(ranked)
+    rejected = [i for i in range(size * count) if i not in kept]
+    assert drawn.pixels == [every.pixels[i] for i in kept + rejected]  # those behind are no part of the infotexts
+    assert "Accepted" in (drawn.field("Uncertainty verdict") or "") or not kept
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize("only_if_multiple", [False, True])
+@pytest.mark.parametrize("value", [-1, 1e6])
+def test_none_and_all_are_normal_with_every_grid(forge: Forge, size: int, count: int, only_if_multiple: bool, value: float) -> None:
+    grid = {"override_settings": {"return_grid": True, "grid_only_if_multiple": only_if_multiple}}
+    plain = forge.draw(batch_size=size, n_iter=count, **grid)
+    drawn = forge.draw({**SCORE, "rule": "threshold", "value": value, "rejected": "gallery"}, batch_size=size, n_iter=count, **grid)
+    if value > 0:
+        assert drawn.pixels == plain.pixels
+    else:
+        assert drawn.pixels == plain.pixels[-size * count :]  # the rejected, and no grid
+
+
+def test_the_worst_are_dropped_and_saved_in_a_folder_of_their_own(forge: Forge) -> None:
+    every = all_of(forge, 2, 2)
+    settings = {**SCORE, "rule": "drop_worst_percent", "value": 50}
+    drawn = forge.draw(settings, batch_size=2, n_iter=2, save_images=True, **NO_GRID)
+    best = sorted(sorted(range(4), key=lambda i: every.scores()[i])[:2])
+    assert drawn.pixels == [every.pixels[i] for i in best]
+    assert seeds(drawn) == [1 + i for i in best]
+    saved = list(forge.base.glob("output*/**/rejected/**/*.png"))
+    assert len(saved) == 2, saved
+
+
+def test_a_calibration_of_comfyui_decides(forge: Forge) -> None:
+    every = all_of(forge, 4, 1)
+    made = {"host": "comfyui", "method": "aleatoric", "samples": "2", "sampler": "euler"}
+    history = Calibration.fit([torch.tensor(every.scores())], Direction.HIGH_IS_BAD, "denoised", [made])
+    history.save(forge.models / "uncertainty" / "calibration" / "mine.safetensors")
+    drawn = forge.draw({**SCORE, "rule": "calibrated", "value": 50, "calibration": "mine"}, batch_size=4, **NO_GRID)
+    assert drawn.pixels[:2] == [every.pixels[i] for i in range(4) if every.scores()[i] <= sorted(every.scores())[1]]
+    other = forge.draw({**SCORE, "samples": 3, "rule": "calibrated", "value": 50, "calibration": "mine"}, **NO_GRID)
+    assert "made with samples '2'" in (other.field("Uncertainty note") or "")
+    missing = forge.draw({**SCORE, "rule": "calibrated", "value": 50, "calibration": "yours"}, **NO_GRID)
+    assert "There is no file" in (missing.field("Uncertainty note") or "")
+    assert missing.pixels == every.pixels[:1]
+    outside = forge.draw({**SCORE, "rule": "calibrated", "value": 50, "calibration": "../../secret"}, **NO_GRID)
+    assert "without a folder" in (outside.field("Uncertainty note") or "")
+
+
+def test_it_stops_when_enough_are_accepted(forge: Forge) -> None:
+    every = all_of(forge, 1, 3)
+    limit = sorted(every.scores())[0]
+    expected = every.scores().index(limit) + 1
+    until = {**SCORE, "rule": "threshold", "value": limit + 1e-6, "wanted": 1, "rejected": "gallery"}
+    drawn = forge.draw(until, n_iter=3, **NO_GRID)
+    assert drawn.pixels[0] == every.pixels[expected - 1]
+    assert len(drawn.pixels) == expected
+    generous = forge.draw({**until, "value": 1e6}, n_iter=3, **NO_GRID)
+    assert generous.pixels == every.pixels[:1]
+    assert forge.draw(n_iter=2, **NO_GRID).pixels == every.pixels[:2]  # the next job is not stopped
+
+
+def test_a_rule_that_compares_cannot_stop_a_job(forge: Forge) -> None:
+    drawn = forge.draw({"rule": "keep_best_count", "value": 1, "wanted": 1})
+    assert "only the rules 'threshold' and 'calibrated' judge an image by itself" in (drawn.field("Uncertainty note") or "")
+
+
+def test_a_filter_that_keeps_all_is_none(forge: Forge) -> None:
+    plain = forge.draw(batch_size=2, n_iter=2)
+    assert forge.draw({**SCORE, "rule": "drop_worst_percent", "value": 0}, batch_size=2, n_iter=2).pixels == plain.pixels
+
+
+def test_saved_images_lie_where_forge_puts_them(forge: Forge) -> None:
+    before = set(Path(forge.base).rglob("*.png"))
+    forge.draw({**SCORE, "rule": "threshold", "value": 1e6}, save_images=True, **NO_GRID)
+    (new,) = set(Path(forge.base).rglob("*.png")) - before
+    assert "rejected" not in new.parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
@@ -15,6 +15,10 @@ Done = TypeVar("Done")
 
 
 class Engine(Protocol):
+    """elsewhere: whether the work is done by other processes, which must load models of their own."""
+
+    elsewhere: ClassVar[bool]
+
     def run(self, load: Callable[[], Callable[[Task], Done]], tasks: Iterator[Task | None]) -> Iterator[Done]:
         """What each task gives, in the order in which they end. Results are written by who asks for them, never by the work itself.
 
@@ -28,6 +32,7 @@ class OneProcess:
     """One batch after another. threads: of torch; 0: as they are."""
 
     threads: int = 0
+    elsewhere: ClassVar[bool] = False
 
     def run(self, load: Callable[[], Callable[[Task], Done]], tasks: Iterator[Task | None]) -> Iterator[Done]:
         before, work = torch.get_num_threads(), None

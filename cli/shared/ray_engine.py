@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import torch
 
@@ -31,6 +31,7 @@ class RayEngine:
     address: str | None = None
     device: str = "cpu"
     threads: int = 1
+    elsewhere: ClassVar[bool] = True
 
     def run(self, load: Callable[[], Callable[[Task], Done]], tasks: Iterator[Task | None]) -> Iterator[Done]:
         first = next(tasks, None)
@@ -41,7 +42,11 @@ class RayEngine:
 
         with session(ray, self.address, self.workers * self.threads):
             actors = self.start_actors(ray, load)
-            yield from work_off(ray, ActorPool(actors), chain([first], tasks), AHEAD * len(actors))
+            try:
+                yield from work_off(ray, ActorPool(actors), chain([first], tasks), AHEAD * len(actors))
+            finally:
+                for actor in actors:
+                    ray.kill(actor)  # with the task that it may be at: a run that was stopped should not wait for it
 
     def start_actors(self, ray: Any, load: Callable[[], Any]) -> list[Any]:
         gpus = 1 if torch.device(self.device).type == "cuda" else 0
@@ -81,16 +86,25 @@ def work_off(ray: Any, pool: Any, tasks: Iterator[Any], ahead: int) -> Iterator[
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayActorError as error:
-            raise OSError(
-                f"A worker died {RETRIES + 1} times at the same batch, likely for want of memory: use a smaller --batch."
-            ) from error
+            raise OSError(why_it_died(str(error))) from error
         begun -= 1
         yield result
 
 
+def why_it_died(text: str) -> str:
+    """A sentence from what Ray says of an actor that it gave up."""
+    if "creation task" in text:
+        last = text.strip().splitlines()[-1]
+        return f"A worker could not be started ({last}): this package must be installed on every machine of the cluster."
+    return f"A worker died {RETRIES + 1} times at the same batch, likely for want of memory: use a smaller --batch."
+
+
 @contextmanager
 def session(ray: Any, address: str | None, processors: int) -> Iterator[None]:
-    """Ray, started here unless an address is given; left or ended with the block, with all that was started in it."""
+    """Ray, started here unless an address is given, and left or ended with the block. Where this process has joined one, that serves."""
+    if ray.is_initialized():
+        yield
+        return
     room = {} if address else {"num_cpus": max(os.cpu_count() or 1, processors), "include_dashboard": False}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **room)

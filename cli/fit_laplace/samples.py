@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...core.demo.extractor import load_reference
 from ...core.options import LaplaceOptions
-from ...hosts.diffusers.demo_images import DemoModel
+from ...hosts.diffusers.demo import DemoModel
 from ...hosts.diffusers.images import ImageModel, load_captioned
 from ...hosts.diffusers.information import Cond
 from ...hosts.diffusers.load import loading_bars

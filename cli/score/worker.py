@@ -9,7 +9,7 @@ from itertools import groupby
 
 from PIL import Image
 
-from ...hosts.diffusers.demo_images import DemoModel
+from ...hosts.diffusers.demo import DemoModel
 from ...hosts.diffusers.images import ImageModel, load_model, measure
 from ...hosts.diffusers.load import loading_bars
 from ..shared.checks import DEMO

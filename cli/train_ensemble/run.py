@@ -13,7 +13,7 @@ from PIL import ImageOps
 from ...core.ensemble.file import EnsembleParameters
 from ...core.ensemble.training import FailedSamplesError
 from ...core.options import EnsembleKind
-from ...hosts.diffusers.demo_images import DemoModel
+from ...hosts.diffusers.demo import DemoModel
 from ...hosts.diffusers.ensemble.train import TrainingPlan, train_loras, train_tables, train_words
 from ...hosts.diffusers.images import prepare
 from ...hosts.diffusers.load import load_pipeline, loading_bars, pipeline_kind

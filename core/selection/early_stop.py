@@ -42,8 +42,8 @@ class EarlyStop:
         x, y = (x - mean) / scale, torch.where(bad, 1.0, -1.0).double()
         counts = torch.ones(folds + 1, len(y), dtype=torch.float64)
         fold = torch.empty(len(y), dtype=torch.long)
-        for kind in (bad, ~bad):  # both kinds in every fold
-            fold[kind] = torch.arange(int(kind.sum())) % folds
+        for own in (bad, ~bad):  # both kinds in every fold
+            fold[own] = torch.arange(int(own.sum())) % folds
         counts[fold, torch.arange(len(y))] = 0
         fits, _ = fit_logistic(x, y, counts)
         unseen = (x * fits[fold, :-1]).sum(dim=1) + fits[fold, -1]

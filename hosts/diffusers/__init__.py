@@ -7,6 +7,8 @@ While a pipeline draws:
     uncertainty = run.result()
 
 attach           record the uncertainty of every image, and guide the sampling by it
+UncertaintyGuidance    the same guidance as a guider of modular pipelines: pipe.update_components(guider=...)
+UncertaintyCallback    the same as a pipeline's callback, which can stop a run that goes badly
 mc_dropout       the same by dropout, for networks that were trained with it
 bayesdiff        by the weights' posterior, along a deterministic sampler
 generative       by drawing anew with weights of the posterior; pipeline_draw makes a pipeline's call ready for it
@@ -65,6 +67,8 @@ from .last_layer.generative import generative, pipeline_draw
 from .last_layer.image_encoders import clip_encoder, open_clip_encoder
 from .last_layer.laplace import fit_laplace
 from .load import load_pipeline
+from .native.callback import UncertaintyCallback
+from .native.guider import UncertaintyGuidance
 from .search.best_of import best_of
 from .search.until import until
 
@@ -96,6 +100,8 @@ __all__ = [
     "TableMembers",
     "TrainingPlan",
     "Uncertainty",
+    "UncertaintyCallback",
+    "UncertaintyGuidance",
     "attach",
     "bayesdiff",
     "best_of",

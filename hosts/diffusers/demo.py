@@ -1,23 +1,27 @@
-"""The bundled demo model on diffusers: a small class-conditional network that draws digits, and a loop that samples it."""
+"""The bundled demo model on diffusers: a small class-conditional network that draws digits, a loop that samples it, and existing digits."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, SchedulerMixin, UNet2DModel
+from PIL import Image
 from torch import Tensor
 
 from ...core.demo.network import read_config, read_weights
 from ...core.options import MAX_SEED, check_whole
 from .attach import AttachedRun, attach
+from .information import Cond
 
 CLASSES = 10
 NO_CLASS = 10  # the label that stands for "no condition"
 SHAPE = (1, 32, 32)
+SIZE = (SHAPE[2], SHAPE[1])  # Pillow's order
 
 
 def load_demo(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> tuple[UNet2DModel, DDIMScheduler]:
@@ -92,4 +96,27 @@ def predict(network: UNet2DModel, x: Tensor, t: Tensor, labels: Tensor, guidance
     return none + guidance_scale * (cond - none)
 
 
-__all__ = ["CLASSES", "NO_CLASS", "attach", "load_demo", "sample", "starting_noise"]
+class DemoModel:
+    """The bundled network as an ``ImageModel``. It knows white digits on black."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.network, self.scheduler = load_demo(device)
+        self.device = device
+
+    def fitted(self, picture: Image.Image) -> Image.Image:
+        picture = picture.convert("L")
+        return picture if picture.size == SIZE else picture.resize(SIZE, Image.Resampling.BICUBIC)
+
+    def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Latents are the pixels, in [-1, 1]."""
+        pixels = torch.from_numpy(np.stack([np.asarray(p) for p in pictures]))
+        return (pixels.float() / 127.5 - 1)[:, None].to(self.device)
+
+    def conditions(self, latents: Tensor, labels: Sequence[int | None]) -> tuple[Cond, Cond]:
+        """Raises ValueError where a class is missing."""
+        if any(label is None for label in labels):
+            raise ValueError("The demo model needs the class of every image, 0 to 9.")
+        return conditions(torch.tensor(labels, device=latents.device))
+
+
+__all__ = ["CLASSES", "NO_CLASS", "DemoModel", "attach", "load_demo", "sample", "starting_noise"]

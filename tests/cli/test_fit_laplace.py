@@ -16,7 +16,7 @@ from uncertainty_nodes.cli import main
 from uncertainty_nodes.cli.fit_laplace import samples
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import LaplaceOptions
-from uncertainty_nodes.hosts.diffusers.demo_images import DemoModel
+from uncertainty_nodes.hosts.diffusers.demo import DemoModel
 from uncertainty_nodes.hosts.diffusers.last_layer.laplace import fit_laplace
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy

@@ -11,6 +11,7 @@ stopped run goes on where it was.
 from __future__ import annotations
 
 import argparse
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.shared.common import kept, write
-from uncertainty_nodes.benchmarks.shared.guidance_settings import MAIN, PAIR, SCREEN, STEPS, Guided, Model, Setting
+from uncertainty_nodes.benchmarks.shared.guidance_settings import MAIN, PAIR, SCREEN, STEPS, UNDER_CFG, Guided, Model, Setting
 from uncertainty_nodes.core.demo.extractor import DigitClassifier, Reference, load_extractor, load_reference
 from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance, precision_recall
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, starting_noise
 
+Place = tuple[int, int, int]  # seed, number of the first image, images
 CHUNK = 50
 SEED = 1
+CFG_SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,37 @@ class Lab:
     precision: torch.dtype
     work: Path
 
-    def chunk(self, setting: Setting, first: int, count: int) -> dict[str, Tensor]:
-        """Features (n, D) and log p (n,) of the images ``first`` to ``first + count`` at one setting."""
-        noise, labels = starting_noise(count, SEED, first), torch.arange(first, first + count) % CLASSES
+    def chunk(self, setting: Setting, place: Place) -> dict[str, Tensor]:
+        """Features (n, D) and log p (n,) of the images of one place at one setting."""
+        seed, first, count = place
+        noise, labels = starting_noise(count, seed, first), torch.arange(first, first + count) % CLASSES
         with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
-            images, nfe = setting.draw(self.model, noise, labels, first, SEED)
+            images, nfe = setting.draw(self.model, noise, labels, first, seed)
         log_p = self.judge(images).log_softmax(dim=1)[torch.arange(count), labels]
         return {"features": self.judge.features(images), "log_p": log_p, "nfe": torch.tensor(nfe), "images": images.half()}
 
+    def path(self, name: str, place: Place) -> Path:
+        return self.work / f"{name.replace(' ', '_')}_{'_'.join(map(str, place))}.safetensors"
 
-def gather(lab: Lab, name: str, setting: Setting, count: int, drawn_only: bool) -> dict[str, Tensor] | None:
-    """``chunk`` for ``count`` images, drawn or read back; with ``drawn_only``, for those that are there, if any."""
-    parts = []
-    for first in tqdm(range(0, count, CHUNK), desc=name):
-        size = min(CHUNK, count - first)
-        path = lab.work / f"{name.replace(' ', '_')}_{first}_{size}.safetensors"
-        if drawn_only and not path.exists():
-            break
-        parts.append(kept(path, (setting, STEPS, lab.precision), lambda f=first, n=size: lab.chunk(setting, f, n)))
+    def drawn(self, name: str, setting: Setting, place: Place) -> dict[str, Tensor]:
+        """``chunk``, made or read back."""
+        return kept(self.path(name, place), (setting, STEPS, self.precision), lambda: self.chunk(setting, place))
+
+
+def places(seeds: tuple[int, ...], count: int) -> list[Place]:
+    """``count`` images in chunks, the seeds taking turns, so that a stop leaves them alike."""
+    starts = range(0, count, CHUNK)
+    return [(seeds[i % len(seeds)], i // len(seeds) * CHUNK, min(CHUNK, count - start)) for i, start in enumerate(starts)]
+
+
+def gather(lab: Lab, name: str, setting: Setting, where: list[Place]) -> dict[str, Tensor] | None:
+    """What was drawn of one setting, up to the first place that is missing; None: nothing. seed (N,) beside the figures."""
+    there = list(itertools.takewhile(lambda place: lab.path(name, place).exists(), where))
+    parts = [lab.drawn(name, setting, place) for place in there]
     if not parts:
         return None
-    return {key: torch.cat([p[key] for p in parts]) for key in ("features", "log_p")} | {"nfe": parts[0]["nfe"]}
+    seed = torch.cat([torch.full((count,), seed) for seed, _, count in there])
+    return {key: torch.cat([p[key] for p in parts]) for key in ("features", "log_p")} | {"nfe": parts[0]["nfe"], "seed": seed}
 
 
 def row(drawn: dict[str, Tensor], plain: dict[str, Tensor], real: Reference) -> dict[str, Any]:
@@ -95,11 +108,11 @@ def gains(drawn: dict[str, Tensor], other: dict[str, Tensor], real: Reference) -
 
 def beyond(drawn: dict[str, dict[str, Tensor]], real: Reference) -> dict[str, dict[str, Any]]:
     """Guided setting -> control -> what guidance gains over it; of the settings that were run on most images."""
-    settings = MAIN | SCREEN
+    settings = MAIN | SCREEN | UNDER_CFG
     most = max(len(found["log_p"]) for found in drawn.values())
     full = [name for name, found in drawn.items() if len(found["log_p"]) == most]
     guided = [name for name in full if isinstance(settings[name], Guided)]
-    controls = [name for name in full if name in MAIN and name not in (*guided, "plain")]
+    controls = [name for name in full if name in MAIN | UNDER_CFG and name not in (*guided, "plain")]
     return {g: {c: gains(drawn[g], drawn[c], real) for c in controls} for g in tqdm(guided, desc="Controls")}
 
 
@@ -120,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100, help="for the main settings (default: %(default)s)")
     parser.add_argument("--screen", type=int, default=50, help="for the others (default: %(default)s)")
+    parser.add_argument("--cfg", action="store_true", help="the settings under classifier-free guidance instead, with three seeds")
     parser.add_argument("--only", nargs="*", help="these settings alone; plain always")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
@@ -128,27 +142,29 @@ def main() -> None:
     network, scheduler = load_demo()
     model = Model(network.to(memory_format=torch.channels_last), scheduler)  # a seventh faster on processors
     lab, real = Lab(model, load_extractor(), getattr(torch, a.precision), a.work), load_reference()
-    drawn: dict[str, dict[str, Tensor]] = {}
+    settings = UNDER_CFG if a.cfg else MAIN | SCREEN
+    settings = {name: s for name, s in settings.items() if not a.only or name in (*a.only, "plain")}
+    seeds = CFG_SEEDS if a.cfg else (SEED,)
+    where = {name: places(seeds, a.images if name in MAIN | UNDER_CFG else min(a.screen, a.images)) for name in settings}
+    for place in () if a.table else tqdm(places(seeds, a.images), desc="Drawing"):
+        for name, setting in settings.items():
+            if place in where[name]:
+                lab.drawn(name, setting, place)
+    drawn = {name: found for name, s in settings.items() if (found := gather(lab, name, s, where[name])) is not None}
     table: dict[str, Any] = {}
-    for name, setting in (MAIN | SCREEN).items():
-        if a.only and name not in (*a.only, "plain"):
-            continue
-        found = gather(lab, name, setting, a.images if name in MAIN else min(a.screen, a.images), a.table)
-        if found is None:
-            continue
-        drawn[name] = found
+    for name, found in drawn.items():
         table[name] = row(found, drawn["plain"], real)
         tqdm.write(f"{name:40s} {table[name]}")
     figures = {
         "steps": STEPS,
         "draws": PAIR.samples,
-        "seed": SEED,
+        "seeds": seeds,
         "precision": a.precision,
         "extractor": lab.judge.name,
         "settings": table,
         "beyond": beyond(drawn, real),
     }
-    tqdm.write(f"Wrote {write('guidance', figures)}")
+    tqdm.write(f"Wrote {write('guidance_cfg' if a.cfg else 'guidance', figures)}")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..core.options import limits
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import PROMPT_KIND
 from ..core.selection.calibration import Calibration as History
-from ..hosts.comfyui.batch import join_scores
+from ..hosts.comfyui.batch import join_scores, parse_indexes
 from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
 from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
@@ -46,6 +48,15 @@ class Calibrate(io.ComfyNode):
                     "How many scores the file keeps. When more are collected, a random sample of all of them stays.",
                     optional=True,
                 ),
+                label_input("accepted_indexes", "good"),
+                label_input("rejected_indexes", "bad"),
+                number_input(
+                    "bad_share",
+                    limits.BAD_SHARE,
+                    "The node tells whether the labels suffice to promise that at most that many percent of the accepted images are bad.",
+                    optional=True,
+                ),
+                number_input("confidence", limits.CONFIDENCE, "How sure that promise must be, in percent.", optional=True),
             ],
             outputs=[Calibration.Output(display_name="calibration", tooltip="All scores of the file, for Sample Filter.")],
             is_input_list=True,
@@ -64,6 +75,10 @@ class Calibrate(io.ComfyNode):
         name: list[str],
         prompt_kind: Sequence[str] = ("",),
         limit: Sequence[int] = (int(limits.CALIBRATION.default),),
+        accepted_indexes: Sequence[str] = ("",),
+        rejected_indexes: Sequence[str] = ("",),
+        bad_share: Sequence[float] = (limits.BAD_SHARE.default,),
+        confidence: Sequence[float] = (limits.CONFIDENCE.default,),
     ) -> io.NodeOutput:
         scores, direction, quantity = join_scores(uncertainty)
         kind = {PROMPT_KIND: prompt_kind[0].strip()} if prompt_kind[0].strip() else {}
@@ -72,10 +87,44 @@ class Calibrate(io.ComfyNode):
         if path is not None and path.is_file() and not bool(scores.isfinite().any()):
             history = History.load(path)  # a failed image must not end an overnight run
         else:
-            history = History.fit([scores], direction, quantity, made)
+            history = History.fit([scores], direction, quantity, made).label(*labels(scores, accepted_indexes[0], rejected_indexes[0]))
             if path is not None:
                 history = collect_scores(path, history, limit[0])
-        return io.NodeOutput(history, ui={"text": describe(history)})
+        return io.NodeOutput(history, ui={"text": describe(history) + describe_promise(history, bad_share[0], confidence[0])})
+
+
+def label_input(name: str, kind: str) -> io.Input:
+    tooltip = (
+        f'Images of this run that you find {kind}, counted from 0, such as "0,2,5". Label every image that you look at, good or bad, '
+        "and don't pick: the rule at_most_bad of Sample Filter rests on them."
+    )
+    return io.String.Input(name, default="", optional=True, tooltip=tooltip)
+
+
+def labels(scores: Tensor, accepted: str, rejected: str) -> tuple[Tensor, Tensor]:
+    """Scores of the labelled images and which of them are bad. Raises ValueError for indexes that are none, or in both lists."""
+    good = parse_indexes("accepted_indexes", accepted, len(scores))
+    bad = parse_indexes("rejected_indexes", rejected, len(scores))
+    if both := sorted(set(good) & set(bad)):
+        raise ValueError(f"accepted_indexes and rejected_indexes both name image {both[0]}; take it out of one of them.")
+    return scores[good + bad], torch.tensor([False] * len(good) + [True] * len(bad), dtype=torch.bool)
+
+
+def describe_promise(history: History, bad_share: float, confidence: float) -> list[str]:
+    """What the labels allow to promise; nothing without labels."""
+    if not len(history.labelled):
+        return []
+    told = f"{len(history.labelled)} labelled images, {int(history.bad.sum())} of them bad."
+    try:
+        threshold = history.risk_threshold(bad_share, confidence)
+    except ValueError as error:
+        return [told, str(error)]
+    found = history.risk(bad_share, confidence)
+    return [
+        told,
+        f"At most {bad_share:g} % of the images that pass {threshold:.4g} are bad, with {confidence:g} % confidence: "
+        f"{found.passing} of the labelled images pass it, {found.bad} of them bad.",
+    ]
 
 
 def describe(history: History) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.options import FilterRule, check_range
-from ..core.options.limits import EXTRA_WEIGHT, FILTER_VALUE, PERCENT
+from ..core.options.limits import BAD_SHARE, CONFIDENCE, EXTRA_WEIGHT, FILTER_VALUE, PERCENT
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import Calibration as History
 from ..core.selection.calibration import common_settings
@@ -51,6 +51,7 @@ class SampleFilter(io.ComfyNode):
         extra_scores: list[Any] | None = None,
         extra_weight: Sequence[float] = (0.5,),
         calibration: Sequence[History | None] = (None,),
+        confidence: Sequence[float] = (CONFIDENCE.default,),
     ) -> io.NodeOutput:
         check_rule(rule[0], value[0])  # wired values come here unchecked
         if calibration[0] is not None and not isinstance(calibration[0], History):
@@ -59,7 +60,7 @@ class SampleFilter(io.ComfyNode):
         extra = None if extra_scores is None else list_scores(extra_scores)
         made = common_settings([result.provenance for result in uncertainty])
         chosen = FilterRule(rule[0]), value[0], calibration[0]
-        decision = decide(scores, direction, *chosen, extra, extra_weight[0], quantity=quantity, made=made)
+        decision = decide(scores, direction, *chosen, extra, extra_weight[0], quantity=quantity, made=made, confidence=confidence[0])
         accepted, count = set(decision.accepted), len(scores)
         summary = summarize_scores(scores, direction, quantity, accepted, decision.threshold if rule[0] in LIMITS else None)
         note_in_pictures(cls.hidden.extra_pnginfo, summary)
@@ -71,7 +72,7 @@ class SampleFilter(io.ComfyNode):
         return io.NodeOutput(*pictures, *samples, areas[0], *numbers, ui=show(summary, title, decision.reasons, chart=False))
 
 
-LIMITS = (FilterRule.THRESHOLD.value, FilterRule.CALIBRATED.value)
+LIMITS = (FilterRule.THRESHOLD.value, FilterRule.CALIBRATED.value, FilterRule.AT_MOST_BAD.value)
 
 
 def inputs() -> list[io.Input]:
@@ -83,7 +84,8 @@ def inputs() -> list[io.Input]:
             default=FilterRule.DROP_WORST_PERCENT.value,
             tooltip="How to decide. drop_worst_percent rejects the worst images, that many percent of the batch. keep_best_count accepts "
             "the best images, that many. threshold compares each score with value. calibrated accepts what is at least as good as that "
-            "many percent of earlier scores.",
+            "many percent of earlier scores. at_most_bad accepts as many images as it can while at most that many percent of them are bad; "
+            "it needs a calibration with labelled images.",
         ),
         number_input("value", FILTER_VALUE, "A percentage, a number of images or a score, depending on the rule."),
         io.Image.Input("images", optional=True, tooltip="The images that were scored, as a batch or a list."),
@@ -104,7 +106,17 @@ def inputs() -> list[io.Input]:
             optional=True,
         ),
         Calibration.Input(
-            "calibration", optional=True, tooltip="Earlier scores, from Calibrate or Load Calibration. The rule calibrated needs them."
+            "calibration",
+            optional=True,
+            tooltip="Earlier scores, from Calibrate or Load Calibration. The rules calibrated and at_most_bad need them.",
+        ),
+        number_input(
+            "confidence",
+            CONFIDENCE,
+            "How sure the rule at_most_bad must be, in percent: 95 means that in 19 of 20 calibrations the promise holds. "
+            "The surer, the more labelled images it needs.",
+            advanced=True,
+            optional=True,
         ),
     ]
 
@@ -140,6 +152,8 @@ def check_rule(rule: str | None, value: float | None) -> None:
     FILTER_VALUE.check("value", value)
     if rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.CALIBRATED):
         PERCENT.check("value (percent)", value)
+    elif rule == FilterRule.AT_MOST_BAD:
+        BAD_SHARE.check("value (percent of bad images)", value)
     elif rule == FilterRule.KEEP_BEST_COUNT:
         check_range("value (images to keep)", value, 0)
 

@@ -12,3 +12,4 @@ class FilterRule(str, Enum):
     KEEP_BEST_COUNT = "keep_best_count"
     THRESHOLD = "threshold"
     CALIBRATED = "calibrated"
+    AT_MOST_BAD = "at_most_bad"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from ..files import load_tensors, locked, save_tensors
 from ..options import Direction, limits
 from ..values import check_count, check_list, check_tensor, check_text, check_texts, intact
+from .risk import RiskLimit, check_promise, labels_needed, risk_limit, tell
 
 KIND = "calibration"
 VERSION = 1
@@ -30,6 +31,7 @@ class Calibration:
     scores: (N,) float64, ascending, finite, N >= 1.   direction: which end is bad.   quantity: the score's name.
     provenance: how they were made, one entry per run.
     seen: how many scores were collected in all, N or more: of too many a random sample is kept. 0 stands for N.
+    labelled: (M,) float64, finite scores of images that somebody called good or bad.   bad: (M,) bool, which of them are bad.
     Raises ValueError when scores are not such a sample.
     """
 
@@ -38,11 +40,15 @@ class Calibration:
     quantity: str
     provenance: tuple[Mapping[str, str], ...] = ()
     seen: int = 0
+    labelled: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+    bad: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
     def __post_init__(self) -> None:
         s = self.scores
         if s.ndim != 1 or len(s) == 0 or not bool(s.isfinite().all()) or bool((s.diff() < 0).any()):
             raise ValueError(f"A calibration needs one or more finite scores in ascending order, got shape {tuple(s.shape)}.")
+        if self.labelled.ndim != 1 or self.labelled.shape != self.bad.shape or not bool(self.labelled.isfinite().all()):
+            raise ValueError(f"A label needs a finite score, got {tuple(self.labelled.shape)} scores and {tuple(self.bad.shape)} labels.")
         object.__setattr__(self, "seen", max(self.seen, len(s)))
 
     def __len__(self) -> int:
@@ -93,6 +99,31 @@ class Calibration:
         low_to_high = percent if self.direction is Direction.HIGH_IS_BAD else 100 - percent
         return float(np.percentile(self.scores.numpy(), low_to_high))
 
+    def risk(self, bad_share: float, confidence: float) -> RiskLimit:
+        """The limit up to which at most ``bad_share`` % of the images are bad, with ``confidence`` %. It is in badness."""
+        check_promise(bad_share, confidence)
+        return risk_limit(*self._labels, bad_share / 100, confidence / 100)
+
+    def risk_threshold(self, bad_share: float, confidence: float) -> float:
+        """The same as a score. Raises ValueError, telling about how many labels are needed, when the labels don't allow the promise."""
+        limit = self.risk(bad_share, confidence).limit
+        if limit is None:
+            needed = labels_needed(*self._labels, bad_share / 100, confidence / 100)
+            raise ValueError(tell(len(self.labelled), needed, bad_share, confidence))
+        return limit if self.direction is Direction.HIGH_IS_BAD else -limit
+
+    @property
+    def _labels(self) -> tuple[Tensor, Tensor]:
+        """Badness of the labelled images, and which are bad."""
+        return self.labelled if self.direction is Direction.HIGH_IS_BAD else -self.labelled, self.bad
+
+    def label(self, scores: Tensor, bad: Tensor) -> Calibration:
+        """With labels for images of these scores, (M,) each; a score that has a label already gets the new one. Failed images get none."""
+        finite = scores.isfinite()
+        further, verdicts = scores[finite].detach().cpu().double(), bad[finite].cpu()
+        old = ~torch.isin(self.labelled, further)
+        return replace(self, labelled=torch.cat([self.labelled[old], further]), bad=torch.cat([self.bad[old], verdicts]))
+
     def percentile_of(self, score: float) -> float:
         """100 * (number of better scores + half the equal ones) / N: 0 = better than all seen, 100 = worse than all seen.
 
@@ -109,15 +140,19 @@ class Calibration:
         """This history and the scores of further runs. Raises ValueError when they hold other kinds of scores.
 
         most: how many scores to keep. Beyond it each of all scores ever collected has the same chance to be among them (Vitter 1985,
-        Algorithm R), so that percentiles stay those of the whole. Deterministic.
+        Algorithm R), so that percentiles stay those of the whole. Deterministic. A score that comes again, now with a label, is not
+        counted twice.
         """
         self.check(other.quantity, other.direction, other.settings)
-        runs, seen = [*self.provenance, *other.provenance][-LATEST_RUNS:], self.seen + other.seen
+        again = torch.isin(other.scores, other.labelled) & torch.isin(other.scores, self.scores)
+        further = other.scores[~again]
+        runs, seen = [*self.provenance, *other.provenance][-LATEST_RUNS:], self.seen + other.seen - int(again.sum())
         if most is None or seen <= most:
-            scores = torch.cat([self.scores, other.scores])
+            scores = torch.cat([self.scores, further])
         else:
-            scores = self.scores.new_tensor(sample(self.scores.tolist(), self.seen, other.scores.tolist(), most))
-        return replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen)
+            scores = self.scores.new_tensor(sample(self.scores.tolist(), self.seen, further.tolist(), most))
+        joined = replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen)
+        return joined.label(other.labelled, other.bad)
 
     def thin(self, most: int) -> Calibration:
         """At most so many of the scores, a random sample. Deterministic."""
@@ -126,7 +161,10 @@ class Calibration:
     def save(self, path: str | Path) -> None:
         """Write as safetensors. Raises OSError when the file cannot be written."""
         metadata = {"direction": self.direction.value, "quantity": self.quantity, "provenance": list(self.provenance), "seen": self.seen}
-        save_tensors(path, {"scores": self.scores}, KIND, VERSION, metadata)
+        tensors = {"scores": self.scores}
+        if len(self.labelled):
+            tensors |= {"labelled": self.labelled, "bad": self.bad.to(torch.uint8)}
+        save_tensors(path, tensors, KIND, VERSION, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
@@ -136,7 +174,12 @@ class Calibration:
             scores = check_tensor("scores", tensors["scores"], (None,)).double()
             runs = tuple(check_texts("provenance", run) for run in check_list("provenance", metadata["provenance"]))
             seen = check_count("seen", metadata.get("seen", len(scores)), len(scores))  # files of earlier versions hold all
-            return cls(scores, Direction(metadata["direction"]), check_text("quantity", metadata["quantity"]), runs, seen)
+            calibration = cls(scores, Direction(metadata["direction"]), check_text("quantity", metadata["quantity"]), runs, seen)
+            if "labelled" not in tensors:
+                return calibration
+            labelled = check_tensor("labelled", tensors["labelled"], (None,)).double()
+            bad = check_tensor("bad", tensors["bad"], (len(labelled),), 0, 1, whole=True)
+            return calibration.label(labelled, bad.bool())
 
 
 def common_settings(provenance: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -62,6 +62,7 @@ def decide(
     extra_direction: Direction = Direction.LOW_IS_BAD,
     quantity: str | None = None,
     made: Mapping[str, str] | None = None,
+    confidence: float = limits.CONFIDENCE.default,
 ) -> Decision:
     """Accept or reject each image of a batch.
 
@@ -70,6 +71,8 @@ def decide(
     threshold           value in the score's units: stays when score <= value (HIGH_IS_BAD) or score >= value (LOW_IS_BAD).
     calibrated          value in 0..100: the threshold rule at ``calibration.threshold_at(value)``; needs ``quantity``, the score's name.
                         made: how the scores were made, from their provenance; it must not contradict the calibration's.
+    at_most_bad         value in percent: the threshold rule at ``calibration.risk_threshold(value, confidence)``, from labelled images:
+                        at most ``value`` % of what passes is bad, with ``confidence`` %. Needs what calibrated needs.
 
     scores: (B,). extra_scores: (B,) of any origin, joined with weight extra_weight in 0..1 by ``rank_average`` (the
     score itself has 1 - extra_weight). That makes a ranking without units, so only the two counting rules take it.
@@ -91,7 +94,7 @@ def decide(
     if rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT):
         limit = _by_count(scores, badness, order, _kept_count(rule, value, len(scores)), joined)
     else:
-        limit = _by_threshold(scores, direction, *_threshold(rule, value, direction, calibration, quantity, made))
+        limit = _by_threshold(scores, direction, *_threshold(rule, value, direction, calibration, quantity, made, confidence))
     return _decision(scores, badness, order, limit)
 
 
@@ -137,17 +140,24 @@ def _threshold(
     calibration: Calibration | None,
     quantity: str | None,
     made: Mapping[str, str] | None,
+    confidence: float,
 ) -> tuple[float, str]:
     """The limit in the score's units, and what it is."""
     if rule is FilterRule.THRESHOLD:
         if not math.isfinite(value):
             raise ValueError(f"value (threshold) must be a finite number, got {value!r}.")
         return float(value), "the threshold"
-    limits.PERCENT.check("value (percentile of earlier scores)", value)
+    if rule is FilterRule.CALIBRATED:
+        limits.PERCENT.check("value (percentile of earlier scores)", value)
     if calibration is None or quantity is None:
-        raise ValueError("The rule 'calibrated' needs a calibration and the name of the score; connect one, or use 'drop_worst_percent'.")
+        raise ValueError(
+            f"The rule {rule.value!r} needs a calibration and the name of the score; connect one, or use 'drop_worst_percent'."
+        )
     calibration.check(quantity, direction, made)
-    return calibration.threshold_at(value), f"the {value:g} % limit of {len(calibration)} earlier scores"
+    if rule is FilterRule.CALIBRATED:
+        return calibration.threshold_at(value), f"the {value:g} % limit of {len(calibration)} earlier scores"
+    threshold = calibration.risk_threshold(value, confidence)
+    return threshold, f"the limit for at most {value:g} % bad, {confidence:g} % sure from {len(calibration.labelled)} labels"
 
 
 def _by_threshold(scores: Tensor, direction: Direction, threshold: float, name: str) -> _Limit:

@@ -14,7 +14,7 @@ from uncertainty_nodes.core.selection.calibration import Calibration
 from uncertainty_nodes.core.selection.filtering import decide
 
 HIGH, LOW = Direction.HIGH_IS_BAD, Direction.LOW_IS_BAD
-DROP, KEEP, THRESHOLD, CALIBRATED = FilterRule
+DROP, KEEP, THRESHOLD, CALIBRATED, AT_MOST_BAD = FilterRule
 SCORES = torch.tensor([0.3, 0.1, 0.9, 0.5])
 
 any_scores = st.lists(st.one_of(st.integers(-3, 3).map(float), st.just(math.nan), st.just(math.inf)), min_size=1, max_size=12)
@@ -85,6 +85,8 @@ def test_not_finite_images_count_among_the_dropped():
 def test_accepted_and_rejected_are_a_partition_and_accepted_are_no_worse(values, direction, rule, value):
     scores = torch.tensor(values)
     history = Calibration.fit([torch.linspace(-3, 3, 50)], direction, "denoised")
+    if rule is AT_MOST_BAD:  # the others take 0 too
+        history, value = history.label(torch.linspace(-3, 3, 600), torch.zeros(600, dtype=torch.bool)), 0.5 + 0.8 * value
     decision = decide(scores, direction, rule, value, history, quantity="denoised")
     assert sorted(decision.accepted + decision.rejected) == list(range(len(values)))
     assert list(decision.accepted) == sorted(decision.accepted)

@@ -45,12 +45,13 @@ INPUTS = {
     "UQ_UncertaintyGuidedSampler": SAMPLING + GUIDANCE,
     "UQ_UncertaintyGuidance": ["model", *GUIDANCE],
     "UQ_UncertaintyGuider": ["model", "positive", "negative", "cfg", *GUIDANCE],
-    "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"],
+    "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"]
+    + ["confidence"],
     "UQ_SampleUntilAccepted": [*SAMPLING, "rule", "value", "wanted", "max_attempts", "scorer", "samples", "levels"]
     + ["calibration", "enough", "previous", "previous_uncertainty"],
     "UQ_BestOfN": [*SAMPLING, "candidates", "keep", *POINTS, "limit", "sharpness", "calibration"],
     "UQ_BestOfNSampler": ["sampler", "candidates", *POINTS],
-    "UQ_Calibrate": ["uncertainty", "name", "prompt_kind", "limit"],
+    "UQ_Calibrate": ["uncertainty", "name", "prompt_kind", "limit", "accepted_indexes", "rejected_indexes", "bad_share", "confidence"],
     "UQ_LoadCalibration": ["name"],
     "UQ_CombineUncertainty": [f"uncertainty_{i}" for i in range(1, 5)]
     + [f"weight_{i}" for i in range(1, 5)]

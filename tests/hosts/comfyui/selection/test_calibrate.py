@@ -179,3 +179,28 @@ def test_a_cancel_while_another_writes_leaves_the_file_as_it_was(comfy: Server) 
     assert path.read_bytes() == before
     assert not list(path.parent.glob("*.tmp")) and not list(path.parent.glob(".*.tmp"))
     assert collect(comfy, "held", "3", salt=10) == "3 scores of denoised"
+
+
+def test_labels_become_a_promise_that_the_filter_keeps(comfy: Server) -> None:
+    scores = ",".join(str(i) for i in range(100))
+    good, bad = ",".join(str(i) for i in range(90)), ",".join(str(i) for i in range(90, 100))
+
+    def told(**labels: Any) -> list[str]:
+        g = Graph()
+        calibrate = g.node("UQ_Calibrate", uncertainty=result(g, scores), name="labelled", **labels)
+        return comfy.run(g).outputs[str(calibrate)]["text"]
+
+    assert told() == ["100 scores of denoised"]
+    few = told(accepted_indexes="0,1,2")
+    assert few[0] == "100 scores of denoised"  # they came again, to be labelled
+    assert few[-1].startswith("3 labelled images are too few to promise that at most 5 % of the accepted images are bad")
+    assert "about 59 are needed" in few[-1]
+    enough = told(accepted_indexes=good, rejected_indexes=bad)
+    assert enough[-2] == "100 labelled images, 10 of them bad."
+    assert enough[-1].startswith("At most 5 % of the images that pass 90 are bad, with 95 % confidence")
+    g = Graph()
+    loaded = g.node("UQ_LoadCalibration", name="labelled")
+    kept = g.node("UQ_SampleFilter", uncertainty=result(g, "89,95,3"), rule="at_most_bad", value=5.0, calibration=loaded, confidence=95.0)
+    assert comfy.value(comfy.run(g), g.node("UQTest_SaveValue", value=kept[6])) == ["0,2"]
+    with pytest.raises(PromptFailed, match="name image 2"):
+        told(accepted_indexes="2", rejected_indexes="2,3")

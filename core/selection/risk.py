@@ -1,0 +1,132 @@
+"""A threshold with a promise: at most so many of the images that pass it are bad, and so sure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..options import limits
+
+FIRST_SHARE = 8  # testing starts with the best eighth of the labelled images, or with the fewest that could prove anything
+LIMITS_TRIED = 16  # in a guess of how many labels are needed
+MOST_LABELS = 1_000_000  # that a sentence asks for
+
+
+@dataclass(frozen=True)
+class RiskLimit:
+    """What labelled images allow to promise.
+
+    limit: the badness up to which images may pass; None: no limit keeps the promise.
+    passing, bad: labelled images up to the limit, and how many of them are bad.   labels: labelled images in all.
+    """
+
+    limit: float | None
+    passing: int
+    bad: int
+    labels: int
+
+
+def risk_limit(badness: Tensor, bad: Tensor, alpha: float, confidence: float) -> RiskLimit:
+    """The most lenient limit t with P(R(t) <= alpha) >= confidence, where R(t) = P(bad | badness <= t).
+
+    Learn then Test (Angelopoulos et al., arXiv 2110.01052, sections 2.1 and 3) with fixed-sequence testing and, since an image is
+    bad or not, the exact binomial p-value instead of Hoeffding-Bentkus. With the labelled images ordered by badness, best first,
+
+        H_k: R(t_k) > alpha,   p_k = P(Bin(k, alpha) <= bad images among the first k),   t_k = badness of image k,
+
+    k = m, m + 1, .. N is tested at level 1 - confidence until the first H_k that stands; the limit is the t_k before it. m is the larger of
+    N / 8 and the fewest images that could reject without a bad one, log(1 - confidence) / log(1 - alpha). Given the badness of image
+    k + 1, the k before it are drawn independently from those below it, so their bad ones are Bin(k, R): the promise is exact
+    where R does not fall as t rises, that is, where letting worse scores pass does not make the passing ones better.
+
+    badness: (N,) high = bad; what is not finite is left out. bad: (N,) bool, labels of images drawn as those that will be judged,
+    not picked. alpha: in 0..1, the share of bad images among those that pass. Raises ValueError for shapes that don't match.
+    """
+    ordered, wrong = ranked(badness, bad)
+    delta, passing = 1 - confidence, 0
+    for k in range(first_tested(len(ordered), alpha, delta), len(ordered) + 1):
+        if k < len(ordered) and ordered[k] == ordered[k - 1]:
+            continue  # equal scores pass together
+        if p_value(int(wrong[k - 1]), k, alpha) > delta:
+            break
+        passing = k
+    if not passing:
+        return RiskLimit(None, 0, 0, len(ordered))
+    return RiskLimit(float(ordered[passing - 1]), passing, int(wrong[passing - 1]), len(ordered))
+
+
+def ranked(badness: Tensor, bad: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) finite badness, best first, and (N,) how many of the first 1, 2, .. N are bad."""
+    if badness.ndim != 1 or bad.shape != badness.shape:
+        raise ValueError(f"Labels must be one for each image, got {tuple(badness.shape)} scores and {tuple(bad.shape)} labels.")
+    finite = badness.isfinite()
+    order = badness[finite].double().argsort(stable=True)
+    return badness[finite].double()[order].numpy(), bad[finite][order].numpy().cumsum()
+
+
+def p_value(bad: int, count: int, alpha: float) -> float:
+    """P(Bin(count, alpha) <= bad): how well chance explains so few bad images where the true share is alpha."""
+    k = np.arange(bad + 1)
+    log_choose = math.lgamma(count + 1) - np.array([math.lgamma(i + 1) + math.lgamma(count - i + 1) for i in k])
+    return float(min(1.0, np.exp(log_choose + k * math.log(alpha) + (count - k) * math.log1p(-alpha)).sum()))
+
+
+def fewest_labels(alpha: float, delta: float) -> int:
+    """How many images without a bad one prove that the share is at most alpha."""
+    return math.ceil(math.log(delta) / math.log1p(-alpha) - 1e-12)
+
+
+def first_tested(labels: int, alpha: float, delta: float) -> int:
+    return max(labels // FIRST_SHARE, fewest_labels(alpha, delta))
+
+
+def labels_needed(badness: Tensor, bad: Tensor, alpha: float, confidence: float) -> int | None:
+    """About how many labels would allow a limit, were the further images like these. None: more like them never would.
+
+    The same share of the images passes a limit, and of those the same share is bad as here; the best of some limits counts.
+    """
+    wrong, delta = ranked(badness, bad)[1], 1 - confidence
+    if not (total := len(wrong)):
+        return fewest_labels(alpha, delta)
+    found = []
+    for passing in np.unique(np.linspace(max(1, total // FIRST_SHARE), total, LIMITS_TRIED).round().astype(int)):
+        enough = sample_size(float(wrong[passing - 1]) / passing, alpha, delta)
+        if enough is not None:
+            found.append(math.ceil(enough * total / passing))
+    best = min(found, default=MOST_LABELS + 1)
+    return None if best > MOST_LABELS else max(best, total + 1)
+
+
+def sample_size(rate: float, alpha: float, delta: float) -> int | None:
+    """The fewest images of which a share ``rate`` is bad that prove at most alpha, within 5 %. None: rate is too close to it."""
+    if rate >= alpha:
+        return None
+    count = fewest_labels(alpha, delta)
+    while p_value(math.ceil(rate * count), count, alpha) > delta:
+        count = max(count + 1, int(count * 1.05))
+        if count > MOST_LABELS:
+            return None
+    return count
+
+
+def check_promise(bad_share: float, confidence: float) -> None:
+    """Raises ValueError unless both percentages leave something to prove."""
+    limits.BAD_SHARE.check("value (percent of bad images)", bad_share)
+    limits.CONFIDENCE.check("confidence", confidence)
+
+
+def tell(labels: int, needed: int | None, bad_share: float, confidence: float) -> str:
+    """Why there is no limit, and the way out, in whole sentences."""
+    promise = f"that at most {bad_share:g} % of the accepted images are bad, with {confidence:g} % confidence"
+    if needed is None:
+        return (
+            f"{labels} labelled images don't show {promise}, and more like them would not: even of the best scored ones more than "
+            f"{bad_share:g} % are bad. Allow more bad images, or use a score that tells them apart better."
+        )
+    return (
+        f"{labels} labelled images are too few to promise {promise}; about {needed} are needed. "
+        "Label more images, allow more bad images, or lower the confidence."
+    )

@@ -21,10 +21,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.shared.common import kept, write
+from uncertainty_nodes.benchmarks.shared.guidance_judging import beyond, row
+from uncertainty_nodes.benchmarks.shared.guidance_search import CANDIDATES, CONTROLS, NO_CONDITION, SEARCH, TUNING_SEED, WITHOUT_CONDITION
 from uncertainty_nodes.benchmarks.shared.guidance_settings import MAIN, PAIR, SCREEN, STEPS, UNDER_CFG, Guided, Model, Setting
-from uncertainty_nodes.core.demo.extractor import DigitClassifier, Reference, load_extractor, load_reference
-from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance, precision_recall
-from uncertainty_nodes.core.metrics.scores import bootstrap_interval
+from uncertainty_nodes.core.demo.extractor import DigitClassifier, load_extractor, load_reference
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, starting_noise
 
 Place = tuple[int, int, int]  # seed, number of the first image, images
@@ -75,96 +75,70 @@ def gather(lab: Lab, name: str, setting: Setting, where: list[Place]) -> dict[st
     return {key: torch.cat([p[key] for p in parts]) for key in ("features", "log_p")} | {"nfe": parts[0]["nfe"], "seed": seed}
 
 
-def row(drawn: dict[str, Tensor], plain: dict[str, Tensor], real: Reference) -> dict[str, Any]:
-    """The figures of one setting, and what it gains over plain sampling of the same images."""
-    near = precision_recall(real.features, drawn["features"])
-    return {
-        "images": len(drawn["log_p"]),
-        "nfe": round(float(drawn["nfe"]), 1),
-        "agreement": round(float(shows(drawn).mean()), 4),
-        "log_p": round(float(drawn["log_p"].mean()), 4),
-        "fid": round(fid(drawn["features"], real), 3),
-        "precision": round(near.precision, 4),
-        "recall": round(near.recall, 4),
-    } | gains(drawn, plain, real)
+@dataclass(frozen=True)
+class Table:
+    """What one results' file holds. guided: what is held against the controls."""
+
+    name: str
+    settings: dict[str, Setting]
+    seeds: tuple[int, ...]
+    guided: list[str]
+    controls: list[str]
+
+    @classmethod
+    def asked(cls, a: argparse.Namespace) -> Table:
+        if a.search:
+            return cls("guidance_search", SEARCH, (TUNING_SEED,), list(CANDIDATES), list(CONTROLS))
+        name, settings, seeds = ("guidance_cfg", UNDER_CFG, CFG_SEEDS) if a.cfg else ("guidance", MAIN | SCREEN, (SEED,))
+        guided = [name for name, setting in settings.items() if isinstance(setting, Guided)]
+        return cls(name, settings, seeds, guided, [n for n in settings if n not in (*guided, *SCREEN, "plain")])
+
+    def only(self, names: list[str] | None) -> dict[str, Setting]:
+        return {name: setting for name, setting in self.settings.items() if not names or name in (*names, "plain")}
+
+    def baseline(self, name: str) -> str:
+        return NO_CONDITION if name in WITHOUT_CONDITION else "plain"
 
 
-def gains(drawn: dict[str, Tensor], other: dict[str, Tensor], real: Reference) -> dict[str, Any]:
-    """What one setting gains over another on the images that both were run on, with 95 % intervals: image pairs are resampled."""
-
-    def fid_gain(ours: Tensor, theirs: Tensor) -> float:
-        return fid(theirs, real) - fid(ours, real)
-
-    count = min(len(drawn["log_p"]), len(other["log_p"]))
-    change = (shows(drawn)[:count] - shows(other)[:count]).double()
-    pair = (drawn["features"][:count], other["features"][:count])
-    return {
-        "agreement_gain": round(float(change.mean()), 4),
-        "agreement_gain_interval": rounded(bootstrap_interval(lambda d: float(d.mean()), change)[:2]),
-        "fid_gain": round(fid_gain(*pair), 3),
-        "fid_gain_interval": rounded(bootstrap_interval(fid_gain, *pair, resamples=200)[:2]),
-    }
-
-
-def beyond(drawn: dict[str, dict[str, Tensor]], real: Reference) -> dict[str, dict[str, Any]]:
-    """Guided setting -> control -> what guidance gains over it; of the settings that were run on most images."""
-    settings = MAIN | SCREEN | UNDER_CFG
-    most = max(len(found["log_p"]) for found in drawn.values())
-    full = [name for name, found in drawn.items() if len(found["log_p"]) == most]
-    guided = [name for name in full if isinstance(settings[name], Guided)]
-    controls = [name for name in full if name in MAIN | UNDER_CFG and name not in (*guided, "plain")]
-    return {g: {c: gains(drawn[g], drawn[c], real) for c in controls} for g in tqdm(guided, desc="Controls")}
-
-
-def shows(drawn: dict[str, Tensor]) -> Tensor:
-    """(n,) 1 where the image shows the asked digit."""
-    return (drawn["log_p"].exp() > 0.5).float()
-
-
-def fid(features: Tensor, real: Reference) -> float:
-    return frechet_distance(real.statistics, FeatureStatistics.of(features, real.statistics.extractor))
-
-
-def rounded(values: Any) -> list[float]:
-    return [round(v, 4) for v in values]
-
-
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100, help="for the main settings (default: %(default)s)")
     parser.add_argument("--screen", type=int, default=50, help="for the others (default: %(default)s)")
     parser.add_argument("--cfg", action="store_true", help="the settings under classifier-free guidance instead, with three seeds")
+    parser.add_argument("--search", action="store_true", help="the search of guidance_search.py instead, on its tuning seed")
     parser.add_argument("--only", nargs="*", help="these settings alone; plain always")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("out/guidance"))
-    a = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    a = arguments()
     network, scheduler = load_demo()
     model = Model(network.to(memory_format=torch.channels_last), scheduler)  # a seventh faster on processors
-    lab, real = Lab(model, load_extractor(), getattr(torch, a.precision), a.work), load_reference()
-    settings = UNDER_CFG if a.cfg else MAIN | SCREEN
-    settings = {name: s for name, s in settings.items() if not a.only or name in (*a.only, "plain")}
-    seeds = CFG_SEEDS if a.cfg else (SEED,)
-    where = {name: places(seeds, a.images if name in MAIN | UNDER_CFG else min(a.screen, a.images)) for name in settings}
-    for place in () if a.table else tqdm(places(seeds, a.images), desc="Drawing"):
+    lab, real, table = Lab(model, load_extractor(), getattr(torch, a.precision), a.work), load_reference(), Table.asked(a)
+    settings = table.only(a.only)
+    where = {name: places(table.seeds, min(a.screen, a.images) if name in SCREEN else a.images) for name in settings}
+    for place in () if a.table else tqdm(places(table.seeds, a.images), desc="Drawing"):
         for name, setting in settings.items():
             if place in where[name]:
                 lab.drawn(name, setting, place)
     drawn = {name: found for name, s in settings.items() if (found := gather(lab, name, s, where[name])) is not None}
-    table: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
     for name, found in drawn.items():
-        table[name] = row(found, drawn["plain"], real)
-        tqdm.write(f"{name:40s} {table[name]}")
+        rows[name] = row(found, drawn[table.baseline(name)], real)
+        tqdm.write(f"{name:40s} {rows[name]}")
     figures = {
         "steps": STEPS,
         "draws": PAIR.samples,
-        "seeds": seeds,
+        "seeds": table.seeds,
         "precision": a.precision,
         "extractor": lab.judge.name,
-        "settings": table,
-        "beyond": beyond(drawn, real),
+        "settings": rows,
+        "beyond": beyond(drawn, table.guided, table.controls, real),
     }
-    tqdm.write(f"Wrote {write('guidance_cfg' if a.cfg else 'guidance', figures)}")
+    tqdm.write(f"Wrote {write(table.name, figures)}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from torch import Tensor
@@ -69,9 +70,15 @@ def ranked(badness: Tensor, bad: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def p_value(bad: int, count: int, alpha: float) -> float:
     """P(Bin(count, alpha) <= bad): how well chance explains so few bad images where the true share is alpha."""
-    k = np.arange(bad + 1)
-    log_choose = math.lgamma(count + 1) - np.array([math.lgamma(i + 1) + math.lgamma(count - i + 1) for i in k])
+    k, logs = np.arange(bad + 1), log_factorials(1 << count.bit_length())
+    log_choose = logs[count] - logs[k] - logs[count - k]
     return float(min(1.0, np.exp(log_choose + k * math.log(alpha) + (count - k) * math.log1p(-alpha)).sum()))
+
+
+@cache
+def log_factorials(most: int) -> np.ndarray:
+    """log 0!, log 1!, .. log most!"""
+    return np.concatenate([[0.0], np.log(np.arange(1, most + 1)).cumsum()])
 
 
 def fewest_labels(alpha: float, delta: float) -> int:

@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.shared.common import kept, write
-from uncertainty_nodes.benchmarks.shared.guidance_judging import beyond, row
-from uncertainty_nodes.benchmarks.shared.guidance_search import CANDIDATES, CONTROLS, NO_CONDITION, SEARCH, TUNING_SEED, WITHOUT_CONDITION
-from uncertainty_nodes.benchmarks.shared.guidance_settings import MAIN, PAIR, SCREEN, STEPS, UNDER_CFG, Guided, Model, Setting
+from uncertainty_nodes.benchmarks.shared.guidance.judging import beyond, row
+from uncertainty_nodes.benchmarks.shared.guidance.search import CANDIDATES, CONTROLS, NO_CONDITION, SEARCH, TUNING_SEED, WITHOUT_CONDITION
+from uncertainty_nodes.benchmarks.shared.guidance.settings import MAIN, PAIR, SCREEN, STEPS, UNDER_CFG, Guided, Model, Setting
 from uncertainty_nodes.core.demo.extractor import DigitClassifier, load_extractor, load_reference
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, starting_noise
 
@@ -105,7 +105,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=100, help="for the main settings (default: %(default)s)")
     parser.add_argument("--screen", type=int, default=50, help="for the others (default: %(default)s)")
     parser.add_argument("--cfg", action="store_true", help="the settings under classifier-free guidance instead, with three seeds")
-    parser.add_argument("--search", action="store_true", help="the search of guidance_search.py instead, on its tuning seed")
+    parser.add_argument("--search", action="store_true", help="the search of shared/guidance/search.py instead, on its tuning seed")
     parser.add_argument("--only", nargs="*", help="these settings alone; plain always")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")

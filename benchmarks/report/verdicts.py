@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from uncertainty_nodes.benchmarks.report.markdown import interval, listed, number
-from uncertainty_nodes.benchmarks.shared.guidance_settings import MAIN, SCREEN, Guided
+from uncertainty_nodes.benchmarks.shared.guidance.settings import MAIN, SCREEN, Guided
 from uncertainty_nodes.core.options import GuidanceOptions
 
 Results = dict[str, Any]

@@ -140,11 +140,11 @@ class Calibration:
         """This history and the scores of further runs. Raises ValueError when they hold other kinds of scores.
 
         most: how many scores to keep. Beyond it each of all scores ever collected has the same chance to be among them (Vitter 1985,
-        Algorithm R), so that percentiles stay those of the whole. Deterministic. A score that comes again, now with a label, is not
-        counted twice.
+        Algorithm R), so that percentiles stay those of the whole. Deterministic. Scores that come again so that some can be labelled
+        are not counted twice.
         """
         self.check(other.quantity, other.direction, other.settings)
-        again = torch.isin(other.scores, other.labelled) & torch.isin(other.scores, self.scores)
+        again = torch.isin(other.scores, self.scores) & (len(other.labelled) > 0)
         further = other.scores[~again]
         runs, seen = [*self.provenance, *other.provenance][-LATEST_RUNS:], self.seen + other.seen - int(again.sum())
         if most is None or seen <= most:

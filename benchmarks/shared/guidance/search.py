@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from uncertainty_nodes.benchmarks.shared.guidance_settings import PAIR, POSTERIOR, STEPS, Cfg, Model, Moved, Plain, Setting, guided
+from uncertainty_nodes.benchmarks.shared.guidance.settings import PAIR, POSTERIOR, STEPS, Cfg, Model, Moved, Plain, Setting, guided
 from uncertainty_nodes.core.denoiser import x0_from_output
 from uncertainty_nodes.core.guidance.step import guide_step
 from uncertainty_nodes.core.options import GuidanceOptions

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..core.options import limits
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import PROMPT_KIND
 from ..core.selection.calibration import Calibration as History
-from ..hosts.comfyui.batch import join_scores, parse_indexes
+from ..hosts.comfyui.batch import join_scores, parse_labels
 from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
 from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
@@ -87,7 +85,9 @@ class Calibrate(io.ComfyNode):
         if path is not None and path.is_file() and not bool(scores.isfinite().any()):
             history = History.load(path)  # a failed image must not end an overnight run
         else:
-            history = History.fit([scores], direction, quantity, made).label(*labels(scores, accepted_indexes[0], rejected_indexes[0]))
+            history = History.fit([scores], direction, quantity, made).label(
+                *parse_labels(scores, accepted_indexes[0], rejected_indexes[0])
+            )
             if path is not None:
                 history = collect_scores(path, history, limit[0])
         return io.NodeOutput(history, ui={"text": describe(history) + describe_promise(history, bad_share[0], confidence[0])})
@@ -99,15 +99,6 @@ def label_input(name: str, kind: str) -> io.Input:
         "and don't pick: the rule at_most_bad of Sample Filter rests on them."
     )
     return io.String.Input(name, default="", optional=True, tooltip=tooltip)
-
-
-def labels(scores: Tensor, accepted: str, rejected: str) -> tuple[Tensor, Tensor]:
-    """Scores of the labelled images and which of them are bad. Raises ValueError for indexes that are none, or in both lists."""
-    good = parse_indexes("accepted_indexes", accepted, len(scores))
-    bad = parse_indexes("rejected_indexes", rejected, len(scores))
-    if both := sorted(set(good) & set(bad)):
-        raise ValueError(f"accepted_indexes and rejected_indexes both name image {both[0]}; take it out of one of them.")
-    return scores[good + bad], torch.tensor([False] * len(good) + [True] * len(bad), dtype=torch.bool)
 
 
 def describe_promise(history: History, bad_share: float, confidence: float) -> list[str]:

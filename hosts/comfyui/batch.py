@@ -47,6 +47,18 @@ def parse_indexes(name: str, text: str, count: int) -> list[int]:
     return sorted({int(word) for word in words})
 
 
+def parse_labels(scores: Tensor, accepted: str, rejected: str) -> tuple[Tensor, Tensor]:
+    """Scores of the images that somebody labelled, and which of them are bad.
+
+    Raises ValueError for indexes that are none, or in both lists.
+    """
+    good = parse_indexes("accepted_indexes", accepted, len(scores))
+    bad = parse_indexes("rejected_indexes", rejected, len(scores))
+    if both := sorted(set(good) & set(bad)):
+        raise ValueError(f"accepted_indexes and rejected_indexes both name image {both[0]}; take it out of one of them.")
+    return scores[good + bad], torch.tensor([False] * len(good) + [True] * len(bad), dtype=torch.bool)
+
+
 def part_tensors(name: str, batches: Sequence[Tensor], accepted: Collection[int], count: int) -> tuple[list[Tensor], list[Tensor]]:
     """Accepted and rejected rows of IMAGE (N, H, W, C) or MASK (N, H, W) batches that belong to ``count`` scored samples.
 

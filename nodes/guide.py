@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -13,6 +14,7 @@ from ..hosts.comfyui.guidance import attach_guidance, make_guider, sample_guided
 from ..hosts.comfyui.sampling.ksampler import KSample
 from ..hosts.comfyui.sampling.record import Record as RunRecord
 from ..hosts.comfyui.view.report import warn_of_failed
+from ..hosts.comfyui.view.stage import stage_of, tell_stage
 from .sampling import ksampler_inputs
 from .sockets import Calibration, Record, Uncertainty, checked, number_input, option_input, percent_input, schema
 
@@ -134,6 +136,7 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
                     display_name="uncertainty", tooltip="A map and a score for each image, measured from the draws of the guidance."
                 ),
             ],
+            has_intermediate_output=True,
             search_aliases=["guidance", "ksampler"],
         )
 
@@ -162,8 +165,9 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         sampling = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
-        latent, result = sample_guided(sampling, options)
-        return io.NodeOutput(latent, warn_of_failed(result, "Uncertainty-Guided Sampler"))
+        stages: list[dict[str, Any]] = []
+        latent, result = sample_guided(sampling, options, on_trace=lambda trace: stages.append(stage_of(trace)))
+        return io.NodeOutput(latent, warn_of_failed(result, "Uncertainty-Guided Sampler"), ui={"uq_stage": stages})
 
 
 class UncertaintyGuidance(Checked, io.ComfyNode):
@@ -178,6 +182,7 @@ class UncertaintyGuidance(Checked, io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="The model, for any sampler, guider or detailer."),
                 Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
             ],
+            hidden=[io.Hidden.unique_id],
             search_aliases=["guidance", "model patch"],
         )
 
@@ -197,7 +202,7 @@ class UncertaintyGuidance(Checked, io.ComfyNode):
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         record = RunRecord()
-        return io.NodeOutput(attach_guidance(model, options, record), record)
+        return io.NodeOutput(attach_guidance(model, options, record, on_trace=tell_stage(cls.hidden.unique_id)), record)
 
 
 class UncertaintyGuider(Checked, io.ComfyNode):
@@ -219,6 +224,7 @@ class UncertaintyGuider(Checked, io.ComfyNode):
                 io.Guider.Output(display_name="guider", tooltip="The guider, for SamplerCustomAdvanced."),
                 Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
             ],
+            hidden=[io.Hidden.unique_id],
             search_aliases=["guidance", "guider"],
         )
 
@@ -241,7 +247,8 @@ class UncertaintyGuider(Checked, io.ComfyNode):
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         record = RunRecord()
-        return io.NodeOutput(make_guider(model, positive, negative, cfg, options, record), record)
+        told = tell_stage(cls.hidden.unique_id)
+        return io.NodeOutput(make_guider(model, positive, negative, cfg, options, record, told), record)
 
 
 NODES = [UncertaintyGuidedSampler, UncertaintyGuidance, UncertaintyGuider]

@@ -8,31 +8,47 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...core.guidance.price import draws_per_evaluation
 from ...core.guidance.step import MIN_ALPHA
-from ...core.options import AleatoricOptions, GuidanceMode, GuidanceOptions
+from ...core.options import AleatoricOptions, GuidanceOptions
 from ...core.result import Uncertainty
 from ...core.schedule import SigmaWindow
 from .model import percent_to_sigma, process_of
 from .patch import OnDraws, attach
 from .sampling.ksampler import Conditioning, KSample, Latent, Progress
 from .sampling.record import Record
+from .sampling.trace import OnTrace
 
 
-def attach_guidance(model: ModelPatcher, options: GuidanceOptions, record: Record, on_draws: OnDraws | None = None) -> ModelPatcher:
+def attach_guidance(
+    model: ModelPatcher,
+    options: GuidanceOptions,
+    record: Record,
+    on_draws: OnDraws | None = None,
+    on_trace: OnTrace | None = None,
+) -> ModelPatcher:
     """A clone of ``model`` under guidance. What it measures lies in the default window of recording, so that strengths compare."""
-    return attach(model, record, AleatoricOptions(draws=options.draws), options, on_draws)
+    return attach(model, record, AleatoricOptions(draws=options.draws), options, on_draws, on_trace)
 
 
 def make_guider(
-    model: ModelPatcher, positive: Conditioning, negative: Conditioning, cfg: float, options: GuidanceOptions, record: Record
+    model: ModelPatcher,
+    positive: Conditioning,
+    negative: Conditioning,
+    cfg: float,
+    options: GuidanceOptions,
+    record: Record,
+    on_trace: OnTrace | None = None,
 ) -> comfy.samplers.CFGGuider:
-    guider = comfy.samplers.CFGGuider(attach_guidance(model, options, record))
+    guider = comfy.samplers.CFGGuider(attach_guidance(model, options, record, on_trace=on_trace))
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     return guider
 
 
-def sample_guided(sampling: KSample, options: GuidanceOptions, progress: Progress | None = None) -> tuple[Latent, Uncertainty]:
+def sample_guided(
+    sampling: KSample, options: GuidanceOptions, progress: Progress | None = None, on_trace: OnTrace | None = None
+) -> tuple[Latent, Uncertainty]:
     """What KSampler does, bit for bit at strength 0, under guidance; and the uncertainty of what was made.
 
     progress: a bar that several runs share; one of this run alone when left out.
@@ -40,7 +56,7 @@ def sample_guided(sampling: KSample, options: GuidanceOptions, progress: Progres
     """
     sigmas, record = sampling.sigmas(), Record()
     progress = progress or Progress(sampling.model, len(sigmas) - 1 + count_draws(sampling.model, sigmas[:-1], options))
-    latent = replace(sampling, model=attach_guidance(sampling.model, options, record, progress.count)).run(progress.step)
+    latent = replace(sampling, model=attach_guidance(sampling.model, options, record, progress.count, on_trace)).run(progress.step)
     return latent, record.of(latent["samples"])
 
 
@@ -52,5 +68,4 @@ def count_draws(model: ModelPatcher, sigmas: Tensor, options: GuidanceOptions) -
     alphas = process_of(sampling).alpha(sigmas)
     if not options.strength:
         return options.draws.samples * max(1, sum(active(float(s)) for s in sigmas))
-    each = options.draws.samples * (2 if options.mode is GuidanceMode.FORWARD else 1)
-    return each * sum(active(float(s)) and float(a) >= MIN_ALPHA for s, a in zip(sigmas, alphas, strict=True))
+    return draws_per_evaluation(options) * sum(active(float(s)) and float(a) >= MIN_ALPHA for s, a in zip(sigmas, alphas, strict=True))

@@ -27,6 +27,7 @@ from .memory import Memory
 from .model import SEVERAL_PARTS, Conditioned, count_active, percent_to_sigma, process_of
 from .sampling.gradient import check_gradient, differentiable
 from .sampling.record import Record
+from .sampling.trace import OnTrace, Trace
 
 log = logging.getLogger(__name__)
 OnDraws = Callable[[int], None]  # told how many draws have just been evaluated
@@ -83,6 +84,7 @@ class Run:
         self.guide = guide if guide is not None and guide.strength != 0 else None
         self.guide_gate = StepGate(SigmaWindow.resolve(guide.window, resolve)) if guide is not None else None
         self.on_draws = on_draws
+        self.trace = Trace(sampling) if guide is not None else None
         self.sampling: dict[str, str] = {}
         self.start: Memory | None = None  # what other patches kept before the first step
         self.neighbours_checked = False
@@ -115,6 +117,8 @@ class Run:
             self.recorder.seconds += clock(step.x) - start
         if records:
             self._record(step, guided)
+        if self.trace is not None and self.records:
+            self.trace.add(args, step.level, self.passes, None if guided is None else guided.spread)
         return step.denoised if guided is None else guided.x0
 
     def for_candidate(self, seed: int, evaluations: int) -> Run:
@@ -181,8 +185,11 @@ def attach(
     options: AleatoricOptions | FreeOptions,
     guide: GuidanceOptions | None = None,
     on_draws: OnDraws | None = None,
+    on_trace: OnTrace | None = None,
 ) -> ModelPatcher:
     """A clone of ``model`` that measures, and guides, in every run of any sampler; each run's result goes to ``record``.
+
+    on_trace: told at the end of each run with guidance what it did.
 
     The draws of guidance are seeded by the run's own seed, and what it measures by the way is recorded.
     Raises ValueError for a model whose process is not understood, or, in a run, a latent of several parts.
@@ -205,6 +212,8 @@ def attach(
             guider.model_options.pop(key, None)
         if run.evaluations:  # none: an Uncertainty Estimator, not a sampler
             record.keep(samples, run.outcome(type(guider.model_patcher.model).__name__))
+            if on_trace is not None and run.trace is not None:
+                on_trace(run.trace)
         return samples
 
     def sample(executor: Any, guider: Any, sigmas: Tensor, extra_args: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:

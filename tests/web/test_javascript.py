@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from node_js import NODE, has_modules
+
 HERE = Path(__file__).parent / "js"
-NODE = shutil.which("node")
-
-
-def has_modules() -> bool:
-    """Whether this Node reads a .js file as a module without a package.json that says so."""
-    if NODE is None:
-        return False
-    version = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=True).stdout
-    major, minor = map(int, re.match(r"v(\d+)\.(\d+)", version).groups())
-    return major >= 23 or (major, minor) >= (22, 7) or (major == 20 and minor >= 19)
 
 
 @pytest.mark.skipif(not has_modules(), reason="no Node 20.19 or newer: apt-get install nodejs")

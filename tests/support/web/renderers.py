@@ -19,7 +19,7 @@ PROBE = {"1": {"class_type": "UQ_SweepValues", "inputs": {"values": "0", "name":
 OPEN = "app.nodeOutputs = {}; await app.loadApiJson(given.graph, given.name); await new Promise(done => setTimeout(done, 400));"
 # A node at a given scale, in the middle of what is seen.
 LOOK = """
-const node = app.graph.nodes.find(node => node.comfyClass === given.node);
+const node = (app.canvas.graph ?? app.graph).nodes.find(node => node.comfyClass === given.node);
 const view = app.canvas.ds;
 view.scale = given.scale;
 view.offset[0] = 700 / given.scale - node.pos[0] - node.size[0] / 2;

@@ -1,0 +1,70 @@
+"""What the stage inside of the guidance nodes is sent after a run: where its evaluations lay, the curve, and a map to outline."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import torch.nn.functional as F
+from server import PromptServer
+
+from ....core.options import GuidanceOptions, HeatmapOptions
+from ....core.view.colormaps import color_words
+from ....core.view.planes import levels_as_bytes, pack_planes
+from ..sampling.trace import OnTrace, Trace
+from .temporary import write_temporary
+
+log = logging.getLogger(__name__)
+MESSAGE = "uncertainty.guided"
+
+
+def stage_of(trace: Trace) -> dict[str, Any]:
+    """evaluations: [latest_start, earliest_end, plain, drawn] of each, as core.guidance.price has them. places: which were guided.
+
+    curves: the scores of each image there. map: of the first image, None where nothing was guided. paper: the values of that preset.
+    """
+    places = sorted(trace.scores)
+    curves = [[_number(float(trace.scores[place][image])) for place in places] for image in range(_images(trace))]
+    evaluations = [[each.latest_start, each.earliest_end, each.plain, each.drawn] for each in trace.evaluations]
+    return {"evaluations": evaluations, "places": places, "curves": curves, "map": _map(trace), "paper": _paper()}
+
+
+def tell_stage(node_id: str | None) -> OnTrace:
+    """Sends it to the page that queued the run, for a node whose sampling happens in another one."""
+
+    def send(trace: Trace) -> None:
+        server = PromptServer.instance
+        server.send_sync(MESSAGE, {"node": str(node_id), "stage": stage_of(trace)}, server.client_id)
+
+    return send
+
+
+def _images(trace: Trace) -> int:
+    return min((len(scores) for scores in trace.scores.values()), default=0)
+
+
+def _map(trace: Trace) -> dict[str, Any] | None:
+    if trace.total is None:
+        return None
+    middle = trace.total if trace.total.ndim == 4 else trace.total[:, :, trace.total.shape[2] // 2]
+    smooth = F.avg_pool2d(middle, 3, stride=1, padding=1, count_include_pad=False)  # few draws leave grain that would hide the outline
+    (plane,) = pack_planes(smooth, HeatmapOptions())
+    height, width = plane.levels.shape
+    try:
+        file = write_temporary(".bin", lambda path: path.write_bytes(levels_as_bytes([plane])))
+    except OSError as error:  # a run must not fail because a page shows less
+        log.warning("The stage of guidance shows no map: %s", error)
+        return None
+    values = {"low": plane.low, "high": plane.high, "ends": list(plane.ends), "failed": plane.failed}
+    return {"file": file, "width": width, "height": height, "colours": color_words()["inferno"], **values}
+
+
+def _paper() -> dict[str, Any]:
+    o = GuidanceOptions.paper()
+    window = {"start_percent": o.window.start, "end_percent": o.window.end}
+    return {"strength": o.strength, "percentile": o.percentile, "samples": o.draws.samples, "mode": o.mode.value, **window}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

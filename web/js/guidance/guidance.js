@@ -1,0 +1,53 @@
+// The guidance nodes in ComfyUI: adds the stage to each, and brings it what the server sends.
+
+import { api } from "../../../../scripts/api.js";
+import { app } from "../../../../scripts/app.js";
+import { findNode, rootGraph } from "../shared/nodes.js";
+import { speaker } from "../shared/settings.js";
+import { useTheme } from "../shared/theme.js";
+import { addPanel } from "../shared/widget.js";
+import { STYLE as VIEWER_STYLE } from "../heatmap/look.js";
+import { STYLE } from "./look.js";
+import { heightOf, Stage } from "./stage.js";
+import { texts } from "./words.js";
+
+const NODES = ["UQ_UncertaintyGuidedSampler", "UQ_UncertaintyGuidance", "UQ_UncertaintyGuider"];
+const WIDTH = 340;
+const stages = new WeakMap(); // node -> its stage
+
+app.registerExtension({
+  name: "UncertaintyNodes.Guidance",
+  setup() {
+    api.addEventListener("uncertainty.guided", ({ detail }) => stages.get(findNode(detail.node))?.showRun(detail.stage));
+  },
+  nodeCreated(node) {
+    if (!NODES.includes(node.comfyClass)) return;
+    useTheme("uncertainty-heatmap", VIEWER_STYLE);
+    useTheme("uncertainty-guidance", STYLE);
+    const panel = addPanel(node, {
+      name: "uncertainty_stage",
+      label: speaker(texts)("label"),
+      height: () => heightOf(stages.get(node)?.shown),
+      width: WIDTH,
+      draw: (_, output) => stages.get(node)?.showRun(output?.uq_stage?.at(-1)),
+      connect: (_, signal) => queueMicrotask(() => follow(node, signal)),
+    });
+    stages.set(node, new Stage(node, panel.element, () => panel.resize()));
+    panel.resize();
+  },
+  afterConfigureGraph() {
+    recallAll(rootGraph());
+  },
+});
+
+function recallAll(graph) {
+  for (const node of graph.nodes) {
+    stages.get(node)?.recall();
+    if (node.subgraph) recallAll(node.subgraph);
+  }
+}
+
+function follow(node, signal) {
+  const stage = stages.get(node);
+  if (stage) stage.signal = signal;
+}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 
 from modules import script_callbacks, scripts, shared
 
+SUPPORT = Path(__file__).resolve().parents[3]
 COUNTS = {"rows": 0, "calls": 0}
 
 
@@ -51,6 +54,14 @@ def report(_, app):
             "callbacks": callbacks,
             "attributes": sorted(vars(model)),
         }
+
+    @app.get("/agreement")
+    def agreement(given: str, result: str):
+        sys.path += [str(SUPPORT / "webui"), str(SUPPORT / "agreement")]
+        import forge_numbers
+
+        forge_numbers.tell(given, result)
+        return {}
 
 
 script_callbacks.on_app_started(report)

@@ -1,0 +1,81 @@
+"""One tiny network with the same weights, latents, noise and seed: ComfyUI, diffusers and Forge tell the same numbers."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from comfy_installations import installations
+from forge_server import Forge
+from tiny_network import ASKED, SAMPLES, SEED, STEP, STRENGTH, TinyNetwork, network_of, problem
+from uncertainty_nodes.core.denoiser import Process, vp_to_ve
+from uncertainty_nodes.core.guidance.step import guide_step
+from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, GuidanceOptions, InformationOptions, StepWindow
+from uncertainty_nodes.core.pixelwise.aleatoric import estimate_aleatoric_step
+from uncertainty_nodes.core.pixelwise.information import estimate_information
+from uncertainty_nodes.core.pixelwise.quadrature import window_quadrature
+from uncertainty_nodes.hosts.diffusers.attach import denoiser
+from uncertainty_nodes.hosts.diffusers.space import Space
+
+ROOT = Path(__file__).resolve().parents[3]
+TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}  # float32 through other coordinates
+
+
+class DiffusersNetwork(TinyNetwork):
+    """As diffusers names the inputs."""
+
+    def forward(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, return_dict: bool = True) -> tuple[Tensor]:  # type: ignore[override]
+        return (super().forward(sample, timestep, encoder_hidden_states),)
+
+
+def told_by_diffusers(given: dict[str, Tensor]) -> dict[str, Tensor]:
+    network = DiffusersNetwork(network_of(given).state_dict())
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    space, percent = Space.of(scheduler), 1 - STEP / 999
+    sigma = torch.tensor([space.percent_to_sigma(percent)] * 2)
+    alpha = Process.VP.alpha(sigma)[:, None, None, None]
+    conditional, unconditional = (denoiser(network, scheduler, {"encoder_hidden_states": given[n]}, 2) for n in ("positive", "negative"))
+    _, ve = vp_to_ve(given["latents"], sigma)
+    x = alpha * (given["latents"] + ve[0] * given["noise"])
+    x0, draws = conditional(x, sigma), DrawOptions(SAMPLES, SEED)
+    spread = estimate_aleatoric_step(conditional, x, x0, sigma, Process.VP, AleatoricOptions(draws), 0)
+    mix = unconditional(x, sigma) + 4.0 * (x0 - unconditional(x, sigma))
+    guided = guide_step(conditional, x, mix, sigma, Process.VP, GuidanceOptions(STRENGTH, draws=draws), 0, x0)
+    options = InformationOptions(DrawOptions(SAMPLES, SEED, antithetic=True), StepWindow(percent, percent), levels=2)
+    quadrature = window_quadrature(options, space.percent_to_sigma, Process.VP)
+    information = estimate_information(conditional, unconditional, given["latents"], quadrature, Process.VP, options)
+    return {"denoised": spread.denoised, "noise": spread.noise, "guided": guided.x0, "information": information.result.scores}
+
+
+def told_by_comfyui(given: Path, result: Path) -> dict[str, Tensor]:
+    copy = installations()[0]
+    if reason := copy.why_not():
+        pytest.skip(reason)
+    script = ROOT / "tests" / "support" / "agreement" / "comfyui_numbers.py"
+    command = [copy.python, str(script), str(copy.home), str(ROOT), str(given), str(result)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return load_file(result)
+
+
+def test_three_hosts_tell_the_same_numbers(forge: Forge, tmp_path: Path) -> None:
+    given = problem()
+    save_file(given, tmp_path / "given.safetensors")
+    told = told_by_diffusers(given)
+    forge.draw({"score": "denoised"})  # its adapter is loaded with the first measured image
+    forge.get("/agreement?" + urlencode({"given": tmp_path / "given.safetensors", "result": tmp_path / "forge.safetensors"}))
+    others = {
+        "Forge": load_file(tmp_path / "forge.safetensors"),
+        "ComfyUI": told_by_comfyui(tmp_path / "given.safetensors", tmp_path / "comfyui.safetensors"),
+    }
+    for name in ASKED:
+        assert told[name].std() > 1e-3
+        for host, numbers in others.items():
+            assert torch.allclose(numbers[name], told[name], **TOLERANCE), (host, name, numbers[name], told[name])

@@ -51,7 +51,8 @@ def quantity_input() -> io.Input:
         [q.value for q in Quantity],
         default=DEFAULT.quantity.value,
         tooltip="What is measured. denoised: how far the predicted images differ; high means unsure. "
-        "noise: how far the predicted noises differ, as in the paper; low means unsure.",
+        "noise: how far the predicted noises differ, as in the paper; low means unsure. "
+        "posterior: the squared error to expect of each pixel, in the latent's own units; high means unsure; noisy with few samples.",
     )
 
 
@@ -62,6 +63,7 @@ def recorded_quantity_input() -> io.Input:
         default=DEFAULT.quantity.value,
         tooltip="What is measured. denoised: how far the predicted images differ; high means unsure. "
         "noise: how far the predicted noises differ, as in the paper; low means unsure. "
+        "posterior: the squared error to expect of each pixel, in the latent's own units; high means unsure; noisy with few samples. "
         "trajectory: how far the model's predictions move from step to step; high means unsure; try 0.5 to 1. "
         "condition_gap: how far the predictions with and without the prompt are apart; low means unsure; needs a cfg other than 1; "
         "try 0 to 0.35. The last two cost no model call and don't use samples and seed.",

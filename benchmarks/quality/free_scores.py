@@ -131,10 +131,12 @@ def main() -> None:
     lab = Lab.open(a.work, precision=torch.bfloat16)
     weak, strong = [scale for scale in STEPS if scale < 2], [scale for scale in STEPS if scale >= 2]
     if not a.table:
-        for scale, chunk in tqdm([*rounds(lab, a.images, weak), *rounds(lab, a.images, strong)], desc="Draw"):
+        for scale, chunk in tqdm(list(rounds(lab, a.images, weak)), desc="Draw"):
             drawn(lab, scale, chunk)
         for scale, chunk in tqdm(list(rounds(lab, a.images, weak)), desc="Scores that cost calls"):
             priced(lab, scale, chunk)
+        for scale, chunk in tqdm(list(rounds(lab, a.images, strong)), desc="Draw at the strong scale"):
+            drawn(lab, scale, chunk)
     found = {f"{scale:g}": table(gather(lab, scale, a.images, POINTS)) for scale in STEPS}
     print(f"Wrote {write('free_scores', {'points': list(POINTS), 'lost': list(LOST), 'scales': found})}")
 

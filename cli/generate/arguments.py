@@ -41,7 +41,8 @@ TEXT = f"""Draw images, score each, and keep the best. A stopped run goes on whe
 
 information: whether the finished image carries what was asked for; low is bad. generative: whether an image keeps its meaning when the
 model's last layer is drawn anew; looks at the finished image through an encoder. bayesdiff: the last layer's variance carried along the
-sampling. mc-dropout: needs a model with dropout. denoised, noise: spread of the re-noised predictions; low noise is bad.
+sampling. mc-dropout: needs a model with dropout. denoised, noise: spread of the re-noised predictions; low noise is bad. posterior: the
+squared error to expect of them.
 At no further model call: trajectory, how far the predictions move along the steps; condition-gap, how far the two halves of classifier-free
 guidance are apart; low is bad; it needs --guidance-scale.
 

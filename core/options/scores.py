@@ -10,6 +10,7 @@ class Quantity(str, Enum):
 
     DENOISED = "denoised"  # V = Var(x0_i): high = unsure
     NOISE = "noise"  # U = Var(eps_i), the paper's: low = unsure
+    POSTERIOR = "posterior"  # C = Cov(x_i, x0_i) / alpha, the squared error to expect, in the image's units: high = unsure
 
 
 class FreeScore(str, Enum):
@@ -32,6 +33,7 @@ class ImageScore(str, Enum):
     INFORMATION = "information"  # i(x; c), whether the image carries its condition: low = bad
     DENOISED = "denoised"
     NOISE = "noise"
+    POSTERIOR = "posterior"
 
 
 class SamplingScore(str, Enum):
@@ -45,6 +47,7 @@ class SamplingScore(str, Enum):
     NOISE = "noise"  # a Quantity
     TRAJECTORY = "trajectory"  # a FreeScore
     CONDITION_GAP = "condition-gap"  # a FreeScore
+    POSTERIOR = "posterior"  # a Quantity
 
 
 class Direction(str, Enum):
@@ -54,7 +57,11 @@ class Direction(str, Enum):
     LOW_IS_BAD = "low_is_bad"
 
 
-DIRECTION_OF = {Quantity.DENOISED: Direction.HIGH_IS_BAD, Quantity.NOISE: Direction.LOW_IS_BAD}
+DIRECTION_OF = {
+    Quantity.DENOISED: Direction.HIGH_IS_BAD,
+    Quantity.NOISE: Direction.LOW_IS_BAD,
+    Quantity.POSTERIOR: Direction.HIGH_IS_BAD,
+}
 DIRECTION_OF_FREE = {FreeScore.TRAJECTORY: Direction.HIGH_IS_BAD, FreeScore.CONDITION_GAP: Direction.LOW_IS_BAD}
 
 

@@ -8,21 +8,26 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, check_latents, check_step, eps_from_x0
+from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, check_latents, check_step, eps_from_x0, expand
 from ..draws import evaluate, noise
 from ..options import DIRECTION_OF, AleatoricOptions, Center, Pooling, Quantity
 from ..result import Uncertainty, clock, pool
+from .posterior import posterior_variance
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Both spreads of one step, from the same evaluations: V = Var(x0_i) and U = Var(eps_i), each (B, C, ...) float32."""
+    """One step's spreads, from the same evaluations: V = Var(x0_i), U = Var(eps_i), and C, see ``posterior``; (B, C, ...) float32.
+
+    posterior: None where the draws differ by more than their noise (dropout).
+    """
 
     denoised: Tensor
     noise: Tensor
+    posterior: Tensor | None = None
 
-    def __getitem__(self, quantity: Quantity) -> Tensor:
-        return self.denoised if quantity is Quantity.DENOISED else self.noise
+    def __getitem__(self, quantity: Quantity) -> Tensor | None:
+        return getattr(self, quantity.value)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Redraws:
     x: Tensor
     x0: Tensor
     eps: Tensor
+
+    def posterior(self, sigma: Tensor, process: Process, antithetic: bool = False) -> Tensor:
+        """C (B, C, ...), see ``posterior_variance``; z_i - mean z = (x_i - mean x) / sigma."""
+        return posterior_variance(self.x / expand(sigma, self.x[0]), self.x0, sigma, process, antithetic)
 
 
 def variance(draws: Tensor, prediction: Tensor, center: Center) -> Tensor:
@@ -67,12 +76,13 @@ def estimate_aleatoric_step(
     sigma = check_step(x, x0, sigma)
     redraws = redraw(denoise, x0, sigma, process, noise(options.draws, step, x0), options.draws.micro_batch)
     eps = eps_from_x0(x.float(), x0.float(), sigma, process)
-    return Spread(variance(redraws.x0, x0.float(), options.center), variance(redraws.eps, eps, options.center))
+    denoised, spread = variance(redraws.x0, x0.float(), options.center), variance(redraws.eps, eps, options.center)
+    return Spread(denoised, spread, redraws.posterior(sigma, process, options.draws.antithetic))
 
 
 @dataclass
 class Recorder:
-    """Gathers the steps of one run into an Uncertainty; both quantities, since they cost one price. Belongs to that run alone."""
+    """Gathers the steps of one run into an Uncertainty; every quantity, since they cost one price. Belongs to that run alone."""
 
     options: AleatoricOptions
     process: Process
@@ -93,6 +103,8 @@ class Recorder:
     def add(self, spread: Spread, sigma: float, nfe: float, seconds: float) -> None:
         for quantity in Quantity:
             step_map = spread[quantity]
+            if step_map is None:
+                continue
             self.totals[quantity] = self.totals[quantity] + step_map if quantity in self.totals else step_map
             self.curves[quantity].append(pool(step_map, self.options.pooling))
         self.sigmas.append(sigma)

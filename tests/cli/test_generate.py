@@ -127,7 +127,7 @@ def test_a_picture_that_was_deleted_is_drawn_again(tmp_path):
     assert len(names(tmp_path, "kept") + names(tmp_path, "rejected")) == 2
 
 
-@pytest.mark.parametrize("method", ["bayesdiff", "mc-dropout", "denoised", "noise"])
+@pytest.mark.parametrize("method", ["bayesdiff", "mc-dropout", "denoised", "noise", "posterior"])
 def test_every_method_of_the_demo_model(tmp_path, method):
     assert draw(tmp_path, "-n", 2, "--method", method, "--steps", 6, "--every", 2) == 0
     content = saved(tmp_path)

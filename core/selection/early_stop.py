@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..files import load_tensors, save_tensors
 from ..options import check_range
+from ..values import check_list, check_names, check_number, check_tensor, check_text, intact
 from .learning import FEWEST, fit_logistic
+
+KIND, VERSION = "early stop", 1
+TENSORS = ("mean", "scale", "weights", "good")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,3 +67,20 @@ class EarlyStop:
         check_range("lost", lost, 0, 1)
         rank = math.ceil((1 - lost) * (len(self.good) + 1))
         return math.inf if rank > len(self.good) else float(self.good[max(rank, 1) - 1])
+
+    def save(self, path: str | Path) -> None:
+        """Write as safetensors. Raises OSError when the file cannot be written."""
+        tensors = {name: getattr(self, name) for name in TENSORS}
+        save_tensors(path, tensors, KIND, VERSION, {"names": list(self.names), "offset": self.offset})
+
+    @classmethod
+    def load(cls, path: str | Path) -> EarlyStop:
+        """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
+        tensors, facts = load_tensors(path, KIND, VERSION)
+        with intact(path, KIND):
+            check_names("tensors", tensors, TENSORS)
+            check_names("facts", facts, ("names", "offset"))
+            names = tuple(check_text("names", name) for name in check_list("names", facts["names"]))
+            each = {name: check_tensor(name, tensors[name], (len(names),)).double() for name in TENSORS[:-1]}
+            good = check_tensor("good", tensors["good"], (None,)).double()
+            return cls(names, **each, offset=check_number("offset", facts["offset"], -math.inf), good=good)

@@ -59,3 +59,14 @@ def test_one_kind_of_image_teaches_nothing():
     scores, bad = images(10)
     with pytest.raises(ValueError, match=r"learned from 3 good and 3 bad images or more, got 0 bad\."):
         EarlyStop.fit(("a", "b"), scores, torch.zeros_like(bad))
+
+
+def test_it_is_kept_in_a_file_and_a_damaged_one_is_refused(tmp_path):
+    fit, path = EarlyStop.fit(("a", "b"), *images()), tmp_path / "stop.safetensors"
+    fit.save(path)
+    loaded = EarlyStop.load(path)
+    assert loaded.names == ("a", "b") and loaded.threshold(0.05) == fit.threshold(0.05)
+    assert torch.equal(loaded.log_odds(images()[0]), fit.log_odds(images()[0]))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="stop.safetensors"):
+        EarlyStop.load(path)

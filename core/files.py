@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import sys
@@ -49,6 +50,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         raise OSError(f"Could not write {str(path)!r} ({error}); choose a folder that exists, is writable and has space.") from error
     finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """What a process that was killed inside ``replacing`` left beside ``path``. For who knows that no other writes it now."""
+    for temporary in Path(path).parent.glob(f".{glob.escape(Path(path).name)}.*.tmp"):
         with suppress(OSError):
             temporary.unlink()
 

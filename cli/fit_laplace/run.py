@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.files import remove_leftovers
 from ...core.last_layer.fit import SampleNotFinite
 from ...core.last_layer.laplace import Laplace
 from ...hosts.diffusers.last_layer.laplace import fit_laplace
@@ -38,9 +39,11 @@ def run(options: FitOptions) -> Laplace:
         except SampleNotFinite as error:
             leave_out(samples.pop(error.index).name, "gives values that are not finite")
     fitted.save(options.out)
+    remove_leftovers(options.out)
     for attempt in attempts:
         if attempt.path is not None:
             attempt.path.unlink(missing_ok=True)
+            remove_leftovers(attempt.path)
     log.info("Fitted the last layer %s on %d images: %s", fitted.identity.name, fitted.samples, options.out)
     return fitted
 

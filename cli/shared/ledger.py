@@ -23,11 +23,11 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ...core.files import remove_leftovers
 from ...core.options import Direction
 from .database import connect, database_errors, dump, ledger_path, read_header, transaction
 from .records import Format, check_options, form_of, kind_in, read_older
@@ -67,9 +67,8 @@ class Ledger:
         except BaseException:
             ledger.close()
             raise
-        for left in path.parent.glob(f".{path.stem}.*.tmp"):  # what a run that was killed while it exported left
-            with suppress(OSError):
-                left.unlink()
+        for exported in (path, path.with_suffix(".csv")):
+            remove_leftovers(exported)
         return ledger
 
     @classmethod

@@ -11,10 +11,12 @@ from ..shared.arguments import (
     DEFAULT,
     Commands,
     add_command,
+    add_engine,
     add_model,
     add_seed_and_device,
     add_whole,
     needs_diffusers,
+    read_engine,
     read_options,
     words,
 )
@@ -53,14 +55,17 @@ def add_train_ensemble(commands: Commands[argparse.ArgumentParser]) -> None:
     train.add_argument("--prompt", type=words, default="", help="caption of images that have none")
     add_whole(train, "--size", bounds=PIXELS, help="sides of the images in pixels; 0: as the model draws")
     add_seed_and_device(train)
+    add_engine(train)
     train.add_argument("--export", type=Path, metavar="FOLDER", help="also write each member as an ordinary LoRA or embedding file")
     train.set_defaults(run=run_train_ensemble)
 
 
 def run_train_ensemble(a: argparse.Namespace) -> None:
     with needs_diffusers("Training"):
+        from ..shared.engine import make_engine
         from .run import run
     kind = None if a.kind is None else EnsembleKind(a.kind)
     training = EnsembleTrainingOptions(a.steps, a.batch, a.learning_rate, a.seed)
     bootstrap = BootstrapOptions(Bootstrap(a.bootstrap), a.bootstrap_size, a.seed)
-    run(read_options(TrainOptions, a, kind=kind, training=training, bootstrap=bootstrap))
+    engine = make_engine(read_engine(a), a.device)
+    run(read_options(TrainOptions, a, kind=kind, training=training, bootstrap=bootstrap), engine)

@@ -44,7 +44,6 @@ class TrainOptions:
     def member_kind(self) -> EnsembleKind:
         return self.kind or (EnsembleKind.CLASS_EMBEDDING if self.model == DEMO else EnsembleKind.LORA)
 
-    @property
-    def checkpoint(self) -> Path:
-        """What a stopped run goes on from."""
-        return self.out.with_suffix(".checkpoint.safetensors")
+    def checkpoint(self, member: int) -> Path:
+        """What a stopped run goes on from. member: from 0."""
+        return self.out.with_suffix(f".member-{member + 1}.checkpoint.safetensors")

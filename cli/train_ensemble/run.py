@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
-import torch
-from PIL import ImageOps
+from tqdm import tqdm
 
 from ...core.ensemble.file import EnsembleParameters
 from ...core.ensemble.training import FailedSamplesError
-from ...core.options import EnsembleKind
-from ...hosts.diffusers.demo import DemoModel
-from ...hosts.diffusers.ensemble.train import TrainingPlan, train_loras, train_tables, train_words
-from ...hosts.diffusers.images import prepare
-from ...hosts.diffusers.load import load_pipeline, loading_bars, pipeline_kind
-from ...hosts.diffusers.watch import network_of
+from ...core.files import remove_leftovers
+from ...hosts.diffusers.load import pipeline_kind
 from ..shared.checks import DEMO
 from ..shared.device import check_device
-from ..shared.pictures import ImageFile, find_images, find_images_below
-from ..shared.progress import on_terminal, progress_bar
-from .images import encode_images, read_captions
+from ..shared.engine import Engine, OneProcess
+from ..shared.pictures import ImageFile
+from ..shared.progress import progress_bar
 from .options import TrainOptions
+from .worker import DemoTrainer, MemberWorker, PipelineTrainer, TrainingData, load_trainer
 
-Train = Callable[[TrainingPlan], EnsembleParameters]
 log = logging.getLogger(__name__)
 LOSSES_AT_END = 10  # steps over which the last loss is averaged
 
 
-def run(options: TrainOptions) -> EnsembleParameters:
+def run(options: TrainOptions, engine: Engine | None = None) -> EnsembleParameters:
     """Train, save to ``out``, export where asked for; returns the ensemble."""
     check_device(options.device)
-    train, images = prepare_tables(options) if options.model == DEMO else prepare_pipeline(options)
-    if options.checkpoint.exists():
-        log.info("Going on with %s", options.checkpoint)
-    steps = options.training.steps
-    with progress_bar("Train", options.members * steps, "step") as bar, failures_named(images):
-
-        def progress(member: int, step: int, loss: float) -> None:
-            bar.set_postfix(member=member + 1, loss=f"{loss:.4f}", refresh=False)
-            bar.update(member * steps + step - bar.n)
-
-        ensemble = train(TrainingPlan(options.members, options.training, options.bootstrap, options.checkpoint, progress))
+    if options.model != DEMO:
+        pipeline_kind(options.model)
+    checkpoints = [options.checkpoint(member) for member in range(options.members)]
+    if begun := sum(checkpoint.exists() for checkpoint in checkpoints):
+        log.info("Going on with %d members of %d that an earlier run began.", begun, options.members)
+    trainer = load_trainer(options)
+    ensemble = train_members(options, trainer, trainer.encode(), engine or OneProcess())
     ensemble.save(options.out)
-    options.checkpoint.unlink(missing_ok=True)
+    for path in (options.out, *checkpoints):
+        remove_leftovers(path)
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
     if options.export is not None:
         for path in ensemble.export(options.export, options.out.stem):
             log.info("Exported %s", path)
@@ -56,6 +51,27 @@ def run(options: TrainOptions) -> EnsembleParameters:
     return ensemble
 
 
+def train_members(options: TrainOptions, trainer: DemoTrainer | PipelineTrainer, data: TrainingData, engine: Engine) -> EnsembleParameters:
+    """Each member is a task, which keeps what it has done beside ``out``."""
+    steps, parts = options.training.steps, {}
+    with progress_bar("Train", options.members * steps, "step") as bar, failures_named(data.images):
+        if engine.elsewhere:
+            data = replace(data, clean=data.clean.cpu())
+            results = engine.run(partial(MemberWorker.load, options, data), iter(range(options.members)))
+        else:
+            worker = MemberWorker(trainer, data, partial(show_step, bar, steps))
+            results = engine.run(lambda: worker, iter(range(options.members)))
+        for member, part in results:
+            parts[member] = part
+            bar.update(len(parts) * steps - bar.n)
+    return replace(parts[0], members=tuple(parts[member].members[0] for member in sorted(parts)))
+
+
+def show_step(bar: tqdm, steps: int, member: int, step: int, loss: float) -> None:
+    bar.set_postfix(member=member + 1, loss=f"{loss:.4f}", refresh=False)
+    bar.update(member * steps + step - bar.n)
+
+
 @contextmanager
 def failures_named(images: Sequence[ImageFile]) -> Iterator[None]:
     """Training samples that fail are told by the names of the images."""
@@ -64,30 +80,3 @@ def failures_named(images: Sequence[ImageFile]) -> Iterator[None]:
     except FailedSamplesError as error:
         names = ", ".join(images[sample].name for sample in error.samples)
         raise ValueError(f"The model's loss is not finite for {names}: take that out of the folder and start again.") from error
-
-
-def prepare_tables(options: TrainOptions) -> tuple[Train, Sequence[ImageFile]]:
-    """The training, and the images that its samples are of."""
-    images = find_images(options.folder, None, by_class=True)
-    model = DemoModel(options.device)
-    clean, images = encode_images(model, images, model.fitted)
-    labels = torch.tensor([image.label for image in images])
-    return (lambda plan: train_tables(model.network, model.scheduler, clean, labels, plan)), images
-
-
-def prepare_pipeline(options: TrainOptions) -> tuple[Train, Sequence[ImageFile]]:
-    pipeline_kind(options.model)
-    images = find_images_below(options.folder)
-    captions = read_captions(images, options)
-    with loading_bars(shown=on_terminal()):
-        pipe: Any = load_pipeline(options.model, options.device, torch.float32)  # which of its parts it has depends on its kind
-    model = prepare(pipe, "")
-    network: Any = network_of(pipe)
-    side = options.size or network.config.sample_size * pipe.vae_scale_factor
-    clean, images = encode_images(
-        model, [image for image in images if image.name in captions], lambda picture: model.fitted(ImageOps.fit(picture, (side, side)))
-    )
-    prompts = [captions[image.name] for image in images]
-    if options.member_kind is EnsembleKind.LORA:
-        return (lambda plan: train_loras(pipe, clean, prompts, plan, options.rank)), images
-    return (lambda plan: train_words(pipe, clean, prompts, plan, options.vectors, options.begin)), images

@@ -48,6 +48,9 @@ class FailedSamplesError(ValueError):
         numbers = ", ".join(str(sample) for sample in self.samples)
         super().__init__(f"The model's loss is not finite at training sample {numbers} alone: leave it out.")
 
+    def __reduce__(self) -> tuple[type[FailedSamplesError], tuple[tuple[int, ...]]]:
+        return type(self), (self.samples,)  # so that it comes whole from another process
+
 
 TrainingProgress = Callable[[int, int, float], None]
 """progress(member, step, loss), after each step, counted from 1; may raise to stop, and the training can be gone on with."""
@@ -62,6 +65,7 @@ def train(
     options: EnsembleTrainingOptions | None = None,
     checkpoint: Path | None = None,
     progress: TrainingProgress | None = None,
+    only: int | None = None,
 ) -> list[TrainedMember]:
     """Train one member for each bootstrap on E |predict(alpha x0 + sigma n, sigma, rows) - target|^2, the model's own loss.
 
@@ -71,22 +75,23 @@ def train(
     learning_rate: taken where the options leave it open.
     checkpoint: written every 25 steps and at each member's end; found there, it is gone on from, with the same result as
         an unbroken run. Deterministic from the seed.
+    only: the number of the one member to train, from 0, just as it would be among the others; the checkpoint is then of it alone.
     Raises ValueError for a checkpoint of another training, samples that are not finite, and a loss that is not finite.
     """
     options = options or EnsembleTrainingOptions()
     check_data(clean, bootstraps)
     trainer = MemberTrainer(training, clean, enter, replace(options, learning_rate=options.learning_rate or learning_rate), progress)
-    facts = trainer.facts(bootstraps)
+    facts = trainer.facts(bootstraps) | ({} if only is None else {"member": only + 1})
     done = load_checkpoint(checkpoint, facts) if checkpoint is not None and checkpoint.exists() else []
-    for k, rows in enumerate(bootstraps):
+    for place, k in enumerate(range(len(bootstraps)) if only is None else [only]):
 
-        def keep(now: TrainedMember, before: Sequence[TrainedMember] = tuple(done[:k])) -> None:
+        def keep(now: TrainedMember, before: Sequence[TrainedMember] = tuple(done[:place])) -> None:
             if checkpoint is not None:
                 save_checkpoint(checkpoint, [*before, now], facts)
 
-        earlier = done[k] if k < len(done) else None
+        earlier = done[place] if place < len(done) else None
         if earlier is None or len(earlier.losses) < options.steps:
-            done[k:] = [trainer.member(k, rows, earlier, keep)]
+            done[place:] = [trainer.member(k, bootstraps[k], earlier, keep)]
     return done
 
 

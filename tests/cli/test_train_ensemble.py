@@ -67,7 +67,7 @@ def test_a_stopped_run_goes_on_to_the_same_file(tmp_path, digits, monkeypatch):
     save = EnsembleParameters.save
     monkeypatch.setattr(command.EnsembleParameters, "save", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(digits, "--out", stopped, *SHORT) == 130
-    assert (tmp_path / "stopped.checkpoint.safetensors").exists() and not stopped.exists()
+    assert len(list(tmp_path.glob("stopped.member-*.checkpoint.safetensors"))) == 2 and not stopped.exists()
     monkeypatch.setattr(command.EnsembleParameters, "save", save)
     assert run(digits, "--out", stopped, *SHORT) == 0
     for a, b in zip(EnsembleParameters.load(whole).members, EnsembleParameters.load(stopped).members, strict=True):

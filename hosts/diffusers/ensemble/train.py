@@ -26,13 +26,14 @@ from .words import STAR, Word
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What every kind of ensemble is trained by. checkpoint, progress: as in ``core.ensemble.training.train``."""
+    """What every kind of ensemble is trained by. checkpoint, progress, only: as in ``core.ensemble.training.train``."""
 
     members: int = 5
     options: EnsembleTrainingOptions = field(default_factory=EnsembleTrainingOptions)
     bootstrap: BootstrapOptions = field(default_factory=BootstrapOptions)
     checkpoint: Path | None = None
     progress: TrainingProgress | None = None
+    only: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class TrainingTask:
         training = network_training(self.network, self.scheduler)
         loss = replace(training, predict=lambda x, sigma, rows: training.predict(x, sigma, self.conditions(rows)))
         rows = bootstraps(len(self.clean), plan.members, plan.bootstrap, labels)
-        return train(loss, self.clean, rows, enter, LEARNING_RATES[self.kind], plan.options, plan.checkpoint, plan.progress)
+        return train(loss, self.clean, rows, enter, LEARNING_RATES[self.kind], plan.options, plan.checkpoint, plan.progress, plan.only)
 
     def ensemble(self, members: Sequence[TrainedMember], plan: TrainingPlan, more: dict[str, str] | None = None) -> EnsembleParameters:
         """The finished members, by the network that they belong to and how they were made."""
@@ -57,7 +58,8 @@ class TrainingTask:
         provenance |= {name: f"{value:g}" for name, value in asdict(plan.options).items()}
         provenance |= {"learning_rate": f"{plan.options.learning_rate or LEARNING_RATES[self.kind]:g}"}
         provenance |= {f"bootstrap_{name}": str(getattr(value, "value", value)) for name, value in asdict(plan.bootstrap).items()}
-        named = tuple(MemberParameters(f"member {k}", t.parameters, t.losses) for k, t in enumerate(members, 1))
+        first = 1 if plan.only is None else plan.only + 1
+        named = tuple(MemberParameters(f"member {k}", t.parameters, t.losses) for k, t in enumerate(members, first))
         return EnsembleParameters(self.kind, named, Identity.of(self.network, find_last_layer(self.network)), provenance | (more or {}))
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ..denoiser import Denoiser, Process, expand
+from ..draws import noise
+from ..options import HALF_STEP_SIZE, GuidanceOptions
 from ..pixelwise.aleatoric import redraw
+from .step import autograd_gradient
+
+MOST_MISMATCH = 0.1  # of a slope; a graph that is cut in a few places is off by more
+MOST_MISMATCH_IN_HALF = 0.3
 
 
 def gradient_mismatch(
@@ -38,3 +46,25 @@ def gradient_mismatch(
     sound = measured.isfinite() & promised.isfinite()
     measured, promised = measured[sound], promised[sound]
     return float((measured - promised).abs().sum() / measured.abs().sum().clamp_min(1e-30)) if len(measured) else 1.0
+
+
+def trial(options: GuidanceOptions) -> GuidanceOptions:
+    """Two draws, one after the other, are enough to see whether a gradient is true."""
+    return replace(options, draws=replace(options.draws, samples=2, micro_batch=1))
+
+
+def trial_gradient(smooth: Denoiser, x0: Tensor, sigma: Tensor, process: Process, options: GuidanceOptions) -> Tensor:
+    """The gradient of ``trial``. smooth: the model in a state in which autograd works. 2 evaluations per image."""
+    g, _ = autograd_gradient(smooth, x0, sigma, process, noise(trial(options).draws, 0, x0), trial(options))
+    return g
+
+
+def check_trial(denoise: Denoiser, g: Tensor, x0: Tensor, sigma: Tensor, process: Process, options: GuidanceOptions) -> None:
+    """Compare what ``trial_gradient`` gave with one finite difference of the untouched model: 4 evaluations per image.
+
+    Raises RuntimeError when it promises what the model does not do.
+    """
+    mismatch = gradient_mismatch(denoise, x0.float(), g, sigma, process, noise(trial(options).draws, 0, x0), options.step_size)
+    most = MOST_MISMATCH_IN_HALF if options.step_size >= HALF_STEP_SIZE else MOST_MISMATCH
+    if not mismatch <= most:  # NaN too
+        raise RuntimeError(f"its gradient is {mismatch:.0%} off what a finite difference shows")

@@ -11,6 +11,7 @@ Who is in which room:
 - ``infotext``: what is written with each image, and pasted back.
 - ``model``: the denoiser that Forge's model and a compiled condition make, and its noise process.
 - ``patch``: what is measured and moved while the sampler runs, from a post-CFG function on a clone of the model's patcher.
+- ``gradient``: for the guidance mode autograd.
 - ``information``: prompt information, after sampling.
 - ``filter``: which pictures are kept, and what becomes of the others; ``files``: calibrations.
 - ``pictures``: heatmaps.

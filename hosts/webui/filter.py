@@ -24,7 +24,7 @@ UNMEASURED = "Kept: it was not measured."
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class DrawnPicture:
     """A picture as the VAE decoded it, with what the web UI keeps beside it by its place in the batch."""
 
     pixels: Tensor
@@ -59,7 +59,7 @@ def sift(p: Any, job: Job, pp: Any, batch: int) -> None:
         p.do_not_save_grid = job.without_grid
 
 
-def candidates(p: Any, job: Job, pictures: Sequence[Tensor]) -> list[Candidate]:
+def candidates(p: Any, job: Job, pictures: Sequence[Tensor]) -> list[DrawnPicture]:
     if job.overlays is None:  # as they are for every batch, before we part them
         job.overlays, job.corrections = list(p.overlay_images or []), list(p.color_corrections or [])
         job.without_grid = p.do_not_save_grid
@@ -68,12 +68,12 @@ def candidates(p: Any, job: Job, pictures: Sequence[Tensor]) -> list[Candidate]:
         return values[i] if i < len(values) else None
 
     return [
-        Candidate(each, p.prompts[i], p.negative_prompts[i], (p.seeds[i], p.subseeds[i]), at(job.overlays, i), at(job.corrections, i))
+        DrawnPicture(each, p.prompts[i], p.negative_prompts[i], (p.seeds[i], p.subseeds[i]), at(job.overlays, i), at(job.corrections, i))
         for i, each in enumerate(pictures)
     ]
 
 
-def judge(job: Job, arrived: list[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+def judge(job: Job, arrived: list[DrawnPicture]) -> tuple[list[DrawnPicture], list[DrawnPicture]]:
     """Accepted and rejected. What was not measured is kept; where the rule can't be applied all are, and a sentence says why."""
     known = [each for each in arrived if each.key in job.measured]
     for each in arrived:
@@ -95,7 +95,7 @@ def judge(job: Job, arrived: list[Candidate]) -> tuple[list[Candidate], list[Can
     return [each for each in arrived if each.key not in out], [each for each in arrived if each.key in out]
 
 
-def put_back(p: Any, pp: Any, kept: list[Candidate]) -> None:
+def put_back(p: Any, pp: Any, kept: list[DrawnPicture]) -> None:
     """All that the web UI reads by a picture's place in the batch."""
     pp.images = [each.pixels for each in kept]
     p.prompts, p.negative_prompts = [each.prompt for each in kept], [each.negative_prompt for each in kept]
@@ -106,7 +106,7 @@ def put_back(p: Any, pp: Any, kept: list[Candidate]) -> None:
         p.color_corrections = [each.correction for each in kept] or p.color_corrections
 
 
-def set_aside(p: Any, where: RejectedTo, each: Candidate) -> None:
+def set_aside(p: Any, where: RejectedTo, each: DrawnPicture) -> None:
     """A rejected picture, finished as the accepted are: to the folder "rejected" beside theirs, or behind them in the gallery."""
     picture = Image.fromarray((255.0 * each.pixels.cpu().numpy().transpose(1, 2, 0)).astype("uint8"))
     if each.correction is not None:

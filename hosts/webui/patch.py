@@ -15,11 +15,12 @@ from ...core.options import DrawOptions, GuidanceMode
 from ...core.pixelwise.aleatoric import Recorder
 from ...core.result import Uncertainty
 from ...core.schedule import LateStepGate, SigmaWindow, StepGate
+from .gradient import check_gradient, differentiable
 from .model import CompiledDenoiser, Cond, percent_to_sigma, process_of
 from .settings import Settings
 
 log = logging.getLogger(__name__)
-NO_AUTOGRAD = "The mode autograd needs a gradient, which this web UI's models do not give. The mode forward was used instead."
+NO_AUTOGRAD = "The mode autograd does not work with this model ({reason}). The mode forward was used instead, which needs no gradient."
 
 
 class SamplingRun:
@@ -42,8 +43,7 @@ class SamplingRun:
         self.level = -1.0
         self.batch = self.passes = 1
         self.nfe = 0.0
-        if self.guide is not None and self.guide.mode is GuidanceMode.AUTOGRAD:
-            self.guide, self.note = replace(self.guide, mode=GuidanceMode.FORWARD), NO_AUTOGRAD
+        self.gradient_checked = False
 
     def observe(self, args: dict[str, Any]) -> Tensor:
         """The prediction to go on with: ``args["denoised"]`` itself unless guidance moves it."""
@@ -89,7 +89,20 @@ class SamplingRun:
             return None
         compute_type = getattr(args["model"], "computation_dtype", torch.float32)
         options = half_safe(replace(self.guide, draws=fitting(self.guide.draws, denoise, args["input"])), compute_type)
-        return guide_step(denoise, args["input"], args["denoised"], sigma, self.process, options, index, args["cond_denoised"])
+        own = args["cond_denoised"]
+        given = (args["input"], args["denoised"], sigma, self.process, options, index, own)
+        if options.mode is not GuidanceMode.AUTOGRAD:
+            return guide_step(denoise, *given)
+        try:
+            if not self.gradient_checked:
+                check_gradient(denoise, own, sigma, self.process, options)
+                self.gradient_checked = True
+            with differentiable(denoise) as smooth:
+                return guide_step(smooth, *given)
+        except RuntimeError as error:  # out of memory among them
+            self.note = NO_AUTOGRAD.format(reason=(str(error) or type(error).__name__).splitlines()[0].rstrip("."))
+        self.guide = replace(self.guide, mode=GuidanceMode.FORWARD)
+        return self._guide(denoise, args, sigma, index)
 
     def _count(self, rows: int) -> None:
         self.nfe += rows / self.batch * self.passes

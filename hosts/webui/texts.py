@@ -67,6 +67,7 @@ def price(settings: Settings) -> str:
         text = f"The score costs {2 * measuring.draws.samples * settings.levels} further model calls per image, after the sampling."
     if guide is None:
         return text
-    calls = guide.draws.samples * (1 if guide.mode is GuidanceMode.POSTERIOR else 2)
+    calls = guide.draws.samples * (2 if guide.mode is GuidanceMode.FORWARD else 1)
     window = f"between {guide.window.start:.0%} and {guide.window.end:.0%} of the noise schedule"
-    return f"{text} Guidance costs {calls} further model calls per image at each step {window}."
+    backward = ", each with a backward pass, and 6 to check the gradient once" if guide.mode is GuidanceMode.AUTOGRAD else ""
+    return f"{text} Guidance costs {calls} further model calls per image at each step {window}{backward}."

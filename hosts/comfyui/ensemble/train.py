@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from ....core.ensemble.bootstrap import bootstraps
 from ....core.ensemble.file import EnsembleParameters, MemberParameters
 from ....core.ensemble.training import TrainedMember, train
+from ....core.guidance.inference_weights import normal
 from ....core.last_layer.find import Identity, find_last_layer
 from ....core.options import LEARNING_RATES, BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_whole
 from ..last_layer.laplace import check_whole_image
 from ..last_layer.network_output import training
 from ..model import Conditioned, check_latent
-from ..sampling.gradient import differentiable, normal
+from ..sampling.gradient import differentiable
 from ..sampling.probe import Conditioning, Probe, run_in_place
 from .trainable import Loras, Texts, by_prompt, conds_of
 

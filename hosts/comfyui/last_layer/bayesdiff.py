@@ -17,6 +17,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ....core.denoiser import Prediction, Process
+from ....core.guidance.inference_weights import normal
 from ....core.last_layer.bayesdiff import Propagation
 from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.linear_steps import LinearStep, ddim_step, dpmpp_2m_step
@@ -25,7 +26,6 @@ from ....core.result import Uncertainty
 from ..isolation import remember
 from ..memory import Memory
 from ..model import SEVERAL_PARTS, Cond, Conditioned, count_active, process_of
-from ..sampling.gradient import normal
 from ..sampling.ksampler import KSample, Latent, Progress
 from .laplace import REGIONAL, posterior_of
 from .network_output import affine, own_output

@@ -14,13 +14,13 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....core.denoiser import finite_rows
+from ....core.guidance.inference_weights import normal
 from ....core.last_layer.find import get_layer
 from ....core.last_layer.fit import SampleNotFinite, add_batch, start_fit
 from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.layer_algebra import Layer
 from ....core.options import LaplaceOptions, check_whole
 from ..model import Cond, Conditioned, check_latent, process_of
-from ..sampling.gradient import normal
 from ..sampling.probe import Conditioning, Probe, run_in_place
 from .network_output import training
 

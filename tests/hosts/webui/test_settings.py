@@ -58,6 +58,7 @@ def as_png(drawn: Drawn) -> str:
         ({"score": "denoised", "samples": 3, "start_percent": 0, "end_percent": 1}, 12),
         ({"score": "noise", "samples": 2, "strength": 0.1}, 2 + 2 * 4),
         ({"score": "noise", "samples": 2, "strength": 0.1, "mode": "forward", "guidance_samples": 3}, 2 + 6 * 4),
+        ({"score": "noise", "samples": 2, "strength": 0.1, "mode": "autograd"}, 2 + 2 * 4 + 6),
     ],
 )
 @pytest.mark.parametrize("batch", [1, 3])
@@ -97,7 +98,8 @@ def test_heatmaps_stand_behind_the_images_and_never_in_the_grid(forge: Forge) ->
 
 def test_guidance_moves_the_image_and_says_how(forge: Forge) -> None:
     plain = forge.draw()
-    for mode in ("posterior", "forward"):
+    for mode in ("posterior", "forward", "autograd"):
         guided = forge.draw({"strength": 0.5, "mode": mode, "score": "noise"})
         assert guided.pixels != plain.pixels
         assert "strength=0.5" in (guided.field("Uncertainty settings") or "")
+        assert guided.field("Uncertainty note") is None  # a gradient that the model lacks would be told here

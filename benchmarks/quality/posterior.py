@@ -23,7 +23,7 @@ from uncertainty_nodes.benchmarks.shared.common import kept, write
 from uncertainty_nodes.benchmarks.shared.pool import Chunk, Lab
 from uncertainty_nodes.core.denoiser import Denoiser, add_noise
 from uncertainty_nodes.core.draws import noise
-from uncertainty_nodes.core.metrics.scores import bootstrap_interval
+from uncertainty_nodes.core.metrics.scores import Undefined, bootstrap_interval
 from uncertainty_nodes.core.options import DrawOptions
 from uncertainty_nodes.core.pixelwise.aleatoric import redraw
 from uncertainty_nodes.core.pixelwise.posterior import posterior_variance
@@ -80,14 +80,14 @@ def figures(parts: dict[str, Tensor]) -> dict[str, Any]:
 
     def slope(e: Tensor, a: Tensor, b: Tensor, ab: Tensor, ea: Tensor, eb: Tensor, *_: Tensor) -> float:
         joint = mean(ea) + mean(eb) - mean(e) * (mean(a) + mean(b))
-        return joint / 2 / (mean(ab) - mean(a) * mean(b))
+        return quotient(joint / 2, mean(ab) - mean(a) * mean(b))
 
     def ordinary(e: Tensor, a: Tensor, b: Tensor, ab: Tensor, ea: Tensor, eb: Tensor, cc: Tensor, ec: Tensor) -> float:
         c = (mean(a) + mean(b)) / 2
-        return (mean(ec) - mean(e) * c) / (mean(cc) - c * c)
+        return quotient(mean(ec) - mean(e) * c, mean(cc) - c * c)
 
     def ratio(e: Tensor, a: Tensor, b: Tensor, *_: Tensor) -> float:
-        return mean(e) / ((mean(a) + mean(b)) / 2)
+        return quotient(mean(e), (mean(a) + mean(b)) / 2)
 
     def of_images(e: Tensor, a: Tensor, b: Tensor, *_: Tensor) -> float:
         return slope(e, a, b, a * b, e * a, e * b)
@@ -99,6 +99,13 @@ def figures(parts: dict[str, Tensor]) -> dict[str, Any]:
         table[name] = round(kind(*columns), 3)
         table[f"{name}_interval"] = [round(low, 3), round(high, 3)]
     return table
+
+
+def quotient(above: float, below: float) -> float:
+    """Undefined, as for a resample of one image over and over, where there is nothing to divide by."""
+    if below == 0:
+        raise Undefined("There is no spread to regress on.")
+    return above / below
 
 
 def main() -> None:

@@ -98,7 +98,10 @@ def test_the_standard_error_is_that_of_the_information(few):
     assert all(row["standard_error"] > 0 for row in saved(few)["rows"])
 
 
-@pytest.mark.parametrize(("by", "direction", "draws"), [("denoised", "high_is_bad", 5), ("noise", "low_is_bad", 5)])
+@pytest.mark.parametrize(
+    ("by", "direction", "draws"),
+    [("denoised", "high_is_bad", 5), ("noise", "low_is_bad", 5), ("posterior", "high_is_bad", 5)],
+)
 def test_the_other_scores(few, by, direction, draws):
     assert run(few, "--by", by, "--levels", "2") == 0
     found = saved(few)

@@ -10,11 +10,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("diffusers")
 
 from uncertainty_nodes.benchmarks.shared import common  # noqa: E402
+from uncertainty_nodes.hosts.diffusers.demo import load_demo  # noqa: E402
+from uncertainty_nodes.hosts.diffusers.space import Space  # noqa: E402
 
 
 @pytest.fixture
@@ -230,3 +233,40 @@ def test_best_of_replays_what_a_real_search_counts(benchmark, monkeypatch, tmp_p
     assert found["steered"]["one candidate"]["calls"] == 3 and found["steered"]["best of 8"]["calls"] == 8 * (3 + 4)
     assert all(1 <= row["attempts"] <= 8 for row in found["settings"]["2 steps, CFG 1.5"]["until good"].values())
     assert "**3 steps, CFG 1.**" in (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+
+
+def test_error_bars_from_measuring_to_report(benchmark, monkeypatch, tmp_path):
+    module = benchmark("quality.posterior")
+    monkeypatch.setattr(module, "TIMESTEPS", (50, 200))
+    run(module, monkeypatch, "--images", 4, "--size", 2, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "posterior.json").read_text())
+    assert found["images"] == 4 and list(found["levels"]) == ["50", "200"]
+    assert all(level[where]["error"] > 0 for level in found["levels"].values() for where in ("prediction", "sample"))
+    assert "| 200 | 0.72 | sample |" in benchmark("report.free_scores").posterior(found)
+
+
+def test_the_calibrated_slope_is_1_for_errors_that_are_what_c_says(benchmark):
+    """Noise in C pulls the ordinary slope down and leaves the one by instruments alone."""
+    generator = torch.Generator().manual_seed(0)
+    c = torch.rand(200, 1, 8, 8, generator=generator).double()
+    e = c * torch.randn(c.shape, generator=generator).square()
+    a, b = (c + 0.5 * torch.randn(c.shape, generator=generator) for _ in range(2))
+    found = benchmark("quality.posterior").figures(benchmark("quality.posterior").products(e, a, b))
+    assert found["slope"] == pytest.approx(1, abs=0.1) and found["ratio"] == pytest.approx(1, abs=0.05)
+    assert found["ordinary_slope"] < 0.7
+
+
+def test_free_scores_of_kept_samplings_are_sums_over_their_steps(benchmark):
+    free, trajectories = benchmark("shared.free_methods"), benchmark("shared.trajectories")
+    space = Space.of(load_demo()[1])
+    sigmas = torch.tensor([space.sigma_at(t) for t in range(950, -50, -50)])
+    x0, without = torch.randn(2, 20, 3, 16)
+    sampled = trajectories.Drawn(1.5, x0, without, sigmas, torch.zeros(3, 1, 4, 4), torch.zeros(3))
+    followed = without + 1.5 * (x0 - without)
+    late = free.record(sampled, free.FREE["trajectory, 0.5 to 1"], space)
+    assert torch.allclose(late, followed[9:].var(dim=0, correction=0).mean(dim=1), atol=1e-5)
+    gap = free.record(sampled, free.FREE["condition gap of images, 0 to 1"], space)
+    assert torch.allclose(gap, (x0 - without).square().mean(dim=(0, 2)), atol=1e-5)
+    early = free.partial(sampled, 0.35, space)
+    assert torch.allclose(early["trajectory"].exp(), followed[:7].var(dim=0, correction=0).mean(dim=1), atol=1e-5)
+    assert torch.allclose(early["condition gap now"].exp(), (x0[6] - without[6]).square().mean(dim=1), atol=1e-5)

@@ -42,7 +42,8 @@ def pack_planes(bad_maps: Tensor, options: HeatmapOptions, frames: int | None = 
     low, high = (end.expand(len(reduced)) for end in color_ends(reduced, options, finite_rows(bad_maps)))
     failed = ~bad_maps.isfinite().flatten(1).any(dim=1)
     scale = min(1.0, LONGEST_SIDE / max(reduced.shape[-2:]))
-    maps = resize(reduced, *(max(1, round(side * scale)) for side in reduced.shape[-2:]), frames)
+    height, width = (max(1, round(side * scale)) for side in reduced.shape[-2:])
+    maps = resize(reduced, height, width, frames)
     each = 1 if maps.ndim == 3 else maps.shape[1]
     pictures = maps if maps.ndim == 3 else maps.flatten(0, 1)
     return [

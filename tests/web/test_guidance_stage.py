@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -176,7 +177,7 @@ def test_the_percentile_is_an_outline(page: Browser) -> None:
 
 def test_the_pictures_are_still_there_when_the_workflow_is_opened_again(page: Browser) -> None:
     open_graph(page, graph(GUIDANCE, seed=108), f"stage {next(NUMBERS)}")
-    page.load(page.serialized())  # a workflow from a prompt gets an id of its own when it is opened as a file
+    page.load(page.serialized() | {"id": str(uuid4())})  # what came from a prompt has none of its own
     queue(page)
     page.wait_for(RUN_SHOWN)
     page.run(SWEEP)

@@ -16,7 +16,12 @@ VUE = "Comfy.VueNodes.Enabled"
 RENDERER = "return (document.querySelector('[data-node-id]') ? 'vue' : 'canvas');"
 PROBE = {"1": {"class_type": "UQ_SweepValues", "inputs": {"values": "0", "name": "probe"}}}
 # Unlike a file that is opened, it would leave what the nodes of the workflow before have shown.
-OPEN = "app.nodeOutputs = {}; await app.loadApiJson(given.graph, given.name); await new Promise(done => setTimeout(done, 400));"
+OPEN = """
+app.nodeOutputs = {};
+app.canvas.setGraph(app.graph.rootGraph ?? app.graph); // out of a subgraph
+await app.loadApiJson(given.graph, given.name);
+await new Promise(done => setTimeout(done, 400));
+"""
 # A node at a given scale, in the middle of what is seen.
 LOOK = """
 const node = (app.canvas.graph ?? app.graph).nodes.find(node => node.comfyClass === given.node);

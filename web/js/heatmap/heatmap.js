@@ -18,7 +18,10 @@ app.registerExtension({
     if (node.comfyClass !== "UQ_Heatmap") return;
     useTheme("uncertainty-heatmap", STYLE);
     const label = speaker(texts)("label");
-    const draw = (_, output) => viewer.show(output?.uq_heatmap);
+    const draw = (shown, output) => {
+      viewer.show(output?.uq_heatmap);
+      shown.resize();
+    };
     const panel = addPanel(node, { name: "uncertainty_viewer", label, height: HEIGHT, width: WIDTH, draw, hidesPicture: true });
     const viewer = new Viewer(node, panel.element, HEIGHT - MARGINS);
     panel.resize();

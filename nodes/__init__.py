@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..hosts.comfyui.review.routes import add_routes
 from . import (
     bayesian,
     calibrate,
@@ -12,7 +13,7 @@ from . import (
     ensemble,
     ensemble_training,
     estimate,
-    filter,
+    filtering,
     guide,
     information,
     laplace,
@@ -26,7 +27,7 @@ FAMILIES = [
     information,
     guide,
     sweep,
-    filter,
+    filtering,
     search,
     calibrate,
     combine,
@@ -43,4 +44,5 @@ class UncertaintyExtension(ComfyExtension):
     """What ComfyUI asks for the nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        add_routes()
         return [node for family in FAMILIES for node in family.NODES]

@@ -15,7 +15,7 @@ from .ensemble import (
     Moment,
     PaideOptions,
 )
-from .filtering import FilterRule
+from .filtering import Borderline, FilterRule, Unanswered
 from .generation import RejectedTo, SamplingPasses
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .limits import MAX_SEED
@@ -29,6 +29,7 @@ __all__ = [
     "AleatoricOptions",
     "BayesDiffOptions",
     "BestOfOptions",
+    "Borderline",
     "Bounds",
     "COARSE_STEP_SIZE",
     "Bootstrap",
@@ -74,6 +75,7 @@ __all__ = [
     "SearchMode",
     "StepWindow",
     "SweepSetting",
+    "Unanswered",
     "UntilOptions",
     "bounded",
     "bounds",

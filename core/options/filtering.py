@@ -13,3 +13,20 @@ class FilterRule(str, Enum):
     THRESHOLD = "threshold"
     CALIBRATED = "calibrated"
     AT_MOST_BAD = "at_most_bad"
+
+
+class Borderline(str, Enum):
+    """What Sample Filter does with images near the line between accepted and rejected."""
+
+    BY_RULE = "by_rule"
+    REVIEW = "review"
+    SET_ASIDE = "set_aside"
+
+
+class Unanswered(str, Enum):
+    """What becomes of borderline images that nobody has looked at in time."""
+
+    BY_RULE = "by_rule"
+    ACCEPT = "accept"
+    REJECT = "reject"
+    SET_ASIDE = "set_aside"

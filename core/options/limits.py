@@ -23,6 +23,8 @@ PERCENT = Bounds(50.0, 0.0, 100.0, 0.5)
 BAD_SHARE = Bounds(5.0, 0.1, 90.0, 0.5)  # percent of the accepted images that may be bad
 CONFIDENCE = Bounds(95.0, 50.0, 99.9, 0.5)  # percent, of a promise
 FILTER_VALUE = Bounds(30.0, -1e9, 1e9, 1e-4)  # a percent, a count or a score, as the rule says
+BAND = Bounds(15.0, 0.0, 100.0, 0.5)  # percent to each side of a filter's line within which an image is borderline
+REVIEW_SECONDS = Bounds(0, 0, 86_400)  # that a review waits for a person; 0 = as the person has set it
 EXTRA_WEIGHT = Bounds(0.5, 0.0, 1.0, 0.05)  # of scores from elsewhere beside ours
 COMBINE_WEIGHT = Bounds(1.0, 0.0, 1e6, 0.05)  # of one result beside others
 MEMBER_WEIGHT = Bounds(1.0, 1e-12, 1e6)  # of an ensemble's member; one that should not count is left out instead

@@ -26,6 +26,7 @@ class Decision:
     threshold: the limit that was applied, in the score's units; for the two counting rules the score of the last image
     kept. None when nothing was kept by counting, or when an external score had a say.
     reasons: one short sentence per image, in the order of the batch.
+    unsure: indexes that were set aside, which are neither accepted nor rejected; a rule alone sets none aside.
     """
 
     accepted: tuple[int, ...]
@@ -33,6 +34,7 @@ class Decision:
     order: tuple[int, ...]
     threshold: float | None
     reasons: tuple[str, ...]
+    unsure: tuple[int, ...] = ()
 
     @property
     def ranks(self) -> tuple[int, ...]:

@@ -65,14 +65,20 @@ def part_tensors(name: str, batches: Sequence[Tensor], accepted: Collection[int]
     N may be a multiple of count: the frames of videos, which stay together. A single mask belongs to all.
     Raises ValueError when rows and samples do not fit.
     """
-    rows = sum(len(batch) for batch in batches)
-    if rows == 1 and name == "masks":
-        batches, rows = [batches[0].expand(count, *batches[0].shape[1:])], count
+    if name == "masks" and sum(map(len, batches)) == 1:
+        batches = [batches[0].expand(count, *batches[0].shape[1:])]
+    each = check_rows(name, batches, count)
+    sizes = [len(batch) // each for batch in batches]
+    return _part(batches, sizes, accepted, lambda batch, indexes: batch[[i * each + k for i in indexes for k in range(each)]])
+
+
+def check_rows(name: str, batches: Sequence[Tensor], count: int) -> int:
+    """How many rows belong to each of ``count`` samples: 1, or the frames of a video. Raises ValueError when they do not fit."""
+    rows = sum(map(len, batches))
     each = rows // count
     if each == 0 or rows % count or any(len(batch) % each for batch in batches):
         raise ValueError(f"There are {count} scores, but {rows} {name} came with them; connect the {name} that were scored.")
-    sizes = [len(batch) // each for batch in batches]
-    return _part(batches, sizes, accepted, lambda batch, indexes: batch[[i * each + k for i in indexes for k in range(each)]])
+    return each
 
 
 def part_latents(batches: Sequence[Latent], accepted: Collection[int], count: int) -> tuple[list[Latent], list[Latent]]:

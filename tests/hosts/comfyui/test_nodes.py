@@ -12,6 +12,7 @@ import pytest
 from comfy_server import Server
 from uncertainty_nodes.core.options import (
     Bootstrap,
+    Borderline,
     Colormap,
     Covariance,
     Distance,
@@ -25,6 +26,7 @@ from uncertainty_nodes.core.options import (
     Scorer,
     SearchMode,
     SweepSetting,
+    Unanswered,
 )
 from write_locale import english
 
@@ -47,7 +49,7 @@ INPUTS = {
     "UQ_UncertaintyGuidance": ["model", *GUIDANCE],
     "UQ_UncertaintyGuider": ["model", "positive", "negative", "cfg", *GUIDANCE],
     "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"]
-    + ["confidence"],
+    + ["confidence", "borderline", "band", "review_seconds", "unanswered", "seeds"],
     "UQ_SampleUntilAccepted": [*SAMPLING, "rule", "value", "wanted", "max_attempts", "scorer", "samples", "levels"]
     + ["calibration", "enough", "previous", "previous_uncertainty"],
     "UQ_BestOfN": [*SAMPLING, "candidates", "keep", *POINTS, "limit", "sharpness", "calibration"],
@@ -89,7 +91,8 @@ OUTPUTS = {
     "UQ_UncertaintyGuidedSampler": ["LATENT", "UNCERTAINTY"],
     "UQ_UncertaintyGuidance": ["MODEL", "UQ_RECORD"],
     "UQ_UncertaintyGuider": ["GUIDER", "UQ_RECORD"],
-    "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN"],
+    "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN", "IMAGE"]
+    + ["STRING", "STRING", "INT", "INT", "INT", "INT", "STRING", "STRING", "STRING"],
     "UQ_SampleUntilAccepted": ["LATENT", "UNCERTAINTY", "INT", "BOOLEAN", "STRING", "INT"],
     "UQ_BestOfN": ["LATENT", "UNCERTAINTY", "STRING", "INT", "UNCERTAINTY"],
     "UQ_BestOfNSampler": ["SAMPLER", "UQ_RECORD"],
@@ -130,6 +133,8 @@ CHOICES = {
     "bootstrap": Bootstrap,
     "covariance": Covariance,
     "scorer": Scorer,
+    "borderline": Borderline,
+    "unanswered": Unanswered,
 }
 OWN_CHOICES = {
     ("UQ_BestOfN", "mode"): list(SearchMode),

@@ -20,8 +20,8 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 class Events:
     """``with Events(comfy) as events: comfy.run(graph, client_id=events.client_id)``; then read ``events.of("progress")``."""
 
-    def __init__(self, comfy: Client) -> None:
-        self.client_id = uuid.uuid4().hex
+    def __init__(self, comfy: Client, client_id: str | None = None) -> None:
+        self.client_id = client_id or uuid.uuid4().hex
         self.messages: list[dict[str, Any]] = []
         self.previews: list[bytes] = []
         place = urlsplit(comfy.url)

@@ -191,6 +191,15 @@ class Floats:
         return ([float(word) for word in values.split(",")],)
 
 
+class Ints(Floats):
+    """An INT list."""
+
+    RETURN_TYPES = ("INT",)
+
+    def make(self, values):
+        return ([int(word) for word in values.split(",")],)
+
+
 class TinyFluxConfig(comfy.supported_models_base.BASE):
     unet_extra_config = {}
     latent_format = comfy.latent_formats.Flux
@@ -282,5 +291,6 @@ NODES = [
     ExpandFilter,
     ExpandSearch,
     Floats,
+    Ints,
     TinyFlux,
 ]

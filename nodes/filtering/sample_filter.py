@@ -82,9 +82,8 @@ class SampleFilter(io.ComfyNode):
             check_rows("images", images, count)  # before anybody is asked about them
         extra = None if extra_scores is None else list_scores(extra_scores)
         made = common_settings([result.provenance for result in uncertainty])
-        by_rule = decide(
-            scores, direction, chosen, value[0], calibration[0], extra, extra_weight[0], quantity=quantity, made=made, confidence=confidence[0]
-        )  # fmt: skip
+        told = {"quantity": quantity, "made": made, "confidence": confidence[0]}
+        by_rule = decide(scores, direction, chosen, value[0], calibration[0], extra, extra_weight[0], **told)
         near = find_borderline(scores, by_rule, chosen, value[0], band[0], calibration[0])
         line = by_rule.threshold if rule[0] in LIMITS else None
         before = summarize_scores(scores, direction, quantity, by_rule.accepted, line)

@@ -1,4 +1,4 @@
-// Draws the result of Uncertainty Report and Sample Filter inside the node: score per step, spread of the scores, the filter's line.
+// Draws the result of Uncertainty Report inside the node: score per step, spread of the scores, the filter's line.
 // Everything comes from what the node sends when it has run, so a result that comes from the cache looks the same.
 
 import { app } from "../../../../scripts/app.js";
@@ -9,7 +9,7 @@ import { speaker } from "../shared/settings.js";
 import { addPanel } from "../shared/widget.js";
 import { texts } from "./words.js";
 
-const ROOM = { UQ_Report: [560, 240], UQ_SampleFilter: [420, 290] }; // width of the node, height of what is drawn in it
+const ROOM = { UQ_Report: [560, 240] }; // width of the node, height of what is drawn in it
 const MAX_CURVES = 64;
 const say = speaker(texts);
 

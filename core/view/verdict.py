@@ -1,4 +1,4 @@
-"""What a filter decided about each image, in a form that other programs read: the entries that README's section on verdicts documents."""
+"""What a filter decided about each image, in a form that other programs read; Sample Filter's help page documents it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,207 @@
+"""The full-screen review in ComfyUI's own front-end: keys, endings, two pages, a page that is loaded again, hostile names."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from browser import Browser, why_not
+from comfy_client import History
+from comfy_review import Reviewed
+from comfy_server import Server
+from renderers import RENDERERS, open_graph, opened, queue
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+SALTS = count(1000)
+OPEN = "return document.querySelectorAll('dialog.uq-review[open]').length"
+SEEN = """
+const dialog = document.querySelector('dialog.uq-review[open]');
+if (!dialog?.querySelector('.uq-card, .uq-large')) return null;
+const cards = [...dialog.querySelectorAll('.uq-card')];
+return { cards: cards.map(card => card.textContent), on: cards.findIndex(card => card.classList.contains('uq-on')),
+  large: dialog.querySelectorAll('.uq-large').length, done: dialog.querySelector('.uq-primary').textContent,
+  pictures: [...dialog.querySelectorAll('img')].filter(image => image.complete && image.naturalWidth).length,
+  sources: [...dialog.querySelectorAll('img')].map(image => image.src), focus: dialog.contains(document.activeElement),
+  dots: dialog.querySelectorAll('.uq-strip g').length, line: dialog.querySelectorAll('.uq-strip .uq-mark').length };
+"""
+HOSTILE = [
+    "<img src=x onerror='window.hit=1'>",
+    "<script>window.hit=1</script>",
+    '"><svg onload=window.hit=1>',
+    "javascript:window.hit=1",
+    "{{7*7}}",
+]
+HOSTILE += [
+    "</dialog><b>",
+    "&lt;b&gt;",
+    "\u202eabc",
+    "${window.hit=1}",
+    "'-window.hit-'",
+    "<a href=x>",
+    "\u0000",
+    "<style>*{display:none}</style>",
+]
+
+
+@pytest.fixture(scope="module", params=RENDERERS)
+def page(comfy: Server, request: pytest.FixtureRequest) -> Iterator[Browser]:
+    with opened(comfy, request.param) as page:
+        yield page
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(comfy: Server) -> Iterator[None]:
+    yield
+    comfy.cancel()
+
+
+def start(page: Browser, **options: object) -> Reviewed:
+    r = Reviewed(salt=next(SALTS), **options)
+    open_graph(page, r.graph, f"review {next(SALTS)}")
+    queue(page)
+    return r
+
+
+def press(page: Browser, *keys: str) -> None:
+    for key in keys:
+        page.run(
+            "const at = document.activeElement.closest('dialog') ? document.activeElement : document.querySelector('dialog.uq-review');"
+            "at.dispatchEvent(new KeyboardEvent('keydown', { key: given, bubbles: true, cancelable: true }));",
+            key,
+        )
+
+
+def finished(comfy: Server, page: Browser, r: Reviewed) -> dict[str, str]:
+    """What the latest run gave."""
+    page.wait_for(f"{OPEN} === 0")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        runs = list(comfy.get("/history").items())
+        if runs and str(r.filter) in runs[-1][1]["outputs"] and "sentence" not in runs[-1][1]:
+            history = History(runs[-1][0], runs[-1][1]["status"], runs[-1][1]["outputs"])
+            shown = history.outputs[str(r.filter)]["text"][-1]
+            if runs[-1][1]["prompt"][2]["1"]["inputs"]["salt"] == r.graph["1"]["inputs"]["salt"] and shown:
+                return r.read(comfy, history)
+        time.sleep(0.1)
+    raise TimeoutError("the run did not end")
+
+
+def test_keys_decide_and_the_answer_arrives(comfy: Server, page: Browser) -> None:
+    page.errors()
+    r = start(page)
+    page.wait_for(SEEN)
+    time.sleep(0.5)
+    seen = page.run(SEEN)
+    assert len(seen["cards"]) == seen["pictures"] == seen["dots"] == 2 and seen["line"] == 1 and seen["focus"]
+    assert "Accepted" in seen["cards"][0] and "Rejected" in seen["cards"][1] and seen["on"] == 0
+    press(page, "r", "2")
+    seen = page.run(SEEN)
+    assert seen["done"].startswith("Done: accept 1, reject 1") and seen["on"] == 1
+    press(page, " ")
+    assert page.run(SEEN)["large"] == 1
+    plain = page.run(SEEN)["sources"]
+    press(page, "h")
+    assert page.run(SEEN)["sources"] != plain
+    press(page, "Escape")
+    assert page.run(SEEN)["large"] == 0
+    press(page, "Enter")
+    found = finished(comfy, page, r)
+    assert (found["accepted"], found["yes"], found["no"]) == ("0,1,3", "0", "2")
+    assert page.errors() == []
+
+
+def test_clicks_decide_too(comfy: Server, page: Browser) -> None:
+    r = start(page)
+    page.wait_for(SEEN)
+    page.run("document.querySelectorAll('.uq-card')[0].click();")
+    page.run("document.querySelector('.uq-primary').click();")
+    assert finished(comfy, page, r)["accepted"] == "1,3"
+
+
+def test_one_image_and_none(comfy: Server, page: Browser) -> None:
+    r = start(page, scores="0.2", value=0.0, band=50.0)
+    page.wait_for(SEEN)
+    assert len(page.run(SEEN)["cards"]) == 1
+    press(page, "a", "Enter")
+    assert finished(comfy, page, r)["accepted"] == "0"
+    r = start(page, band=1.0)
+    assert finished(comfy, page, r)["sentence"] == "Review: no image is near the line."
+    assert page.run(OPEN) == 0
+
+
+def test_escape_leaves_it_to_the_rule(comfy: Server, page: Browser) -> None:
+    r = start(page)
+    page.wait_for(SEEN)
+    press(page, "r", "Escape")
+    found = finished(comfy, page, r)
+    assert found["accepted"] == "1,2,3" and found["sentence"].endswith("you left them to the rule.")
+
+
+def test_time_ends_it_and_the_view_goes_away(comfy: Server, page: Browser) -> None:
+    page.errors()
+    r = start(page, review_seconds=2, unanswered="reject")
+    page.wait_for(SEEN)
+    found = finished(comfy, page, r)
+    assert found["accepted"] == "1,3" and found["sentence"].endswith("nobody decided in time.")
+    assert page.errors() == []
+
+
+def test_the_run_can_be_stopped_from_it(comfy: Server, page: Browser) -> None:
+    start(page)
+    page.wait_for(SEEN)
+    page.run("[...document.querySelectorAll('dialog.uq-review header button')][1].click();")
+    page.wait_for(f"{OPEN} === 0")
+    assert list(comfy.get("/history").values())[-1]["status"]["status_str"] == "error"
+
+
+def test_a_page_that_is_loaded_again_asks_again(comfy: Server, page: Browser) -> None:
+    r = start(page)
+    page.wait_for(SEEN)
+    page.driver.refresh()
+    page.wait_for(SEEN, 90)
+    press(page, "r", "Enter")
+    page.wait_for(f"{OPEN} === 0")
+    assert finished(comfy, page, r)["no"] == "2" or finished(comfy, page, r)["accepted"] == "1,3"
+
+
+def test_another_page_is_not_asked(comfy: Server, page: Browser) -> None:
+    with Browser(comfy.url) as other:
+        r = start(page)
+        page.wait_for(SEEN)
+        time.sleep(1)
+        assert other.run(OPEN) == 0
+        press(page, "Enter")
+        assert finished(comfy, page, r)["accepted"] == "1,2,3"
+
+
+def test_300_hostile_names_show_as_text(page: Browser) -> None:
+    draw = random.Random(3)
+    page.errors()
+    names = ["".join(draw.choices(HOSTILE, k=draw.randint(1, 4))) for _ in range(300)]
+    hit = page.run(
+        """
+        const { api } = await import('/scripts/api.js');
+        const image = { index: 0, score: 0.1, rank: 1, accepted: true, heatmap: null };
+        for (const [i, name] of given.entries()) {
+          const picture = { filename: name, subfolder: name, type: name, width: 16, height: 16 };
+          const detail = { id: `${i}`, node: name, quantity: name, direction: name, scores: [0.1, 0.2], line: 0.15, accepted: [0],
+            seconds: 0, unanswered: name, images: [{ ...image, picture }] };
+          api.dispatchEvent(new CustomEvent('uncertainty.review', { detail }));
+          const dialog = document.querySelector('dialog.uq-review');
+          if (!dialog) return `no view for ${name}`;
+          if (dialog.querySelector('script, style, a, svg svg, [onerror], [onload]')) return `markup from ${name}`;
+          api.dispatchEvent(new CustomEvent('uncertainty.review.end', { detail: { id: `${i}` } }));
+        }
+        await new Promise(done => setTimeout(done, 500));
+        return window.hit ?? document.querySelectorAll('dialog.uq-review').length;
+        """,
+        names,
+    )
+    assert hit == 0
+    page.errors()

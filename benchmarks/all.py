@@ -23,6 +23,8 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/pixels": ("--images 64", "--images 512"),
     "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
     "quality/best_of": ("--prompts 20", "--prompts 600 --steered 200"),
+    "bundle/train_shapes": ("--steps 300", ""),
+    "quality/shapes": ("--prompts 10 --images 100", "--prompts 400 --images 2000"),
     "quality/bayesian": ("--images 120 --sweep 60 --settings 3", "--images 600"),
     "quality/ensemble": ("--images 8", "--images 32"),
     "quality/gradient": ("", ""),

@@ -76,14 +76,16 @@ class Trainer:
         torch.manual_seed(self.plan.seed + self.step)  # dropout
         x = self.noise_schedule.add_noise(x0, noise, t)
         with torch.autocast("cpu", self.plan.precision, enabled=self.plan.precision is not torch.float32):
-            eps = self.network(x, t, class_labels=y).sample
-        loss = nn.functional.mse_loss(eps.float(), noise)
+            output = self.network(x, t, class_labels=y).sample
+        by_velocity = self.noise_schedule.config.prediction_type == "v_prediction"
+        target = self.noise_schedule.get_velocity(x0, noise, t) if by_velocity else noise
+        loss = nn.functional.mse_loss(output.float(), target)
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         for name, value in self.network.state_dict().items():
-            self.mean[name].lerp_(value, 1 - EMA)
+            self.mean[name].lerp_(value, 1 - min(EMA, (1 + self.step) / (10 + self.step)))  # the first weights are soon forgotten
         self.step += 1
         return float(loss)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import best_of, claims, free_scores, text, verdicts
+from uncertainty_nodes.benchmarks.report import best_of, claims, free_scores, shapes, text, verdicts
 from uncertainty_nodes.benchmarks.shared import common
 from uncertainty_nodes.benchmarks.shared.common import MissingResults, command_of, read
 from uncertainty_nodes.core.files import replacing
@@ -23,6 +23,7 @@ BENCHMARKS = (
     "posterior",
     "guidance",
     "best_of",
+    "shapes",
     "direction",
     "information",
     "bayesian",
@@ -39,6 +40,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Error bars: the posterior variance", ("posterior",), free_scores.posterior),
     ("Guidance", ("guidance",), text.guidance),
     ("Best of N with early pruning, and until good", ("best_of",), best_of.section),
+    ("A judge that counts: drawn shapes", ("shapes",), shapes.section),
     ("Early signal", ("direction", "information"), text.early_signal),
     ("Laplace, generative uncertainty, BayesDiff", ("bayesian",), text.bayesian),
     ("Ensembles: is what was seldom seen known to be so?", ("ensemble",), text.ensemble),

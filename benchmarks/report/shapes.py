@@ -1,0 +1,44 @@
+"""The report's section on the drawn shapes, whose judge counts, from results/shapes.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, table
+
+Results = dict[str, Any]
+
+
+def section(found: Results) -> str:
+    about = paragraph(f"""
+        On digits the judge is a network, and so are the features of FID. Here a rule counts: a tiny model, trained for
+        {found["training"]["steps"]} steps, draws one to five discs, all red or all blue, and a picture is right when just that many
+        areas of a disc's size and of the one colour are found. 20 DDIM steps. Eight candidates of each of {found["prompts"]} prompts; AUROC
+        for wrong pictures; *gain*: right pictures beyond a candidate taken at random, one picture a prompt.
+    """)
+    parts = [about, scales(found["scales"])]
+    for name, rows in found["settings"].items():
+        parts.append(f"**{name}.** {rows['wrong']} of {rows['images']} pictures are wrong.")
+        if rows["scores"]:
+            parts.append(table(["score at part of the schedule", "AUROC", "interval"], score_rows(rows["scores"])))
+        parts.append(plans(rows["plans"]))
+    return "\n\n".join(parts)
+
+
+def scales(rows: Results) -> str:
+    cells = [[name, number(r["calls"], 0), number(r["right"], 3), interval(r["right_interval"])] for name, r in rows.items()]
+    return table(["plain sampling", "calls", "right", "interval"], cells)
+
+
+def score_rows(rows: Results) -> list[list[str]]:
+    return [[name, number(r["auroc"], 3), interval(r["interval"])] for name, r in rows.items()]
+
+
+def plans(rows: Results) -> str:
+    cells = []
+    for name, r in rows.items():
+        gain = interval(r["gain_interval"]) if r["gain_interval"] else ""
+        share = number(r["share_of_calls"], 2) if "share_of_calls" in r else ""
+        saved = number(r["kept_gain"], 2) if r.get("kept_gain") is not None else ""
+        cells.append([name, number(r["calls"], 0), number(r["right"], 3), number(r["gain"], 3, signed=True), gain, saved, share])
+    return table(["plan", "calls", "right", "gain", "interval", "kept", "share of calls"], cells)

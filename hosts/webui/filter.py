@@ -18,8 +18,8 @@ from ...core.options import FilterRule, RejectedTo
 from ...core.selection.filtering import decide
 from .files import load_calibration
 from .job import Job, Key
+from .settings import COMPARING, WITH_CALIBRATION
 
-COUNTING = (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT)
 UNMEASURED = "Kept: it was not measured."
 
 
@@ -42,7 +42,7 @@ def sift(p: Any, job: Job, pp: Any, batch: int) -> None:
         return
     arrived = candidates(p, job, pp.images)
     ends = batch + 1 >= p.n_iter or state.interrupted or state.stopping_generation
-    if settings.rule in COUNTING:
+    if settings.rule in COMPARING:
         job.held += arrived
         arrived, job.held = (job.held, []) if ends else ([], job.held)
     accepted, rejected = judge(job, arrived)
@@ -82,7 +82,7 @@ def judge(job: Job, arrived: list[DrawnPicture]) -> tuple[list[DrawnPicture], li
         return arrived, []
     settings, first = job.settings, job.measured[known[0].key]
     try:
-        calibration = load_calibration(settings.calibration) if settings.rule is FilterRule.CALIBRATED else None
+        calibration = load_calibration(settings.calibration) if settings.rule in WITH_CALIBRATION else None
         scores = torch.tensor([job.measured[each.key].score for each in known])
         rule = settings.rule or FilterRule.DROP_WORST_PERCENT
         decision = decide(scores, first.direction, rule, settings.value, calibration, quantity=first.quantity, made=first.made)

@@ -29,6 +29,8 @@ from ...core.options import (
 
 GUIDANCE = GuidanceOptions()
 KEEP_ALL = "keep_all"  # no rule
+COMPARING = (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT)  # all images of a job
+WITH_CALIBRATION = (FilterRule.CALIBRATED, FilterRule.AT_MOST_BAD)
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,18 @@ class Settings:
     def check_filter(self) -> None:
         limits.FILTER_VALUE.check("value", self.value)
         limits.KEEP.check("wanted", self.wanted)
-        if self.rule is FilterRule.CALIBRATED and not self.calibration:
-            raise ValueError("The rule 'calibrated' needs the name of a calibration; choose one, or another rule.")
+        if self.rule in WITH_CALIBRATION and not self.calibration:
+            raise ValueError(f"The rule {self.rule.value!r} needs the name of a calibration; choose one, or another rule.")
         if self.rule in (FilterRule.CALIBRATED, FilterRule.DROP_WORST_PERCENT):
             limits.PERCENT.check("value (percent)", self.value)
+        if self.rule is FilterRule.AT_MOST_BAD:
+            limits.BAD_SHARE.check("value (percent of bad images)", self.value)
         if self.rule is FilterRule.KEEP_BEST_COUNT:
             check_range("value (images to keep)", self.value, 0)
-        if self.wanted and self.rule not in (FilterRule.CALIBRATED, FilterRule.THRESHOLD):
+        if self.wanted and (self.rule is None or self.rule in COMPARING):
+            judging = ", ".join(repr(rule.value) for rule in FilterRule if rule not in COMPARING)
             raise ValueError(
-                f"wanted is {self.wanted}, but only the rules 'threshold' and 'calibrated' judge an image by itself; choose one of them, "
-                "or set wanted to 0."
+                f"wanted is {self.wanted}, but only the rules {judging} judge an image by itself; choose one of them, or set wanted to 0."
             )
 
     def active(self, is_second: bool) -> bool:

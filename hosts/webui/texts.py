@@ -14,7 +14,7 @@ LABELS = {
     "score": (
         "Score",
         "information: whether the image shows what the prompt asks for, low is bad. denoised: spread of the predicted image, high is bad. "
-        "noise: spread of the predicted noise, low is bad.",
+        "noise: spread of the predicted noise, low is bad. posterior: the squared error to expect, in the image's units, high is bad.",
     ),
     "samples": ("Samples", "Noise draws at each measured step or level."),
     "start_percent": ("Measure from", "Where measuring begins: 0 is pure noise, 1 is the clean image."),
@@ -38,7 +38,8 @@ LABELS = {
     "rule": (
         "Keep",
         "keep_all: every image. keep_best_count and drop_worst_percent compare all images of the job. threshold compares each score with "
-        "the value. calibrated accepts what is at least as good as that percentage of earlier scores.",
+        "the value. calibrated accepts what is at least as good as that percentage of earlier scores. at_most_bad accepts as many as "
+        "leave at most that percentage of bad ones among them, by the judgements in the calibration.",
     ),
     "value": ("Value of the rule", "A percentage, a number of images or a score, depending on the rule."),
     "calibration": (
@@ -52,7 +53,7 @@ LABELS = {
     ),
     "wanted": (
         "Stop when so many are accepted",
-        "0 draws every batch. Else the batch count is how often to try at most. For the rules threshold and calibrated.",
+        "0 draws every batch. Else the batch count is how often to try at most. For the rules that judge an image by itself.",
     ),
 }
 

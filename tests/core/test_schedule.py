@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertainty_nodes.core.options import StepWindow
-from uncertainty_nodes.core.schedule import SigmaWindow, StepGate, levels
+from uncertainty_nodes.core.schedule import LateStepGate, SigmaWindow, StepGate, levels
 
 
 def karras(percent: float) -> float:
@@ -117,3 +117,10 @@ def test_a_run_of_few_steps_is_measured_at_the_step_nearest_to_the_window(steps,
     assert (reached.sigma_start, reached.sigma_end) == expected
     opened = [sigma for sigma in steps if StepGate(reached).opens(sigma)]
     assert len(opened) == (1 if any(steps) else 0)
+
+
+def test_a_late_gate_opens_on_the_first_step_past_a_window_that_no_step_lay_in():
+    window = SigmaWindow.resolve(StepWindow(0.6, 0.75), flow)
+    for steps, expected in [([0.9, 0.5, 0.2, 0.1], [0.2]), ([0.9, 0.35, 0.3, 0.1], [0.35, 0.3]), ([0.9, 0.0], []), ([0.1], [0.1])]:
+        gate = LateStepGate(window)
+        assert [sigma for sigma in steps if gate.opens(sigma)] == expected

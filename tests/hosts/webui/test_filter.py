@@ -97,7 +97,7 @@ def test_it_stops_when_enough_are_accepted(forge: Forge) -> None:
 
 def test_a_rule_that_compares_cannot_stop_a_job(forge: Forge) -> None:
     drawn = forge.draw({"rule": "keep_best_count", "value": 1, "wanted": 1})
-    assert "only the rules 'threshold' and 'calibrated' judge an image by itself" in (drawn.field("Uncertainty note") or "")
+    assert "only the rules 'threshold', 'calibrated', 'at_most_bad' judge an image by itself" in (drawn.field("Uncertainty note") or "")
 
 
 def test_a_filter_that_keeps_all_is_none(forge: Forge) -> None:

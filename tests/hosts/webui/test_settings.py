@@ -18,7 +18,7 @@ from uncertainty_nodes.hosts.webui.settings import Settings, names
     [
         ({"strenght": 1}, "There is no setting 'strenght'"),
         ({"strength": 500}, "strength must be between -100 and 100, got 500"),
-        ({"score": "beauty"}, "score must be one of information, denoised, noise, got 'beauty'"),
+        ({"score": "beauty"}, "score must be one of information, denoised, noise, posterior, got 'beauty'"),
         ({"start_percent": 0.9, "end_percent": 0.1}, "start_percent must not exceed end_percent"),
         ({"samples": "many"}, "samples must be a number, got 'many'"),
         ({"heatmaps": "perhaps"}, "heatmaps must be true or false, got 'perhaps'"),

@@ -22,6 +22,9 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/posterior": ("--images 32", "--images 256"),
     "quality/pixels": ("--images 64", "--images 512"),
     "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
+    "quality/guidance --cfg": ("--images 90", "--images 2000"),
+    "quality/guidance --search": ("--images 30", "--images 500"),
+    "quality/risk": ("--splits 100", ""),
     "quality/best_of": ("--prompts 20", "--prompts 600 --steered 200"),
     "bundle/train_shapes": ("--steps 300", ""),
     "quality/shapes": ("--prompts 10 --images 100", "--prompts 400 --images 2000"),
@@ -43,7 +46,8 @@ def main() -> None:
     a = parser.parse_args()
     failed = []
     for name in a.only:
-        command = [sys.executable, str(Path(__file__).parent / f"{name}.py"), *BENCHMARKS[name][a.full].split()]
+        script, *option = name.split()
+        command = [sys.executable, str(Path(__file__).parent / f"{script}.py"), *option, *BENCHMARKS[name][a.full].split()]
         print(f"== {name}", flush=True)
         start = time.monotonic()
         if subprocess.run(command).returncode:

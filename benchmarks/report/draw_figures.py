@@ -10,6 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from uncertainty_nodes.benchmarks.shared import common
 from uncertainty_nodes.benchmarks.shared.common import MissingResults, read
+from uncertainty_nodes.benchmarks.shared.guidance.settings import UNDER_CFG, Guided
 
 # Okabe & Ito 2008: told apart by people with any kind of colour vision; markers tell them apart in print
 STYLES: dict[str, tuple[str, str]] = {
@@ -35,6 +36,7 @@ FAMILIES: dict[str, tuple[str, str]] = {  # settings of the guidance table that 
     "autograd": ("#009E73", "^"),
     "eps x": ("#999999", "x"),
 }
+MARKERS = "os^vDPX*<>dph"
 SINGLE = {"plain": "*", "plain, 100 steps": "+", "random direction 0.1": "v", "best of 4 by information": "P"}
 IN_CALIBRATION = ("prompt information", "denoised", "noise", "MC dropout", "BayesDiff", "generative uncertainty", "DECU", "ink (no model)")
 
@@ -151,6 +153,22 @@ def guidance(figure: Figure) -> None:
     figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
 
+def frontier(figure: Figure) -> None:
+    """Under classifier-free guidance: FID gained, agreement and recall against network calls."""
+    figure.set_size_inches(11, 3.8)
+    found, settings = figure.subplots(1, 3, sharex=True), read("guidance_cfg")["settings"]
+    for place, (name, row) in enumerate(settings.items()):
+        guided = isinstance(UNDER_CFG.get(name), Guided)
+        colour, marker = ("#D55E00" if guided else "#0072B2" if "CFG" in name else "#999999"), MARKERS[place % len(MARKERS)]
+        drawn = {"color": colour, "marker": marker, "linestyle": "none", "label": name}
+        for axes, quality in zip(found, ("fid_gain", "agreement", "recall"), strict=True):
+            axes.plot(row["nfe"] + 0.6 * (place % 4), row[quality], **drawn)  # side by side where the price is the same
+    for axes, text in zip(found, ("FID gained over plain sampling", "images that show the asked digit", "recall (variety)"), strict=True):
+        axes.set(xlabel="network calls per image", ylabel=text)
+    found[0].axhline(0, color="black", linestyle=":", linewidth=1)
+    figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+
+
 def strength_of(name: str, family: str) -> float | None:
     """The number after the family's name, where nothing else is changed."""
     try:
@@ -159,7 +177,7 @@ def strength_of(name: str, family: str) -> float | None:
         return None
 
 
-FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes, guidance)
+FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes, guidance, frontier)
 
 
 def save(draw: Callable[[Figure], None]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import best_of, claims, free_scores, shapes, text, verdicts
+from uncertainty_nodes.benchmarks.report import best_of, claims, free_scores, risk, shapes, text, under_cfg, verdicts
 from uncertainty_nodes.benchmarks.shared import common
 from uncertainty_nodes.benchmarks.shared.common import MissingResults, command_of, read
 from uncertainty_nodes.core.files import replacing
@@ -22,6 +22,9 @@ BENCHMARKS = (
     "pixels",
     "posterior",
     "guidance",
+    "guidance_cfg",
+    "guidance_search",
+    "risk",
     "best_of",
     "shapes",
     "direction",
@@ -39,6 +42,9 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Pixels", ("pixels",), text.pixels),
     ("Error bars: the posterior variance", ("posterior",), free_scores.posterior),
     ("Guidance", ("guidance",), text.guidance),
+    ("Guidance beside classifier-free guidance", ("guidance_cfg",), under_cfg.section),
+    ("A search for guidance that improves tuned CFG", ("guidance_search",), under_cfg.search),
+    ("A promise with a number", ("risk",), risk.section),
     ("Best of N with early pruning, and until good", ("best_of",), best_of.section),
     ("A judge that counts: drawn shapes", ("shapes",), shapes.section),
     ("Early signal", ("direction", "information"), text.early_signal),
@@ -54,12 +60,18 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
 def report() -> str:
     """The whole of REPORT.md."""
     results = {name: found for name in BENCHMARKS if (found := found_or_none(name)) is not None}
-    parts = ["# Benchmark report", text.PREFACE, f"**In short.** {verdicts.in_short(results)}"]
+    parts = ["# Benchmark report", text.PREFACE, f"**In short.** {in_short(results)}"]
     for title, needed, write in SECTIONS:
         parts += [f"## {title}", section(results, needed, write)]
     parts += ["## Against the papers", text.CLAIMS_PREFACE, claims.table_of_claims(results)]
     parts += ["## How it was made", text.made(results), text.LIMITS]
     return "\n\n".join(parts) + "\n"
+
+
+def in_short(results: dict[str, Results]) -> str:
+    """First what somebody who uses CFG gains, since most people do."""
+    first = [under_cfg.in_short(results["guidance_cfg"])] if "guidance_cfg" in results else []
+    return " ".join([*first, verdicts.in_short(results), *([risk.verdict(results["risk"])] if "risk" in results else [])])
 
 
 def found_or_none(name: str) -> Results | None:

@@ -20,6 +20,7 @@ from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
 BENCHMARKS = Path(__file__).resolve().parents[1]
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS", BENCHMARKS / "results"))  # another folder keeps the committed figures
 MEASURED = "benchmark measurement"
+TABLES = {"guidance_cfg": ("guidance", " --cfg"), "guidance_search": ("guidance", " --search")}  # results that a script's option makes
 
 
 class MissingResults(FileNotFoundError):
@@ -36,8 +37,9 @@ def read(name: str) -> dict[str, Any]:
 
 def command_of(name: str) -> str:
     """What to type, from the root of the repository, to get benchmarks/results/NAME.json."""
-    (path,) = (path for folder in ("quality", "cost") if (path := BENCHMARKS / folder / f"{name}.py").exists())
-    return f"python benchmarks/{path.relative_to(BENCHMARKS).as_posix()}"
+    script, option = TABLES.get(name, (name, ""))
+    (path,) = (path for folder in ("quality", "cost") if (path := BENCHMARKS / folder / f"{script}.py").exists())
+    return f"python benchmarks/{path.relative_to(BENCHMARKS).as_posix()}{option}"
 
 
 def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -124,6 +125,32 @@ def test_the_committed_report_is_what_the_committed_results_say(benchmark, monke
     assert (common.BENCHMARKS / "REPORT.md").read_text(encoding="utf-8") == report.report()
 
 
+def test_every_figure_of_the_readme_is_a_result(benchmark, monkeypatch):
+    readme = benchmark("report.readme")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    text = readme.README.read_text(encoding="utf-8")
+    section = text[text.index("## What it can and cannot do") : text.index("## Cost")]
+    for piece in (*readme.blocks().values(), *readme.figures()):
+        assert piece in section, "run python benchmarks/report/readme.py, or correct the text by hand"
+        section = section.replace(piece, "")
+    plain = next(line for line in section.splitlines() if line.startswith("| plain |"))  # a row without a gain
+    for known in (*readme.SETTINGS, plain, "p < 0.5", "AUROC: 0.5", "about 0.6"):
+        section = section.replace(known, "")
+    assert not re.findall(r"[^\n]*\d\.\d[^\n]*", re.sub(r"(CFG|posterior|strength|forward) \d\.\d+|guidance at 0\.02", "", section))
+
+
+def test_every_claim_of_the_readme_and_the_help_holds(benchmark, monkeypatch):
+    readme = benchmark("report.readme")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    text = readme.README.read_text(encoding="utf-8")
+    for claim, holds in readme.claims().items():
+        assert claim in text and holds, claim
+    root = readme.README.parent
+    assert readme.adds_nothing()
+    for page in ("Guidance", "GuidedSampler", "Guider"):
+        assert readme.HELP in (root / "web" / "docs" / f"UQ_Uncertainty{page}.md").read_text(encoding="utf-8")
+
+
 def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:
     agreement = {"agreement_gain": gain / 10, "agreement_gain_interval": [low / 10, high / 10], "recall": 0.9 - gain / 10}
     return {"images": images, "nfe": 100, "fid_gain": gain, "fid_gain_interval": [low, high], **agreement}
@@ -174,6 +201,28 @@ def test_guidance_beside_its_controls(benchmark, monkeypatch, tmp_path):
     assert added["fid_gain_interval"][0] <= added["fid_gain"] <= added["fid_gain_interval"][1]
     run(benchmark("report.write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     assert "| forward 0.1 (100) |" in (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+
+
+def cfg_results(guided: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    control = row(1.2, 1.0, 1.4) | {"nfe": 40, "agreement": 0.97, "fid": 0.8}
+    steered = guided | {"nfe": 80, "agreement": 0.99, "fid": 0.9}
+    free = row(0.9, 0.8, 1.0) | {"nfe": 20, "agreement": 0.95, "fid": 1.1}
+    settings = {"plain": row(0, 0, 0) | {"agreement": 0.9}, "eps x 1.02": free, "CFG 1.5": control, "CFG 1.5, posterior 0.02": steered}
+    return {"settings": settings, "seeds": [1, 2, 3], "beyond": {"CFG 1.5, posterior 0.02": {"CFG 1.5": added, "eps x 1.02": added}}}
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        (row(0.3, 0.1, 0.5), "uncertainty guidance gains more"),
+        (row(0.1, -0.1, 0.3), "is not shown to gain you anything"),
+        (row(-0.1, -0.3, 0.1), "is not shown to gain you anything"),
+        (row(-0.3, -0.5, -0.1), "makes things worse"),
+    ],
+)
+def test_what_is_said_to_who_uses_cfg(benchmark, added, said):
+    text = benchmark("report.under_cfg").in_short(cfg_results(row(1.3, 1.1, 1.5), added))
+    assert said in text and "`CFG 1.5` (40 calls) gains +1.20" in text and "the free `eps x 1.02` gains +0.90" in text
 
 
 def test_verdicts(benchmark):

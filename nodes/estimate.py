@@ -11,6 +11,7 @@ from ..core.options.limits import LEVELS, MIX
 from ..hosts.comfyui.estimate import estimate_latent, picture
 from ..hosts.comfyui.patch import attach
 from ..hosts.comfyui.sampling.record import Record as RunRecord
+from ..hosts.comfyui.view.live import Live, show_curve
 from ..hosts.comfyui.view.report import warn_of_failed
 from .sockets import Record, Uncertainty, checked, number_input, option_input, percent_input, schema, seed_input
 
@@ -132,6 +133,7 @@ class UncertaintyEstimator(io.ComfyNode):
                 io.Image.Output(display_name="heatmap", tooltip="A picture of where the model is unsure. Bright means unsure."),
                 io.Float.Output(display_name="scores", is_output_list=True, tooltip="The score of each image."),
             ],
+            has_intermediate_output=True,
             search_aliases=["estimate", "score latent", "aleatoric"],
         )
 
@@ -156,7 +158,7 @@ class UncertaintyEstimator(io.ComfyNode):
     ) -> io.NodeOutput:
         options = measuring_options(samples, start_percent, end_percent, quantity, seed)
         result = warn_of_failed(estimate_latent(model, positive, latent, options, levels, negative, cfg), "Uncertainty Estimator")
-        return io.NodeOutput(latent, result, picture(result), result.scores.tolist())
+        return io.NodeOutput(latent, result, picture(result), result.scores.tolist(), ui=show_curve(result))
 
 
 class RecordUncertainty(io.ComfyNode):
@@ -192,6 +194,7 @@ class RecordUncertainty(io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="The model, for any sampler, guider or detailer."),
                 Record.Output(display_name="record", tooltip="What is measured. Connect it to Read Uncertainty, behind the sampler."),
             ],
+            live=True,
             search_aliases=["record", "watch", "aleatoric"],
         )
 
@@ -203,9 +206,9 @@ class RecordUncertainty(io.ComfyNode):
     def execute(
         cls, model: io.Model.Type, samples: int, start_percent: float, end_percent: float, every: int, quantity: str, seed: int
     ) -> io.NodeOutput:
-        record = RunRecord()
+        record, live = RunRecord(), Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
         options = recording_options(samples, start_percent, end_percent, quantity, seed, every)
-        return io.NodeOutput(attach(model, record, options), record)
+        return io.NodeOutput(attach(model, record, options, live=live), record, ui=live.shown)
 
 
 class ReadUncertainty(io.ComfyNode):
@@ -223,12 +226,14 @@ class ReadUncertainty(io.ComfyNode):
                 io.Latent.Output(display_name="latent", tooltip="The latent, unchanged."),
                 Uncertainty.Output(display_name="uncertainty", tooltip=UNCERTAINTY_TOOLTIP),
             ],
+            has_intermediate_output=True,
             search_aliases=["read", "record"],
         )
 
     @classmethod
     def execute(cls, latent: dict[str, Any], record: RunRecord) -> io.NodeOutput:
-        return io.NodeOutput(latent, warn_of_failed(record.of(latent["samples"]), "Read Uncertainty"))
+        result = warn_of_failed(record.of(latent["samples"]), "Read Uncertainty")
+        return io.NodeOutput(latent, result, ui=show_curve(result))
 
 
 NODES = [UncertaintyEstimator, RecordUncertainty, ReadUncertainty]

@@ -13,6 +13,7 @@ from ..core.options.limits import CFG
 from ..hosts.comfyui.guidance import attach_guidance, make_guider, sample_guided
 from ..hosts.comfyui.sampling.ksampler import KSample
 from ..hosts.comfyui.sampling.record import Record as RunRecord
+from ..hosts.comfyui.view.live import Live
 from ..hosts.comfyui.view.report import warn_of_failed
 from ..hosts.comfyui.view.stage import stage_of, tell_stage
 from .sampling import ksampler_inputs
@@ -137,7 +138,7 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
                     display_name="uncertainty", tooltip="A map and a score for each image, measured from the draws of the guidance."
                 ),
             ],
-            has_intermediate_output=True,
+            live=True,
             search_aliases=["guidance", "ksampler"],
         )
 
@@ -167,8 +168,9 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         sampling = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
         stages: list[dict[str, Any]] = []
-        latent, result = sample_guided(sampling, options, on_trace=lambda trace: stages.append(stage_of(trace)))
-        return io.NodeOutput(latent, warn_of_failed(result, "Uncertainty-Guided Sampler"), ui={"uq_stage": stages})
+        live = Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
+        latent, result = sample_guided(sampling, options, on_trace=lambda trace: stages.append(stage_of(trace)), live=live)
+        return io.NodeOutput(latent, warn_of_failed(result, "Uncertainty-Guided Sampler"), ui={"uq_stage": stages, **live.shown})
 
 
 class UncertaintyGuidance(Checked, io.ComfyNode):
@@ -183,7 +185,7 @@ class UncertaintyGuidance(Checked, io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="The model, for any sampler, guider or detailer."),
                 Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
             ],
-            hidden=[io.Hidden.unique_id],
+            live=True,
             search_aliases=["guidance", "model patch"],
         )
 
@@ -202,8 +204,9 @@ class UncertaintyGuidance(Checked, io.ComfyNode):
         calibration: StepThresholds | None = None,
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
-        record = RunRecord()
-        return io.NodeOutput(attach_guidance(model, options, record, on_trace=tell_stage(cls.hidden.unique_id)), record)
+        record, live = RunRecord(), Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
+        patched = attach_guidance(model, options, record, on_trace=tell_stage(live.node), live=live)
+        return io.NodeOutput(patched, record, ui=live.shown)
 
 
 class UncertaintyGuider(Checked, io.ComfyNode):
@@ -225,7 +228,7 @@ class UncertaintyGuider(Checked, io.ComfyNode):
                 io.Guider.Output(display_name="guider", tooltip="The guider, for SamplerCustomAdvanced."),
                 Record.Output(display_name="record", tooltip=RECORD_TOOLTIP),
             ],
-            hidden=[io.Hidden.unique_id],
+            live=True,
             search_aliases=["guidance", "guider"],
         )
 
@@ -247,9 +250,9 @@ class UncertaintyGuider(Checked, io.ComfyNode):
         calibration: StepThresholds | None = None,
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
-        record = RunRecord()
-        told = tell_stage(cls.hidden.unique_id)
-        return io.NodeOutput(make_guider(model, positive, negative, cfg, options, record, told), record)
+        record, live = RunRecord(), Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
+        guider = make_guider(model, positive, negative, cfg, options, record, tell_stage(live.node), live)
+        return io.NodeOutput(guider, record, ui=live.shown)
 
 
 NODES = [UncertaintyGuidedSampler, UncertaintyGuidance, UncertaintyGuider]

@@ -37,12 +37,16 @@ def schema(
     is_input_list: bool = False,
     is_output_node: bool = False,
     has_intermediate_output: bool = False,
+    live: bool = False,
     search_aliases: Sequence[str] = (),
 ) -> io.Schema:
     """An io.Schema of this pack; what an older ComfyUI doesn't know is left out.
 
     has_intermediate_output: what the node shows is still there after the page was loaded again, as it is of output nodes.
+    live: the node shows its scores while they are measured (hosts.comfyui.view.live), for which it must know its own id.
     """
+    if live:
+        hidden, has_intermediate_output = [*hidden, io.Hidden.unique_id], True
     aliases = ["uncertainty", *search_aliases]
     return io.Schema(
         node_id=node_id,

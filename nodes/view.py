@@ -9,7 +9,7 @@ from ..core.result import Uncertainty as Result
 from ..core.view.heatmap import check_images, heatmap, reduce_channels, worst_mask
 from ..core.view.summary import summarize
 from ..hosts.comfyui.batch import parse_indexes
-from ..hosts.comfyui.view.report import show, write_report
+from ..hosts.comfyui.view.report import show, thumbnails, write_report
 from ..hosts.comfyui.view.viewer import viewer_ui
 from .sockets import Uncertainty, option_input, schema
 
@@ -118,6 +118,9 @@ class Report(io.ComfyNode):
                     tooltip="The indexes from Sample Filter. With them the report shows accepted and rejected images, and the "
                     "line between them.",
                 ),
+                io.Image.Input(
+                    "images", optional=True, tooltip="The images that were scored. The table then shows a small picture of each."
+                ),
             ],
             outputs=[],
             is_output_node=True,
@@ -125,11 +128,12 @@ class Report(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, uncertainty: Result, accepted_indexes: str | None = None) -> io.NodeOutput:
+    def execute(cls, uncertainty: Result, accepted_indexes: str | None = None, images: io.Image.Type | None = None) -> io.NodeOutput:
         accepted = None if accepted_indexes is None else parse_indexes("accepted_indexes", accepted_indexes, len(uncertainty))
         summary = summarize(uncertainty, accepted)
+        pictures = {} if images is None else {"pictures": thumbnails(images, len(uncertainty))}
         files = map(str, write_report(summary))
-        return io.NodeOutput(ui=show(summary, title(uncertainty), files, chart=True))
+        return io.NodeOutput(ui=show(summary | pictures, title(uncertainty), files, chart=True))
 
 
 def unsure(u: Result) -> str:

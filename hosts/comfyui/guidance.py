@@ -18,6 +18,7 @@ from .patch import OnDraws, attach
 from .sampling.ksampler import Conditioning, KSample, Latent, Progress
 from .sampling.record import Record
 from .sampling.trace import OnTrace
+from .view.live import Live
 
 
 def attach_guidance(
@@ -26,9 +27,10 @@ def attach_guidance(
     record: Record,
     on_draws: OnDraws | None = None,
     on_trace: OnTrace | None = None,
+    live: Live | None = None,
 ) -> ModelPatcher:
     """A clone of ``model`` under guidance. What it measures lies in the default window of recording, so that strengths compare."""
-    return attach(model, record, AleatoricOptions(draws=options.draws), options, on_draws, on_trace)
+    return attach(model, record, AleatoricOptions(draws=options.draws), options, on_draws, on_trace, live)
 
 
 def make_guider(
@@ -39,15 +41,20 @@ def make_guider(
     options: GuidanceOptions,
     record: Record,
     on_trace: OnTrace | None = None,
+    live: Live | None = None,
 ) -> comfy.samplers.CFGGuider:
-    guider = comfy.samplers.CFGGuider(attach_guidance(model, options, record, on_trace=on_trace))
+    guider = comfy.samplers.CFGGuider(attach_guidance(model, options, record, on_trace=on_trace, live=live))
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     return guider
 
 
 def sample_guided(
-    sampling: KSample, options: GuidanceOptions, progress: Progress | None = None, on_trace: OnTrace | None = None
+    sampling: KSample,
+    options: GuidanceOptions,
+    progress: Progress | None = None,
+    on_trace: OnTrace | None = None,
+    live: Live | None = None,
 ) -> tuple[Latent, Uncertainty]:
     """What KSampler does, bit for bit at strength 0, under guidance; and the uncertainty of what was made.
 
@@ -56,7 +63,8 @@ def sample_guided(
     """
     sigmas, record = sampling.sigmas(), Record()
     progress = progress or Progress(sampling.model, len(sigmas) - 1 + count_draws(sampling.model, sigmas[:-1], options))
-    latent = replace(sampling, model=attach_guidance(sampling.model, options, record, progress.count, on_trace)).run(progress.step)
+    guided = attach_guidance(sampling.model, options, record, progress.count, on_trace, live)
+    latent = replace(sampling, model=guided).run(progress.step)
     return latent, record.of(latent["samples"])
 
 

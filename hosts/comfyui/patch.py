@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import logging
+from bisect import bisect_left
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +19,19 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...core.guidance.step import MIN_ALPHA, GuidedStep, guide_step, half_safe
-from ...core.options import AleatoricOptions, DrawOptions, FreeOptions, GuidanceMode, GuidanceOptions
-from ...core.pixelwise.aleatoric import Recorder
+from ...core.options import (
+    DIRECTION_OF,
+    DIRECTION_OF_FREE,
+    AleatoricOptions,
+    Direction,
+    DrawOptions,
+    FreeOptions,
+    GuidanceMode,
+    GuidanceOptions,
+)
+from ...core.pixelwise.aleatoric import Recorder, Spread
 from ...core.pixelwise.free import FreeRecorder
-from ...core.result import Uncertainty, clock
+from ...core.result import Uncertainty, clock, pool
 from ...core.schedule import SigmaWindow, StepGate
 from .isolation import remember
 from .memory import Memory
@@ -28,6 +39,7 @@ from .model import SEVERAL_PARTS, Conditioned, count_active, percent_to_sigma, p
 from .sampling.gradient import check_gradient, differentiable
 from .sampling.record import Record
 from .sampling.trace import OnTrace, Trace
+from .view.live import Live, LiveRun
 
 log = logging.getLogger(__name__)
 OnDraws = Callable[[int], None]  # told how many draws have just been evaluated
@@ -86,6 +98,8 @@ class Run:
         self.on_draws = on_draws
         self.trace = Trace(sampling) if guide is not None else None
         self.sampling: dict[str, str] = {}
+        self.live: LiveRun | None = None
+        self.levels: list[float] = []  # of the schedule, negative, ascending
         self.start: Memory | None = None  # what other patches kept before the first step
         self.neighbours_checked = False
         self.refusal = ""
@@ -115,10 +129,16 @@ class Run:
             start = clock(step.x)
             guided = self._guide(step)
             self.recorder.seconds += clock(step.x) - start
+        spread = None if guided is None else guided.spread
+        scores = None
         if records:
-            self._record(step, guided)
+            scores = self._record(step, spread)
+        elif is_new and spread is not None:
+            scores = self._pooled(spread)  # outside of what is recorded, but measured all the same
         if self.trace is not None and self.records:
-            self.trace.add(args, step.level, self.passes, None if guided is None else guided.spread)
+            self.trace.add(args, step.level, self.passes, spread)
+        if self.live is not None and scores is not None:
+            self.live.add(self.place(step.level), step.level, scores)
         return step.denoised if guided is None else guided.x0
 
     def for_candidate(self, seed: int, evaluations: int) -> Run:
@@ -144,16 +164,30 @@ class Run:
         except ValueError as error:
             return str(error)
 
-    def _record(self, step: Step, guided: GuidedStep | None) -> None:
+    def _record(self, step: Step, spread: Spread | None) -> Tensor | None:
+        """The score of each image at this step, where there is one. spread: what guidance has measured, whose draws cost nothing further."""
         if isinstance(self.recorder, FreeRecorder):
+            seen = len(self.recorder.curve)
             self.recorder.observe(step.denoised, step.own, step.without, step.sigma)
-            return
-        if guided is not None and guided.spread is not None:
-            self.recorder.add(guided.spread, step.level, 0.0, 0.0)  # the draws of the guidance cost nothing further
-            return
+            return self.recorder.curve[-1] if len(self.recorder.curve) > seen else None
+        if spread is not None:
+            self.recorder.add(spread, step.level, 0.0, 0.0)
+            return self._pooled(spread)
         options = self.recorder.options
         self.recorder.options = replace(options, draws=step.fitting(options.draws))
-        self.recorder.measure(step.conditioned, step.x, step.own, step.sigma, step.index)
+        return self._pooled(self.recorder.measure(step.conditioned, step.x, step.own, step.sigma, step.index))
+
+    def _pooled(self, spread: Spread) -> Tensor:
+        return pool(spread[self.recorder.options.quantity], self.recorder.options.pooling)
+
+    @property
+    def direction(self) -> Direction:
+        options = self.recorder.options
+        return DIRECTION_OF_FREE[options.score] if isinstance(options, FreeOptions) else DIRECTION_OF[options.quantity]
+
+    def place(self, level: float) -> int:
+        """Which step of the schedule this noise level belongs to, from 0."""
+        return bisect_left(self.levels, -level * (1 + 1e-5))
 
     def _guide(self, step: Step) -> GuidedStep:
         options = half_safe(replace(self.guide, draws=step.fitting(self.guide.draws)), step.compute_type)
@@ -186,10 +220,11 @@ def attach(
     guide: GuidanceOptions | None = None,
     on_draws: OnDraws | None = None,
     on_trace: OnTrace | None = None,
+    live: Live | None = None,
 ) -> ModelPatcher:
     """A clone of ``model`` that measures, and guides, in every run of any sampler; each run's result goes to ``record``.
 
-    on_trace: told at the end of each run with guidance what it did.
+    on_trace: told at the end of each run with guidance what it did. live: is told the scores of each step as they are measured.
 
     The draws of guidance are seeded by the run's own seed, and what it measures by the way is recorded.
     Raises ValueError for a model whose process is not understood, or, in a run, a latent of several parts.
@@ -205,9 +240,11 @@ def attach(
         if guide is not None:
             run.record_gate = StepGate(run.record_gate.window.reaching(args[3].tolist()))
         run.sampling = describe_sampling(guider, args[2], args[3])
+        run.levels = [-level for level in args[3].tolist()]
         guider.model_options[key] = run
         try:
-            samples = executor(*args, **kwargs)
+            with followed(live, run) as run.live:
+                samples = executor(*args, **kwargs)
         finally:
             guider.model_options.pop(key, None)
         if run.evaluations:  # none: an Uncertainty Estimator, not a sampler
@@ -231,6 +268,14 @@ def attach(
     patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, key, sample)
     patched.set_model_sampler_post_cfg_function(post_cfg)
     return patched
+
+
+def followed(live: Live | None, run: Run) -> AbstractContextManager[LiveRun | None]:
+    if live is None:
+        return nullcontext()
+    windows = [run.record_gate.window, *([run.guide_gate.window] if run.guide is not None else [])]
+    places = [i for i, level in enumerate(run.levels) if any(window.is_active(-level) for window in windows)]
+    return live.follow(len(run.levels) - 1, "step", run.direction, span=(min(places), max(places)))
 
 
 def describe_sampling(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, str]:

@@ -21,7 +21,7 @@ const element = node.widgets?.find(widget => widget.name === "uncertainty_report
 if (!element?.childElementCount) return null;
 const count = selector => element.querySelectorAll(selector).length;
 return { text: element.textContent, curves: count("polyline"), dropped: count("polyline.uq-dropped"), lines: count(".uq-mark"),
-  bars: count("rect"), rows: count("td") / 4, hint: element.querySelector("polyline title")?.textContent,
+  bars: count("rect"), rows: count("tbody tr"), hint: element.querySelector("polyline title")?.textContent,
   pictures: node.imgs?.length ?? 0, shown: element.isConnected ? 1 : 0,
   seen: [...document.querySelectorAll(`[data-node-id="${node.id}"] img`)].filter(i => i.offsetParent).length };
 """
@@ -43,6 +43,28 @@ def page(comfy: Server, request: pytest.FixtureRequest) -> Iterator[Browser]:
             yield page
     finally:
         comfy.post("/settings", {VUE: False})
+
+
+REPORT = "const node = app.graph.nodes.find(n => n.comfyClass === 'UQ_Report'); const box = node.widgets[0].element;"
+HOSTILE = """
+const pieces = ["<img src=x onerror=window.hacked=1>", "<script>window.hacked=1</script>", "</svg><iframe>", '"><b>', "{image}", "&lt;",
+  "\\u202e", "javascript:window.hacked=1", "\\0", "${1}", "<style>*{display:none}</style>", "𝒜🏳️‍🌈", "' onmouseover='window.hacked=1"];
+let seed = 1;
+const some = () => pieces[(seed = (seed * 48271) % 2147483647) % pieces.length];
+for (let i = 0; i < 300; i += 1) {
+  const text = [some(), some(), some()].join(" ");
+  const histogram = { edges: [0, 1], kept: [1], dropped: [0] };
+  const picture = { filename: text, subfolder: text, type: text };
+  const report = { title: text, failed: text, quantity: text, direction: text, scores: [0.5], ranks: [1], accepted: [0], histogram,
+    line: text, sigmas: [2, 1], curve: [[1, 2]], pictures: [picture] };
+  node.onExecuted({ uq_report: [report] });
+  const [img] = box.querySelectorAll("img");
+  const query = new URL(img.src).searchParams;
+  if (box.querySelector("script, iframe, style, b, img ~ img")) return `markup from ${text}`;
+  if (box.querySelector("p").textContent !== text || query.get("filename") !== text) return `another text than ${text}`;
+}
+return window.hacked ? "a script ran" : "";
+"""
 
 
 def filtered(scores: str, value: float) -> Graph:
@@ -112,3 +134,48 @@ def test_scores_that_are_no_numbers_are_drawn_as_far_as_they_can(page: Browser) 
     assert report["rows"] == 3 and "not a number" in report["text"]
     assert "Image 1 of 3 failed: the model gave values that are not finite (NaN)." in report["text"]
     assert page.errors() == []
+
+
+def test_a_heading_sorts_and_a_row_lights_its_curve_and_back(page: Browser) -> None:
+    drawn(page, filtered("0.4,0.1,0.3,0.2", 3.0), "UQ_Report")
+    order = REPORT + "return [...box.querySelectorAll('tbody tr')].map(row => Number(row.dataset.image));"
+    assert page.run(order) == [1, 3, 2, 0]
+    click = REPORT + "box.querySelectorAll('th button')[given].click();"
+    page.run(click, 0)
+    assert page.run(order) == [0, 1, 2, 3]
+    page.run(click, 1)
+    page.run(click, 1)
+    assert page.run(order) == [0, 2, 3, 1]
+    lit = REPORT + "return [...box.querySelectorAll('.uq-on')].map(mark => [mark.localName, mark.dataset.image]);"
+    page.run(REPORT + "box.querySelector('tr[data-image=\"2\"]').focus();")
+    assert page.run(lit) == [["polyline", "2"], ["tr", "2"]]
+    page.run(REPORT + "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowDown', bubbles: true }));")
+    assert page.run(lit) == [["polyline", "3"], ["tr", "3"]]
+    page.run(REPORT + "document.activeElement.blur();")
+    assert page.run(lit) == []
+    point = """const line = box.querySelector("polyline[data-image='1']"), chart = line.closest("svg");
+    const frame = chart.getBoundingClientRect();
+    const end = line.points[line.points.length - 1], scale = frame.width / chart.viewBox.baseVal.width;
+    const at = { clientX: frame.x + end.x * scale, clientY: frame.y + end.y * scale };
+    chart.dispatchEvent(new PointerEvent("pointermove", at));"""
+    page.run(REPORT + point)
+    assert page.run(lit) == [["polyline", "1"], ["tr", "1"]]
+
+
+def test_the_table_shows_pictures_and_is_copied(page: Browser) -> None:
+    graph = filtered("0.4,0.1", 1.0)
+    picture = graph.node("EmptyImage", width=300, height=100, batch_size=2, color=255)
+    next(node for node in graph.values() if node["class_type"] == "UQ_Report")["inputs"]["images"] = [picture.id, 0]
+    drawn(page, graph, "UQ_Report")
+    page.wait_for(REPORT + "return [...box.querySelectorAll('img')].filter(i => i.naturalWidth === 128 && i.alt).length === 2;")
+    copied = """let text; const clipboard = { writeText: async given => { text = given; } };
+    Object.defineProperty(navigator, "clipboard", { configurable: true, value: clipboard });
+    box.querySelector(".uq-push").click(); return text;"""
+    assert page.run(REPORT + copied) == "image,score,rank,accepted\n0,0.4000000059604645,2,no\n1,0.10000000149011612,1,yes\n"
+
+
+def test_three_hundred_hostile_texts_are_shown_as_texts(page: Browser) -> None:
+    drawn(page, filtered("0.4,0.1", 1.0), "UQ_Report")
+    assert page.run(REPORT + HOSTILE) == ""
+    page.run("await new Promise(done => setTimeout(done, 300));")
+    page.errors()  # pictures of such names are not found

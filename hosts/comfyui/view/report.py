@@ -10,6 +10,8 @@ from typing import Any
 
 import folder_paths
 from comfy_execution.graph_utils import ExecutionBlocker
+from PIL import Image
+from torch import Tensor
 
 from ....core.files import replacing
 from ....core.result import FAILED, Uncertainty
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 Summary = dict[str, Any]  # core.view.summary
 
 FOLDER = "uncertainty"
+THUMBNAIL = 128  # pixels of the longer side
 NOTE = "uncertainty"  # key in the metadata of a PNG
 
 SKIPPED = ExecutionBlocker(None)  # what is wired to it doesn't run, and no error is shown
@@ -45,6 +48,24 @@ def show(summary: Summary, title: str, lines: Iterable[str], chart: bool) -> dic
     """
     shown = {"uq_report": [{**summary, "title": title}], "text": list(lines)}
     return {"images": [write_temporary(".png", lambda path: draw_report(summary, title).save(path, "PNG"))], **shown} if chart else shown
+
+
+def thumbnails(images: Tensor, count: int) -> list[dict[str, str]]:
+    """Small pictures for the table of a report, of a video its middle frame. images: (N, H, W, C) in [0, 1], N = count times the frames.
+
+    Raises ValueError when the numbers don't fit.
+    """
+    if count == 0 or len(images) == 0 or len(images) % count:
+        raise ValueError(f"images holds {len(images)} images, but uncertainty describes {count}; connect the images that were scored.")
+    frames = len(images) // count
+    return [thumbnail(images[i * frames + frames // 2]) for i in range(count)]
+
+
+def thumbnail(image: Tensor) -> dict[str, str]:
+    pixels = (image[..., :3].detach().float().nan_to_num().clamp(0, 1) * 255).round().byte().cpu().numpy()
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return write_temporary(".jpg", lambda path: picture.save(path, "JPEG"))
 
 
 def write_report(summary: Summary) -> tuple[Path, Path]:

@@ -61,7 +61,7 @@ INPUTS = {
     + ["accepted_indexes", "rejected_indexes"],
     "UQ_Heatmap": ["uncertainty", "opacity", "colormap", "percentile", "images", "accepted_indexes"]
     + ["compare_uncertainty", "compare_images"],
-    "UQ_Report": ["uncertainty", "accepted_indexes"],
+    "UQ_Report": ["uncertainty", "accepted_indexes", "images"],
     "UQ_PromptInformation": ["model", "positive", "negative", "latent", *LEVELS],
     "UQ_PhraseChecklist": ["model", "latent", "conditionings", "labels", *LEVELS],
     "UQ_PromptPhrases": ["phrases"],

@@ -1,90 +1,83 @@
-// Draws the result of Uncertainty Report inside the node: score per step, spread of the scores, the filter's line.
+// Draws the result of Uncertainty Report inside the node: score per step, spread of the scores, a table of the images.
 // Everything comes from what the node sends when it has run, so a result that comes from the cache looks the same.
 
 import { app } from "../../../../scripts/app.js";
-import { BOX, acrossRange, axes, bars, chart, curve, ends, heights, threshold, upRange } from "../shared/charts.js";
 import { html } from "../shared/dom.js";
-import { isNumber, linear, scoreScale, short } from "../shared/scales.js";
 import { speaker } from "../shared/settings.js";
+import { useTheme } from "../shared/theme.js";
 import { addPanel } from "../shared/widget.js";
+import { curves, hasCurve, spread } from "./figures.js";
+import { table } from "./table.js";
 import { texts } from "./words.js";
 
-const ROOM = { UQ_Report: [560, 240] }; // width of the node, height of what is drawn in it
-const MAX_CURVES = 64;
+const KIND = "UQ_Report";
+const WIDTH = 560;
+const CHARTS = 215; // height of what stands above the table
+const ROW = { plain: 22, pictured: 46 };
+const SHOWN_ROWS = 5; // the others are scrolled to
+const STYLE = `
+.uq .uq-title { font-weight: 600; }
+.uq .uq-table td, .uq .uq-table th { padding: 1px 8px; font-variant-numeric: tabular-nums; }
+.uq .uq-table thead th { position: sticky; top: -4px; background: var(--comfy-menu-bg, #222); color: var(--uq-soft); z-index: 1; }
+.uq .uq-table tbody tr { height: 22px; outline-offset: -2px; }
+.uq .uq-table tr.uq-on { background: color-mix(in srgb, var(--uq-good) 22%, transparent); }
+.uq .uq-table tr.uq-on.uq-out { background: color-mix(in srgb, var(--uq-bad) 26%, transparent); }
+.uq .uq-table .uq-thumb { width: 52px; text-align: left; }
+.uq .uq-table img { display: block; height: 42px; max-width: 64px; object-fit: contain; border-radius: 3px; margin: 1px 0; }
+.uq .uq-table tr.uq-out img { opacity: 0.6; }
+.uq .uq-sort { all: unset; cursor: pointer; }
+.uq .uq-sort:focus-visible { outline: 2px solid var(--uq-focus); border-radius: 2px; }
+.uq th[aria-sort="ascending"] .uq-sort::after { content: " ▲"; font-size: 8px; }
+.uq th[aria-sort="descending"] .uq-sort::after { content: " ▼"; font-size: 8px; }
+`;
 const say = speaker(texts);
 
-const isKept = (report, image) => !report.accepted || report.accepted.includes(image);
-const side = (report, image) => (isKept(report, image) ? "uq-kept" : "uq-dropped");
-const named = (value) => (isNumber(value) ? short(value) : say("notANumber"));
-
-function curves(report) {
-  const up = scoreScale(report.curve.flat(), upRange(BOX));
-  const last = report.sigmas.length - 1;
-  const across = linear([0, last], acrossRange(BOX));
-  const lines = report.curve.slice(0, MAX_CURVES).map((scores, image) => {
-    const points = scores.map((score, step) => [score, step]).filter(([score]) => isNumber(score));
-    const hint = say("curve", { image, score: named(report.scores[image]) });
-    return curve(points.map(([score, step]) => [across.of(step), up.of(score)]), { class: side(report, image), "data-image": image }, hint);
-  });
-  const [first, end] = [short(report.sigmas[0]), short(report.sigmas[last])];
-  const marks = [...heights(BOX, up), axes(BOX), ...lines, ...ends(BOX, say("noise", { value: first }), end)];
-  return chart(BOX, say("curves"), say("curvesLabel", { first, last: end }), ...marks);
-}
-
-function spread(report) {
-  const { edges } = report.histogram;
-  const [low, high] = [edges[0], edges[edges.length - 1]];
-  const across = linear([low, high], acrossRange(BOX));
-  const hint = (count, from, to) => say("bar", { count, low: short(from), high: short(to) });
-  const line = isNumber(report.line) && report.line >= low && report.line <= high;
-  const marks = [
-    axes(BOX),
-    ...bars(BOX, report.histogram, hint),
-    ...(line ? threshold(BOX, across.of(report.line), short(report.line)) : []),
-    ...ends(BOX, short(low), short(high)),
-  ];
-  const caption = say("spread", { end: say(report.direction === "high_is_bad" ? "high" : "low") });
-  return chart(BOX, caption, say("spreadLabel", { low: short(low), high: short(high) }), ...marks);
-}
-
-function legend(report) {
-  const swatch = (name) => html("span", { class: `uq-swatch ${name}` });
-  const rejected = report.scores.length - report.accepted.length;
-  const kept = html("span", {}, swatch("uq-kept"), say("accepted", { count: report.accepted.length }));
-  return html("p", { class: "uq-row uq-soft" }, kept, html("span", {}, swatch("uq-dropped"), say("rejected", { count: rejected })));
-}
-
-function scores(report) {
-  const cells = (tag, words) => html("tr", {}, ...words.map((word) => html(tag, {}, `${word}`)));
-  const verdict = (image) => (!report.accepted ? "" : say(isKept(report, image) ? "isAccepted" : "isRejected"));
-  const rows = report.scores.map((score, image) => cells("td", [image, named(score), report.ranks[image], verdict(image)]));
-  const head = cells("th", [say("image"), say("score"), say("rank"), ""]);
-  return html("details", {}, html("summary", {}, say("scores")), html("table", {}, head, ...rows));
+function legend(report, copy) {
+  const swatch = (name, key, count) => html("span", {}, html("span", { class: `uq-swatch ${name}` }), say(key, { count }));
+  const sides = !report.accepted
+    ? []
+    : [swatch("uq-kept", "acceptedCount", report.accepted.length), swatch("uq-dropped", "rejectedCount", report.scores.length - report.accepted.length)];
+  return html("div", { class: "uq-row uq-soft" }, ...sides, copy);
 }
 
 function section(report) {
+  const whole = html("section");
+  const light = (image) => {
+    whole.classList.toggle("uq-lit", image >= 0);
+    for (const mark of whole.querySelectorAll("[data-image]")) mark.classList.toggle("uq-on", Number(mark.dataset.image) === image);
+  };
   const charts = [];
-  if (report.sigmas?.length > 1 && report.curve.flat().some(isNumber)) charts.push(curves(report));
+  if (hasCurve(report)) charts.push(curves(report, light));
   if (report.histogram.edges.length) charts.push(spread(report));
-  const failed = report.failed ? [html("p", {}, report.failed)] : [];
-  const parts = [html("p", {}, report.title), ...failed, html("div", { class: "uq-charts" }, ...charts)];
-  if (report.accepted) parts.push(legend(report));
-  return [...parts, scores(report)];
+  const { element, copy } = table(report, light);
+  whole.append(
+    html("p", { class: "uq-title" }, report.title),
+    ...(report.failed ? [html("p", {}, report.failed)] : []),
+    html("div", { class: "uq-charts" }, ...charts),
+    legend(report, copy),
+    element,
+  );
+  return whole;
 }
 
 function draw(panel, output) {
-  if (!output?.uq_report) return;
-  panel.element.replaceChildren(...output.uq_report.flatMap(section));
-  panel.filled = true;
+  const reports = output?.uq_report;
+  if (!reports) return;
+  const scroll = panel.element.scrollTop;
+  panel.element.replaceChildren(...reports.map(section));
+  panel.element.scrollTop = scroll;
+  const rows = reports.reduce((sum, report) => sum + report.scores.length, 0);
+  const row = reports.some((report) => report.pictures?.length) ? ROW.pictured : ROW.plain;
+  panel.height = CHARTS + ROW.plain + Math.min(rows, SHOWN_ROWS) * row;
   panel.resize();
 }
 
 app.registerExtension({
   name: "UncertaintyNodes.Report",
+  setup: () => useTheme("uncertainty-report", STYLE),
   nodeCreated(node) {
-    if (!(node.comfyClass in ROOM)) return;
-    const [width, room] = ROOM[node.comfyClass];
-    const height = () => (panel.filled ? room : 0);
-    const panel = addPanel(node, { name: "uncertainty_report", label: say("panel"), height, width, draw, hidesPicture: true });
+    if (node.comfyClass !== KIND) return;
+    const height = (_, panel) => panel.height ?? 0;
+    addPanel(node, { name: "uncertainty_report", label: say("panel"), height, width: WIDTH, draw, hidesPicture: true });
   },
 });

@@ -16,11 +16,6 @@ export function findNode(executionId) {
   return node;
 }
 
-// All nodes of a kind, those in subgraphs too.
-export function allNodes(keep = () => true, graph = rootGraph()) {
-  return (graph?.nodes ?? []).flatMap((node) => [...(keep(node) ? [node] : []), ...(node.subgraph ? allNodes(keep, node.subgraph) : [])]);
-}
-
 export const locator = (node) => (node.graph && node.graph.isRootGraph === false ? `${node.graph.id}:${node.id}` : `${node.id}`);
 
 export const rememberedOutput = (node) => app.nodeOutputs?.[locator(node)];

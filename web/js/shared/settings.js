@@ -12,14 +12,14 @@ const SETTINGS = [
   {
     id: LIVE,
     name: "Draw curves while sampling",
-    tooltip: "Nodes that measure draw the uncertainty of each image while it is sampled. Off: they draw it when they have finished.",
+    tooltip: "Nodes that measure draw the uncertainty of each image while it is sampled. Switched off, they draw it when they have finished.",
     type: "boolean",
     defaultValue: true,
   },
   {
     id: COLOURS,
     name: "Colours of charts",
-    tooltip: "All are told apart by people who are colour-blind.",
+    tooltip: "Each pair can be told apart by people who are colour-blind.",
     type: "combo",
     options: Object.keys(palettes),
     defaultValue: Object.keys(palettes)[0],
@@ -28,7 +28,7 @@ const SETTINGS = [
   {
     id: REVIEW_TIMEOUT,
     name: "Seconds to wait for a review",
-    tooltip: "How long a run waits for you to look at borderline images. Then the node's rule decides. 0 waits without end.",
+    tooltip: "How long a run waits for you to look at borderline images. After that the node's rule decides. 0 waits without end.",
     type: "number",
     attrs: { min: 0, max: 86400 },
     defaultValue: 120,

@@ -3,26 +3,29 @@
 
 import { app } from "../../../../scripts/app.js";
 import { html } from "./dom.js";
-import { allNodes, rememberedOutput } from "./nodes.js";
+import { rememberedOutput } from "./nodes.js";
 import { useTheme } from "./theme.js";
 
 const GAP = 4;
 const panels = new WeakMap(); // node -> its panels, by name
+const inGraphs = new Set(); // nodes with panels that are in some graph
 
 // name: of the widget; never the name of an input, or that input's link would end at it. label: what a screen reader calls it.
-// height: a number, or a function of the node, which is asked again after panel.resize(). width: the least of the node while it is shown.
+// height: a number, or a function of node and panel, which is asked again after panel.resize(). width: the least of the node while it is shown.
 // draw(panel, output): called with what the node sent when it ran, also when the workflow is opened again.
 // connect(panel, signal): called when the node comes into a graph; whatever it listens to outside of the node ends with the signal.
 // hidesPicture: the node also sends its chart as a picture, for App Mode, which would show the same thing twice.
 export function addPanel(node, { name, label, height, width = 0, draw, connect, hidesPicture = false }) {
   useTheme();
-  const element = html("div", { class: hidesPicture ? "uq uq-without-picture" : "uq", role: "group", "aria-label": label });
+  const looks = { class: hidesPicture ? "uq uq-without-picture" : "uq", role: "group", "aria-label": label, "data-panel": name };
+  const element = html("div", looks);
   for (const type of ["pointerdown", "wheel"]) element.addEventListener(type, (event) => keepFromCanvas(event, element));
-  const measure = () => (typeof height === "function" ? height(node) : height);
+  const panel = { node, element, draw, hidesPicture, shown: undefined };
+  const measure = () => (typeof height === "function" ? height(node, panel) : height);
   const options = { serialize: false, hideOnZoom: false, getMinHeight: measure, getMaxHeight: measure };
-  const widget = node.addDOMWidget(name, "uncertainty", element, options);
-  widget.serialize = false; // saved workflows keep the positions of the other widgets' values
-  const panel = { node, element, widget, draw, hidesPicture, shown: undefined, resize: () => makeRoom(node, measure() + 2 * GAP, width) };
+  panel.widget = node.addDOMWidget(name, "uncertainty", element, options);
+  panel.widget.serialize = false; // saved workflows keep the positions of the other widgets' values
+  panel.resize = () => makeRoom(panel, measure() + 2 * GAP, width);
   if (!panels.has(node)) follow(node);
   panels.get(node).set(name, panel);
   if (connect) whileInGraph(node, (signal) => connect(panel, signal));
@@ -55,6 +58,10 @@ export function chain(node, method, after) {
 
 function follow(node) {
   panels.set(node, new Map());
+  whileInGraph(node, (signal) => {
+    inGraphs.add(node);
+    signal.addEventListener("abort", () => inGraphs.delete(node));
+  });
   chain(node, "onExecuted", (output) => drawAll(node, output));
   node.onDrawBackground = () => restore(node); // in place of the host's, which would load the picture that the panel stands for
 }
@@ -75,12 +82,20 @@ function restore(node) {
   if (output && waits) queueMicrotask(() => drawAll(node, output)); // not while the canvas goes through the widgets
 }
 
-function makeRoom(node, height, width) {
+function makeRoom(panel, height, width) {
+  const { node } = panel;
+  replaceStale(panel);
   if (node.flags?.collapsed) return;
   const [least, needed] = node.computeSize();
   const size = [Math.max(node.size[0], least, width), Math.max(node.size[1], needed, height)];
   if (size[0] !== node.size[0] || size[1] !== node.size[1]) node.setSize(size);
   node.setDirtyCanvas?.(true, true);
+}
+
+// The first Vue nodes go on showing the element of the node that had this id in the workflow before.
+function replaceStale({ node, element }) {
+  if (element.isConnected || app.canvas?.graph !== node.graph) return;
+  document.querySelector(`[data-node-id="${node.id}"] [data-panel="${element.dataset.panel}"]`)?.replaceWith(element);
 }
 
 // A drag on a control, or a wheel over a list, is not meant for the canvas.
@@ -89,7 +104,7 @@ function keepFromCanvas(event, element) {
   if (scrolls || (event.type === "pointerdown" && event.target.closest?.("button, input, select, summary, [data-drag]"))) event.stopPropagation();
 }
 
-const restoreAll = () => allNodes((node) => panels.has(node)).forEach(restore);
+const restoreAll = () => inGraphs.forEach(restore);
 
 app.registerExtension({
   name: "UncertaintyNodes.Panels",

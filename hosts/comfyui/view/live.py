@@ -1,0 +1,128 @@
+"""The scores of a run as they are measured, for the page that queued it and for what the node shows afterwards.
+
+Sent at most ten times a second to that page alone, and to nobody when the prompt came over the API. Nothing of it may end a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+from torch import Tensor
+
+from ....core.options import Direction
+from ....core.result import Uncertainty
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+EVENT = "uncertainty.live"
+KEY = "uq_live"  # in what a node shows
+SECONDS = 0.1  # between two messages
+DIGITS = 4
+SERIES = 64  # images that are told apart
+
+Step = list[Any]  # place on the axis, noise level, score of each image
+
+
+class Live:
+    """What one node tells of its runs. node: its id in the prompt. kind: its class, by which the page knows that it has the right node.
+
+    ``shown`` is the node's ``ui``: a node that patches a model has run before the sampler has, so what it shows is filled later.
+    """
+
+    def __init__(self, node: str | None, kind: str) -> None:
+        self.node, self.kind = node, kind
+        self.run: dict[str, Any] = {"curve": None}
+
+    @property
+    def shown(self) -> dict[str, list[Any]]:
+        return {KEY: [self.run]}
+
+    @contextmanager
+    def follow(
+        self, length: int, axis: str, direction: Direction, limit: float | None = None, span: tuple[int, int] | None = None
+    ) -> Iterator[LiveRun]:
+        """One run: ``length`` places on an axis of steps, levels, attempts or points.
+
+        limit: a line that decides, where there is one. span: the first and the last place that is measured; all when left out.
+        """
+        run = LiveRun(self, head(length, axis, direction, limit, span))
+        try:
+            yield run
+        finally:
+            run.send(done=True)
+
+
+class LiveRun:
+    """The scores of one run."""
+
+    def __init__(self, live: Live, head: dict[str, Any]) -> None:
+        self.live, self.head = live, {**head, "run": uuid.uuid4().hex[:12]}
+        self.steps: list[Step] = []
+        self.sent, self.last = 0, -math.inf
+        self.to = address(live)
+
+    def add(self, place: float, sigma: float, scores: Tensor | Sequence[float | None]) -> None:
+        """The scores of all images at one place of the axis, None for one that is out."""
+        self.steps.append(step(place, sigma, scores))
+        if time.monotonic() - self.last >= SECONDS:
+            self.send()
+
+    def send(self, done: bool = False) -> None:
+        """What has come since the last message."""
+        self.live.run["curve"] = {**self.head, "steps": list(self.steps)}  # one new value: another thread may be writing it as JSON
+        if self.to is None or (self.sent == len(self.steps) and not done):
+            return
+        place, server, client = self.to
+        message = {**place, **self.head, "from": self.sent, "steps": self.steps[self.sent :], "done": done}
+        self.sent, self.last = len(self.steps), time.monotonic()
+        try:
+            server.send_sync(EVENT, message, client)
+        except Exception:
+            log.warning("The live curve could not be sent; the run goes on without it.", exc_info=True)
+            self.to = None
+
+
+def show_curve(result: Uncertainty) -> dict[str, list[Any]]:
+    """The ``ui`` of a node that gives a finished result: its curve in the form of one that was followed."""
+    steps = [step(i, sigma, scores) for i, (sigma, scores) in enumerate(zip(result.sigmas.tolist(), result.curve, strict=True))]
+    return {KEY: [{"curve": {**head(len(steps), "level", result.direction), "run": name_of(steps), "steps": steps}}]}
+
+
+def head(length: int, axis: str, direction: Direction, limit: float | None = None, span: tuple[int, int] | None = None) -> dict[str, Any]:
+    return {"of": length, "span": span or (0, length - 1), "axis": axis, "direction": direction.value, "limit": limit}
+
+
+def address(live: Live) -> tuple[dict[str, Any], Any, str] | None:
+    """The node and the prompt, the server and the client that queued the prompt; None when there is none of them."""
+    server = getattr(PromptServer, "instance", None)
+    client, context = getattr(server, "client_id", None), get_executing_context()
+    if client is None or live.node is None:
+        return None
+    shown = get_progress_state().dynprompt.get_display_node_id(live.node)
+    return {"node": shown, "kind": live.kind, "prompt": context and context.prompt_id}, server, client
+
+
+def step(place: float, sigma: float, scores: Tensor | Iterable[float | None]) -> Step:
+    values = scores.tolist() if isinstance(scores, Tensor) else list(scores)
+    return [place, rounded(sigma), [rounded(value) for value in values[:SERIES]]]
+
+
+def rounded(value: float | None) -> float | None:
+    """Short, and None in place of what JSON can't hold."""
+    return float(f"{value:.{DIGITS}g}") if value is not None and math.isfinite(value) else None
+
+
+def name_of(steps: Sequence[Step]) -> str:
+    """The same for the same scores, so that a page that has seen them doesn't count them twice."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, repr(steps)).hex[:12]

@@ -1,0 +1,134 @@
+// The curve in every node that samples or records: while a run goes on from the server's messages, afterwards from what the node sent.
+
+import { api } from "../../../../scripts/api.js";
+import { app } from "../../../../scripts/app.js";
+import { button, html } from "../shared/dom.js";
+import { findNode } from "../shared/nodes.js";
+import { isNumber, short } from "../shared/scales.js";
+import { LIVE, setting, speaker } from "../shared/settings.js";
+import { useTheme } from "../shared/theme.js";
+import { addPanel, panelOf } from "../shared/widget.js";
+import { drawCurve, makeCurve } from "./curve.js";
+import { earlierRuns, keepRun } from "./history.js";
+import { merge, worst } from "./runs.js";
+import { texts } from "./words.js";
+
+const EVENT = "uncertainty.live";
+const NAME = "uncertainty_curve"; // not the name of an input: links would end at it
+const HEIGHT = 204;
+const WIDTH = 300;
+const KINDS = new Set([
+  "UQ_BestOfN",
+  "UQ_ReadUncertainty",
+  "UQ_RecordUncertainty",
+  "UQ_SampleUntilAccepted",
+  "UQ_UncertaintyEstimator",
+  "UQ_UncertaintyGuidance",
+  "UQ_UncertaintyGuidedSampler",
+  "UQ_UncertaintyGuider",
+]);
+const STYLE = `
+.uq .uq-curve { height: 120px; overflow: visible; touch-action: none; border-radius: 4px; }
+.uq .uq-dots { stroke-width: 5; stroke-linecap: round; fill: none; }
+.uq .uq-dots.uq-on { stroke-width: 9; }
+.uq .uq-lit .uq-dots:not(.uq-on) { stroke-opacity: 0.25; }
+.uq .uq-limit { stroke-width: 1; stroke: var(--uq-mark); stroke-dasharray: 3 3; }
+.uq .uq-head { min-height: 22px; flex-wrap: nowrap; }
+.uq .uq-head > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.uq .uq-legend { min-height: 18px; font-size: 11px; }
+.uq .uq-swatch.uq-gray { background: var(--uq-soft); opacity: 0.5; }
+`;
+const say = speaker(texts);
+
+function words(run) {
+  const { image, score } = worst(run);
+  const [first, last] = [run.steps[0]?.[1], run.steps.at(-1)?.[1]];
+  const count = run.steps.at(-1)?.[2].length ?? 0;
+  const isLevel = run.axis === "level" || run.axis === "point";
+  return {
+    left: isLevel ? say("noise", { value: short(first) }) : `${say(run.axis)} ${run.span[0] + 1}`,
+    right: isLevel ? short(last) : `${run.span[1] + 1}`,
+    label: say("label", { count, places: run.steps.length, of: run.of, image, score: short(score) }),
+  };
+}
+
+function build(panel) {
+  const title = html("span", { class: "uq-soft" });
+  const stop = button(say("stop"), () => api.interrupt(panel.prompt), { title: say("stopHint"), class: "uq-button uq-push", hidden: true });
+  const legend = html("p", { class: "uq-row uq-soft uq-legend", "aria-live": "polite" });
+  const curve = makeCurve(words, (image, point) => readOut(panel, image, point));
+  Object.assign(panel, { title, stop, legend, curve });
+  panel.element.append(html("div", { class: "uq-row uq-head" }, title, stop), curve.element, legend);
+}
+
+// Draws at most once a frame, however many messages come.
+function update(panel, run, isRunning) {
+  if (!panel.curve) build(panel);
+  Object.assign(panel, { run, isRunning });
+  if (panel.frame) return;
+  panel.frame = requestAnimationFrame(() => {
+    panel.frame = 0;
+    paint(panel);
+  });
+}
+
+function paint(panel) {
+  const { run, isRunning, node } = panel;
+  const axis = say(run.axis);
+  const place = (run.steps.at(-1)?.[0] ?? 0) + 1;
+  const end = say(run.direction === "high_is_bad" ? "high" : "low");
+  panel.title.textContent = `${isRunning ? say("running", { axis, place, of: run.of }) : say("done", { axis })} · ${end}`;
+  panel.stop.hidden = !isRunning;
+  panel.earlier = earlierRuns(node);
+  panel.seen = drawCurve(panel.curve, run, panel.earlier);
+  if (panel.curve.lit < 0) readOut(panel, -1);
+  panel.resize();
+}
+
+// Below the chart: the image that is lit, else what the colours mean.
+function readOut(panel, image, point) {
+  const { run, seen } = panel;
+  if (image >= 0) {
+    const key = point.place === undefined ? "image" : "at";
+    panel.legend.replaceChildren(say(key, { image, axis: say(run.axis), ...point, place: point.place + 1 }));
+    return;
+  }
+  const swatch = (name, text) => html("span", {}, html("span", { class: `uq-swatch ${name}` }), text);
+  const images = panel.earlier.filter((each) => each.run !== run.run).reduce((sum, each) => sum + (each.steps[0]?.[2].length ?? 0), 0);
+  const marks = seen.band.length > 1 ? [swatch("uq-gray", say("band", { count: images }))] : [];
+  if (isNumber(run.limit)) marks.push(swatch("uq-dropped", say("beyond", { limit: short(run.limit) })));
+  else if (seen.worse.some(Boolean)) marks.push(swatch("uq-dropped", say("worse")));
+  panel.legend.replaceChildren(...marks);
+}
+
+// What the node sent when it had run: the whole curve.
+function draw(panel, output) {
+  const run = output?.uq_live?.at(-1)?.curve;
+  if (!run?.steps?.length) return;
+  update(panel, run, false);
+  keepRun(panel.node, run);
+}
+
+// A message of the server, which sends it to this page alone.
+function receive({ detail }) {
+  const node = findNode(detail.node);
+  const panel = node?.comfyClass === detail.kind ? panelOf(node, NAME) : undefined;
+  if (!panel) return; // another workflow is open
+  const run = merge(panel.live, detail);
+  panel.live = run;
+  panel.prompt = detail.prompt;
+  if (detail.done) keepRun(node, run);
+  if (setting(LIVE) || detail.done) update(panel, run, !detail.done);
+}
+
+app.registerExtension({
+  name: "UncertaintyNodes.Live",
+  setup() {
+    useTheme("uncertainty-live", STYLE);
+    api.addEventListener(EVENT, receive);
+  },
+  nodeCreated(node) {
+    if (!KINDS.has(node.comfyClass)) return;
+    addPanel(node, { name: NAME, label: say("panel"), height: (_, panel) => (panel.curve ? HEIGHT : 0), width: WIDTH, draw });
+  },
+});

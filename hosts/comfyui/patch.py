@@ -145,7 +145,7 @@ class Run:
         """The same for one candidate of a search, of which ``evaluations`` are known: guided as if it were alone, and not recorded."""
         run = copy.copy(self)
         run.evaluations, run.level, run.records = evaluations, -1.0, False
-        run.neighbours_checked = True  # by the search
+        run.neighbours_checked, run.live = True, None  # checked by the search, which has its own to tell
         if run.guide is not None:
             run.guide = replace(run.guide, draws=replace(run.guide.draws, seed=seed))
             run.guide_gate = StepGate(run.guide_gate.window)
@@ -165,7 +165,7 @@ class Run:
             return str(error)
 
     def _record(self, step: Step, spread: Spread | None) -> Tensor | None:
-        """The score of each image at this step, where there is one. spread: what guidance has measured, whose draws cost nothing further."""
+        """The score of each image at this step, where there is one. spread: what guidance has measured, at no further cost."""
         if isinstance(self.recorder, FreeRecorder):
             seen = len(self.recorder.curve)
             self.recorder.observe(step.denoised, step.own, step.without, step.sigma)
@@ -275,7 +275,7 @@ def followed(live: Live | None, run: Run) -> AbstractContextManager[LiveRun | No
         return nullcontext()
     windows = [run.record_gate.window, *([run.guide_gate.window] if run.guide is not None else [])]
     places = [i for i, level in enumerate(run.levels) if any(window.is_active(-level) for window in windows)]
-    return live.follow(len(run.levels) - 1, "step", run.direction, span=(min(places), max(places)))
+    return live.follow(len(run.levels) - 1, "step", run.direction, span=(min(places), max(places)) if places else None)
 
 
 def describe_sampling(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, str]:

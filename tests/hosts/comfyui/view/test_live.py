@@ -113,6 +113,20 @@ def test_guidance_tells_every_step_that_it_measures(comfy: Server) -> None:
     assert [step[0] for step in curve["steps"]] == list(range(6)) and curve["span"] == [0, 5]
 
 
+def test_a_score_that_needs_no_draws_is_told_too(comfy: Server) -> None:
+    s = scene("eps", salt=747)
+    recorder, latent = watched(s, quantity="trajectory")
+    save(s, latent)
+    assert len(shown(comfy.run(s.graph), recorder)["steps"]) == 4
+
+
+def test_a_run_without_a_measured_step_goes_on(comfy: Server) -> None:
+    s = scene("eps", salt=748)
+    recorder, latent = watched(s, start_percent=0.99, end_percent=0.995)
+    save(s, latent)
+    assert shown(comfy.run(s.graph), recorder)["steps"] == []
+
+
 def test_an_interrupted_run_ends_its_curve(comfy: Server) -> None:
     s = scene("eps", batch=2, size=16, salt=750)
     measured, _ = guidance(s)

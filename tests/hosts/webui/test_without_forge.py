@@ -1,0 +1,50 @@
+"""What needs no web UI: what the accordion says where the hooks are missing, and what is read from values, mappings and texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from uncertainty_nodes.core.options import GuidanceMode, ImageScore, SamplingPasses
+from uncertainty_nodes.hosts.webui.infotext import describe, pasted, read
+from uncertainty_nodes.hosts.webui.settings import Settings, names
+from uncertainty_nodes.hosts.webui.support import why_not
+from uncertainty_nodes.hosts.webui.texts import LABELS, price
+
+
+def test_a_web_ui_without_the_hooks_is_told_in_a_sentence() -> None:
+    assert why_not().startswith("This web UI lacks what uncertainty is measured by")
+
+
+def test_every_setting_has_a_label_and_a_place_that_stays() -> None:
+    assert set(names()) - {"enabled"} == set(LABELS)
+    assert names()[:4] == ["enabled", "score", "samples", "start_percent"]  # the API's positions: append only
+
+
+def test_values_of_components_and_a_dictionary_mean_the_same() -> None:
+    settings = Settings.from_values([{"score": "noise", "strength": 0.1, "mode": "forward", "passes": "second"}])
+    assert settings.score is ImageScore.NOISE and settings.mode is GuidanceMode.FORWARD and settings.passes is SamplingPasses.SECOND
+    again = Settings.from_values([settings.effective[name] for name in names()])
+    assert again.effective == settings.effective
+    assert not Settings.from_values([]).enabled
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"score": "denoised"}, {"strength": 0.1, "rule": "threshold", "value": -0.5, "wanted": 2, "seed": 7}]
+)
+def test_a_text_holds_every_setting(values: dict) -> None:
+    settings = Settings.from_mapping({"enabled": True, **values})
+    assert read(describe(settings)) == settings.effective
+    assert pasted("value")({"Uncertainty settings": describe(settings)}) == settings.value
+
+
+def test_an_infotext_of_another_version_or_none_turns_the_script_off() -> None:
+    assert pasted("enabled")({}) is False
+    assert pasted("enabled")({"Uncertainty settings": "score=beauty"}) is False
+    assert pasted("samples")({"Uncertainty settings": "score=beauty"}) is None
+
+
+def test_the_price_names_what_each_part_costs() -> None:
+    assert "32 further model calls per image, after the sampling" in price(Settings())
+    text = price(Settings.from_mapping({"score": "denoised", "samples": 3, "strength": 0.1, "mode": "forward"}))
+    assert "3 further model calls per image at each step between 60% and 75%" in text
+    assert "Guidance costs 4 further model calls" in text

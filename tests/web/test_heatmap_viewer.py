@@ -174,7 +174,7 @@ def test_a_cached_run_shows_the_same(comfy: Server, page: Browser) -> None:
 
 def test_a_workflow_opened_again_shows_the_same(page: Browser) -> None:
     first = shown(page, graph("0.4,0.1", salt=74))
-    open_graph(page, graph("0.3,0.2", salt=69), "another")
+    open_graph(page, graph("0.3,0.2", salt=69), "another", keep=True)
     page.run(TAB, f"heatmap {next(NUMBERS) - 1}")
     look_at(page, HEATMAP)
     assert page.wait_for(SHOWN)["panes"] == first["panes"]

@@ -15,9 +15,9 @@ RENDERERS = ("canvas", "vue")
 VUE = "Comfy.VueNodes.Enabled"
 RENDERER = "return (document.querySelector('[data-node-id]') ? 'vue' : 'canvas');"
 PROBE = {"1": {"class_type": "UQ_SweepValues", "inputs": {"values": "0", "name": "probe"}}}
-# Unlike a file that is opened, it would leave what the nodes of the workflow before have shown.
+# Early front-ends give a prompt's nodes what those of the workflow before, with the same ids, have shown.
 OPEN = """
-app.nodeOutputs = {};
+if (!given.keep) app.nodeOutputs = {};
 app.canvas.setGraph(app.graph.rootGraph ?? app.graph); // out of a subgraph
 await app.loadApiJson(given.graph, given.name);
 await new Promise(done => setTimeout(done, 400));
@@ -59,9 +59,12 @@ def opened(comfy: Server, renderer: str) -> Iterator[Browser]:
         comfy.post("/settings", {VUE: False})
 
 
-def open_graph(page: Browser, graph: Any, name: str) -> None:
-    """A graph in API format as a workflow of that name, under which the front-end remembers what ran."""
-    page.run(OPEN, {"graph": graph, "name": name})
+def open_graph(page: Browser, graph: Any, name: str, keep: bool = False) -> None:
+    """A graph in API format as a workflow of that name, under which the front-end remembers what ran.
+
+    keep: the workflow that was open is come back to, with what its nodes have shown.
+    """
+    page.run(OPEN, {"graph": graph, "name": name, "keep": keep})
 
 
 def queue(page: Browser) -> None:

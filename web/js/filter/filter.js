@@ -15,7 +15,7 @@ import { STYLE } from "./style.js";
 import { texts } from "./words.js";
 
 const WIDTH = 420;
-const ROOM = { asked: 40, chart: 248, chip: 54, picture: 68, plain: 26, rows: 3 }; // heights, the width of an image, most rows of images
+const ROOM = { asked: 40, chart: 236, chip: 54, picture: 68, plain: 26, rows: 3 }; // heights, the width of an image, most rows of images
 const say = speaker(texts);
 
 function height({ node, report }) {
@@ -23,7 +23,7 @@ function height({ node, report }) {
   const across = Math.max(1, Math.floor((Math.max(node.size[0], WIDTH) - 46) / ROOM.chip));
   const rows = Math.min(ROOM.rows, Math.ceil(report.scores.length / across));
   const hints = [report.failed, report.note].filter(Boolean).length + (isLinked(node, "value") ? 1 : 0);
-  return ROOM.chart + rows * (report.thumbnails ? ROOM.picture : ROOM.plain) + 40 * hints;
+  return ROOM.chart + rows * (report.thumbnails ? ROOM.picture : ROOM.plain) + 24 * hints;
 }
 
 // As the widgets say now; of a widget whose value comes over a link, as the last run was told.

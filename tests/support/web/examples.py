@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bayesian_examples import generative
 from ensemble_examples import ensemble, trained_ensemble
 from search_examples import best_of, flux_best_of, sdxl_best_of, until
-from sheet import WIDE_PICTURE, Sheet
+from sheet import GUIDED_SAMPLER, GUIDER, WIDE_PICTURE, Sheet
 
 SDXL = "sd_xl_base_1.0.safetensors"
 
@@ -51,7 +51,7 @@ def guide() -> Sheet:
     settings = {"seed": 1, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "strength": 0.02}
     settings |= {"percentile": 0.0, "samples": 2, "start_percent": 0.0, "end_percent": 1.0}
     settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
-    guided = s.node("UQ_UncertaintyGuidedSampler", "Guided", (320, 660), **wires, **settings)
+    guided = s.node("UQ_UncertaintyGuidedSampler", "Guided", GUIDED_SAMPLER, **wires, **settings)
     pictures = [s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (read, guided)]
     views = [s.preview(images, name) for images, name in zip(pictures, ("Unguided", "Guided"), strict=True)]
     reports = [s.report(read[1]), s.report(guided[1])]
@@ -146,7 +146,7 @@ def flux() -> Sheet:
     negative = s.node("ConditioningZeroOut", conditioning=words)
     settings = {"cfg": 1.0, "strength": 0.02, "percentile": 0.0, "samples": 2, "start_percent": 0.3, "end_percent": 1.0}
     settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
-    guider = s.node("UQ_UncertaintyGuider", model=model, positive=positive, negative=negative, **settings)
+    guider = s.node("UQ_UncertaintyGuider", size=GUIDER, model=model, positive=positive, negative=negative, **settings)
     noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
     sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
     empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)

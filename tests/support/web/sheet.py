@@ -9,6 +9,7 @@ from comfy_graph import Graph, Node
 
 PICTURE, WIDE_PICTURE, SAMPLER = (300, 320), (420, 540), (300, 500)  # as high as they become with Vue nodes
 REPORT, FILTER = (560, 310), (420, 550)
+HEATMAP, GUIDED_SAMPLER, GUIDER = (420, 640), (340, 1240), (340, 800)  # with the viewer, and with the pictures of a sweep
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Sheet:
 
     def heatmap(self, uncertainty: Any, images: Any, percentile: float = 90.0) -> Node:
         settings = {"opacity": 0.6, "colormap": "inferno", "percentile": percentile}
-        return self.node("UQ_Heatmap", uncertainty=uncertainty, images=images, **settings)
+        return self.node("UQ_Heatmap", size=HEATMAP, uncertainty=uncertainty, images=images, **settings)
 
     def report(self, uncertainty: Any, **wires: Any) -> Node:
         return self.node("UQ_Report", size=REPORT, uncertainty=uncertainty, **wires)

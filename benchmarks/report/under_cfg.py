@@ -10,6 +10,7 @@ from uncertainty_nodes.benchmarks.report.verdicts import CONTRARY, LEANING, PROV
 from uncertainty_nodes.benchmarks.shared.guidance.settings import UNDER_CFG, Cfg, Guided
 
 Results = dict[str, Any]
+TUNING_IMAGES = 500
 SAME_CALLS = 1.0  # a control may cost as many calls as what it is held against
 
 
@@ -112,8 +113,7 @@ def searched(found: Results) -> str:
         if rivals and all(r["fid_gain"] > 0 for r in rivals.values()):
             passed.append(f"`{name}`")
     images = max(r["images"] for r in settings.values())
+    few = "" if images >= TUNING_IMAGES else f" The protocol asks for {TUNING_IMAGES}, so this is a first look."
     if not passed:
-        return (
-            f"On {images} images no candidate gains more FID than the best control of as many calls or fewer, so none was judged further."
-        )
-    return f"On {images} images these gain more FID than every control of as many calls or fewer: {', '.join(passed)}."
+        return f"On {images} images no candidate gains more FID than the best control of as many calls or fewer.{few}"
+    return f"On {images} images these gain more FID than every control of as many calls or fewer: {', '.join(passed)}.{few}"

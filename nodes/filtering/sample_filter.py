@@ -21,7 +21,8 @@ from ...core.view.verdict import list_verdicts
 from ...hosts.comfyui.batch import check_rows, join_scores, list_scores
 from ...hosts.comfyui.review.pictures import middle_frames
 from ...hosts.comfyui.review.reviewed import ReviewOptions, settle_borderline
-from ...hosts.comfyui.view.report import note_in_pictures, show
+from ...hosts.comfyui.view.notes import note_in_pictures
+from ...hosts.comfyui.view.report import show
 from ...hosts.comfyui.view.thumbnails import thumbnail_sheet
 from ..sockets import checked, schema
 from .inputs import check_rule, inputs, seeds_of
@@ -90,7 +91,7 @@ class SampleFilter(io.ComfyNode):
         reviewed = await settle_borderline(by_rule, near, options, before, uncertainty, images)
         decision = reviewed.decision
         summary = summarize_scores(scores, direction, quantity, decision.accepted, line)
-        note_in_pictures(cls.hidden.extra_pnginfo, summary)
+        note_in_pictures(cls.hidden.extra_pnginfo, summary, uncertainty, decision.reasons, images)
         more = {
             "unsure": list(decision.unsure),
             "reviewed": sorted((*reviewed.accepted, *reviewed.rejected)),

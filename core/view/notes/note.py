@@ -9,7 +9,8 @@ The text under the key ``uncertainty`` is a JSON list, one object a score:
     standard_error  of the score, where it has one
     percentile   percent of the images that it was compared with that are at least as bad: 100 = the surest of all
     accepted     true or false where something decided, and why in a sentence
-    model_calls, seconds   what the score cost, for this image
+    model_calls  network passes that the score cost
+    seconds      that it took for this image, with its drawing where it was drawn and scored in one go
     seed         that the image or its score was drawn from
     method       how it was measured, in words
     settings     a code of all that the score depends on: equal codes, comparable scores
@@ -105,3 +106,8 @@ def parse_notes(text: str) -> list[Note]:
     except (ValueError, RecursionError) as error:
         raise ValueError(OTHER) from error
     return [Note.from_json(each) for each in content]
+
+
+def percentile(rank: int, count: int) -> float | None:
+    """Percent of ``count`` images that are no surer than the one at ``rank`` (1 = surest); None where it was compared with no other."""
+    return round(100 * (count - rank + 1) / count, 2) if count > 1 else None

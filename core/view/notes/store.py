@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def write_note(path: str | Path, note: Note) -> None:
 def write_notes(path: str | Path, notes: Sequence[Note]) -> None:
     """The file with these notes in place of all earlier ones; pixels, prompts and everything else stay byte for byte as they are.
 
-    Nothing is written where nothing changes. Raises ValueError, in a sentence, for another format, a damaged file, or a JPEG without
+    So does its date, by which people sort. Nothing is written where nothing changes.
+
+    Raises ValueError, in a sentence, for another format, a damaged file, or a JPEG without
     room for it; OSError when the file can't be read or written.
     """
     path = Path(path)
@@ -42,3 +45,5 @@ def write_notes(path: str | Path, notes: Sequence[Note]) -> None:
     if after != before:
         with replacing(path) as temporary:
             temporary.write_bytes(after)
+            state = path.stat()
+            os.utime(temporary, ns=(state.st_atime_ns, state.st_mtime_ns))

@@ -1,4 +1,4 @@
-"""What the nodes show and leave behind in ComfyUI: charts, reports in the output folder, notes in the metadata of pictures."""
+"""What the nodes show and leave behind in ComfyUI: charts, and reports in the output folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ Summary = dict[str, Any]  # core.view.summary
 
 FOLDER = "uncertainty"
 THUMBNAIL = 128  # pixels of the longer side
-NOTE = "uncertainty"  # key in the metadata of a PNG
 
 SKIPPED = ExecutionBlocker(None)  # what is wired to it doesn't run, and no error is shown
 
@@ -77,13 +76,3 @@ def write_report(summary: Summary) -> tuple[Path, Path]:
         with replacing(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return paths
-
-
-def note_in_pictures(extra_pnginfo: dict[str, Any] | None, summary: Summary) -> None:
-    """Adds scores and decision to what the stock Save Image writes into each PNG after this node has run.
-
-    ComfyUI hands one and the same dict to all nodes of a prompt; it has none when a prompt comes without ``extra_pnginfo``.
-    """
-    if isinstance(extra_pnginfo, dict):
-        note = {key: summary[key] for key in ("quantity", "direction", "scores", "accepted", "line")}
-        extra_pnginfo[NOTE] = [*extra_pnginfo.get(NOTE, []), note]

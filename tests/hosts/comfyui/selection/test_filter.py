@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,6 +14,8 @@ from comfy_client import History, PromptFailed, PromptRefused
 from comfy_events import Events
 from comfy_graph import Graph, Node
 from comfy_server import Server
+from uncertainty_nodes.core.view.notes import parse_notes
+from uncertainty_nodes.core.view.notes.looks import look_of, notes_of_image
 
 SCORES = "0.4,0.1,0.3,0.2"
 
@@ -172,10 +175,14 @@ def test_the_decision_is_shown_and_travels_in_the_pictures(comfy: Server) -> Non
     assert shown.keys() == {"uq_report", "uq_verdict", "text"}
     assert shown["uq_report"][0]["accepted"] == [1, 3] and "2 of 4" in shown["uq_report"][0]["title"]
     assert len(shown["text"]) == 4 and shown["text"][0].startswith("Rejected: score 0.4, rank 4 of 4")
-    png = Image.open(io.BytesIO(comfy.fetch_output(history.outputs[str(saved)]["images"][0])))
-    (note,) = json.loads(png.info["uncertainty"])
-    assert note["scores"] == pytest.approx([0.4, 0.1, 0.3, 0.2]) and note["accepted"] == [1, 3]
-    assert "workflow" in png.info
+    for image, rank, file in zip((1, 3), (1, 2), history.outputs[str(saved)]["images"], strict=True):
+        png = Image.open(io.BytesIO(comfy.fetch_output(file)))
+        assert "workflow" in png.info
+        notes = parse_notes(png.info["uncertainty"])
+        assert [note.score for note in notes] == pytest.approx([0.4, 0.1, 0.3, 0.2])
+        (note,) = notes_of_image(notes, look_of(np.asarray(png) / 255))
+        assert (note.image, note.accepted, note.why) == (image, True, shown["text"][image])
+        assert note.percentile == 100 * (4 - rank + 1) / 4
 
 
 def test_a_socket_with_nothing_to_give_says_what_to_connect(comfy: Server) -> None:

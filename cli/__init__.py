@@ -1,4 +1,4 @@
-"""The command line: ``uncertainty-nodes demo``, ``score``, ``generate``, ``fit-laplace`` and ``train-ensemble``."""
+"""The command line: ``uncertainty-nodes demo``, ``score``, ``generate``, ``show``, ``sort``, ``report``, ..; one package each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from .demo.arguments import add_demo
 from .fit_laplace.arguments import add_fit_laplace
 from .generate.arguments import add_generate
+from .report.arguments import add_report
 from .score.arguments import add_score
+from .show.arguments import add_show
+from .sort.arguments import add_sort
 from .train_ensemble.arguments import add_train_ensemble
 
-COMMANDS = (add_demo, add_score, add_generate, add_fit_laplace, add_train_ensemble)
+COMMANDS = (add_demo, add_score, add_generate, add_show, add_sort, add_report, add_fit_laplace, add_train_ensemble)
 TEXT = "Score, draw and keep images by how sure a diffusion model is of them."
 
 

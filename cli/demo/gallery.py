@@ -22,6 +22,7 @@ from ...core.view.heatmap import heatmap
 COLUMNS = 12  # of the overview
 SCALE = 4  # 32-pixel digits are too small to look at
 TEMPLATE = Path(__file__).with_name("gallery.html")
+STYLE = Path(__file__).parents[1] / "shared" / "gallery.css"
 PLACEHOLDER = "/*DATA*/null"
 
 
@@ -71,7 +72,11 @@ def write_gallery(
     strengths = tile([to_pictures(row.images[list(order[-COLUMNS:])]) for row in guided])
     write_pngs(out, torch.stack([overview]), names=["overview.png"])
     write_pngs(out, torch.stack([strengths]), names=["strengths.png"])
-    page = TEMPLATE.read_text(encoding="utf-8").replace(PLACEHOLDER, json.dumps(data).replace("</", "<\\/"))
+    page = (
+        TEMPLATE.read_text(encoding="utf-8")
+        .replace("/*STYLE*/", STYLE.read_text(encoding="utf-8"))
+        .replace(PLACEHOLDER, json.dumps(data).replace("</", "<\\/"))
+    )
     with replacing(out / "index.html") as path:
         path.write_text(page, encoding="utf-8")
 

@@ -14,6 +14,7 @@ from ...core.options import (
     SamplingScore,
     Scorer,
     UntilOptions,
+    parse_size,
 )
 from ...core.options.bounds import bounds
 from ...core.options.limits import IMAGES, KEEP
@@ -32,11 +33,14 @@ from ..shared.arguments import (
     read_options,
     words,
 )
+from ..shared.inputs.loading import add_loading, read_loading
 from .options import GenerateOptions
 from .search import ATTEMPTS, CANDIDATES, MICRO_BATCH, RULES, WANTED, SearchOptions
 
 COMPARED = BestOfOptions().draws.samples  # model calls of a comparison; twice as many by information
 ACCEPTED = bounds(UntilOptions, "value").default
+PROMPTS = """other models: a file of prompts, taken in turn: text with one a line, or CSV or JSON lines with prompt, and, where
+wanted, negative, seed and size (or width and height) of each"""
 TEXT = f"""Draw images, score each, and keep the best. A stopped run goes on where it was; nothing is drawn twice.
 
 information: whether the finished image carries what was asked for; low is bad. generative: whether an image keeps its meaning when the
@@ -46,8 +50,9 @@ squared error to expect of them.
 At no further model call: trajectory, how far the predictions move along the steps; condition-gap, how far the two halves of classifier-free
 guidance are apart; low is bad; it needs --guidance-scale.
 
-Demo model: draws the digits 0 to 9 in turn, or --class. Other models: the folder of a saved Stable Diffusion (1, 2, XL or 3) pipeline
-with --prompt or --prompts; generative and bayesdiff need --laplace (see fit-laplace), generative an --encoder. Nothing is downloaded.
+Demo model: draws the digits 0 to 9 in turn, or --class. Other models: Stable Diffusion (1, 2, XL or 3), as the folder of a saved
+pipeline or one .safetensors file, with --prompt or --prompts; generative and bayesdiff need --laplace (see fit-laplace), generative an
+--encoder. Nothing is downloaded.
 
 --best-of draws several candidates for each image and finishes the best. --prune ends the worst of them early, which saves their steps;
 but a comparison costs {2 * COMPARED} model calls a candidate ({COMPARED} with --scorer denoised or noise), so that
@@ -68,9 +73,11 @@ def add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     condition = generate.add_mutually_exclusive_group()
     add_class(condition, "the digit to draw")
     condition.add_argument("--prompt", type=words, help="other models: what all images are to show")
-    condition.add_argument("--prompts", type=Path, help="other models: a text file, one prompt a line, taken in turn")
+    condition.add_argument("--prompts", type=Path, help=PROMPTS)
     generate.add_argument("--negative", type=words, help="other models: the negative prompt")
     generate.add_argument("--guidance-scale", type=float, help="classifier-free guidance (default: 1 for demo, else the pipeline's)")
+    told = "other models: width x height in pixels, such as 768x512 (default: the model's own)"
+    generate.add_argument("--size", type=size, metavar="WxH", help=told)
     count = generate.add_mutually_exclusive_group()
     add_whole(count, "-n", "--images", bounds=IMAGES, help="how many to draw")
     add_whole(count, "--until-kept", bounds=WANTED, help="draw until so many are accepted", default="draw as many as --images says")
@@ -85,6 +92,7 @@ def add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     add_engine(generate)
     default = Path("out/generate")
     generate.add_argument("--out", type=Path, default=default, help=f"folder for the pictures, results.json and results.csv {DEFAULT}")
+    add_loading(generate)
     generate.set_defaults(run=run_generate)
 
 
@@ -131,6 +139,14 @@ def add_method_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise-variance", type=float, help="of the posterior; more = wider (default: the fit's)")
 
 
+def size(text: str) -> tuple[int, int]:
+    """An argparse type."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def run_generate(arguments: argparse.Namespace) -> None:
     with needs_diffusers("Drawing"):
         from ..shared.engine import make_engine
@@ -138,4 +154,5 @@ def run_generate(arguments: argparse.Namespace) -> None:
     lists = {"prune": tuple(arguments.prune), "prune_at": tuple(arguments.prune_at)}
     search = read_options(SearchOptions, arguments, scorer=Scorer(arguments.scorer), rule=FilterRule(arguments.rule), **lists)
     engine = make_engine(read_engine(arguments), arguments.device)
-    run(read_options(GenerateOptions, arguments, method=SamplingScore(arguments.method), search=search), engine)
+    method, loading = SamplingScore(arguments.method), read_loading(arguments)
+    run(read_options(GenerateOptions, arguments, method=method, search=search, loading=loading), engine)

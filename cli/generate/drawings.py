@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...core.files import replacing
 from ..shared.ledger import Ledger
+from ..shared.notes import note_of, settings_code, try_note
 from ..shared.records import from_row
 
 RESULTS = "results.json"
@@ -30,6 +31,7 @@ class Drawing:
     seconds: its share of its batch's, drawing included.  calls: model calls of drawing it, with those of candidates that it was chosen
     from; candidate: which of them it is.  None: of a run that did not count them, or that drew no candidates.
     file: where its picture was put last. reason: why it is kept or not, where it isn't the rank alone.
+    seed: that it was drawn from; None: of an older run.
     """
 
     image: int
@@ -41,6 +43,7 @@ class Drawing:
     candidate: int | None = None
     file: str | None = None
     reason: str | None = None
+    seed: int | None = None
 
     @property
     def name(self) -> str:
@@ -100,12 +103,17 @@ def choose_best(ranked: Iterable[Mapping[str, Any]], keep: int, each: bool) -> s
 
 
 def sort_pictures(out: Path, ledger: Ledger, kept: Container[int], reasons: Mapping[int, str]) -> None:
-    """Every picture into its folder: a move, so that a stop loses none."""
+    """Every picture into its folder, with a note of its score in it: a move, so that a stop loses none."""
+    header, count, settings = ledger.header, len(ledger), settings_code(ledger.options)
 
     def moved() -> Iterator[dict[str, Any]]:
         for row in ledger.ranked():
             drawing = replace(from_row(Drawing, row), reason=reasons.get(row["image"]))
             target, source = f"{KEPT if drawing.image in kept else REJECTED}/{drawing.name}", drawing.found(out)
+            if source is not None:
+                told = {"why": drawing.reason} if drawing.reason else {}
+                accepted = drawing.image in kept
+                try_note(out / source, note_of(row, header, count, ledger.options, settings, accepted=accepted, seed=drawing.seed, **told))
             if source is not None and source != target:
                 (out / target).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(out / source, out / target)

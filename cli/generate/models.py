@@ -23,7 +23,7 @@ from .options import BY_POSTERIOR, GenerateOptions
 def check_model(options: GenerateOptions) -> None:
     """Raises ValueError or OSError for a model or device that can't be used, before anything is loaded."""
     if options.model != DEMO:
-        pipeline_kind(options.model)
+        pipeline_kind(options.model, options.loading.setup())
         options.check_pipeline()
     check_device(options.device)
 
@@ -38,9 +38,10 @@ def load_plain_drawer(options: GenerateOptions) -> DemoDrawer | PipelineDrawer:
         return DemoDrawer.load([int(c) for c in options.conditions()], options.seed, options.guidance_scale, options.device)
     settings: dict[str, Any] = {"negative_prompt": options.negative, "guidance_scale": options.guidance_scale}
     settings = {name: value for name, value in settings.items() if value is not None}
-    prompts = [str(prompt) for prompt in options.conditions()]
+    loading = options.loading
     with loading_bars(shown=on_terminal()):
-        return PipelineDrawer.load(options.model, prompts, options.seed, settings, options.device)
+        how = options.seed, settings, options.device, loading.dtype, loading.setup()
+        return PipelineDrawer.load(options.model, options.requests(), *how)
 
 
 def load_scorer(options: GenerateOptions) -> ScoredBy:
@@ -75,7 +76,16 @@ def fingerprint(options: GenerateOptions) -> dict[str, Any]:
         "encoder": None if options.encoder is None else Path(options.encoder).resolve().as_posix(),
         "seed": options.seed,
         "device": options.device,
+        **request_arguments(options),
+        **options.loading.fingerprint(),
     }
+
+
+def request_arguments(options: GenerateOptions) -> dict[str, Any]:
+    """What single prompts say beside their words; nothing where none does, as in runs of old."""
+    requests = [] if options.model == DEMO else options.requests()
+    told = [[request.negative, request.seed, request.size] for request in requests]
+    return {"requests": told} if any(value is not None for each in told for value in each) else {}
 
 
 def method_arguments(options: GenerateOptions) -> dict[str, int]:

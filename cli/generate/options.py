@@ -17,12 +17,14 @@ from ...core.options import (
     GenerativeOptions,
     InformationOptions,
     Quantity,
+    Request,
     SamplingScore,
 )
 from ...core.options.bounds import bounds, check_fields
 from ...core.options.limits import BATCH, DIGIT, IMAGES, SEED, STEPS
 from ..shared.checks import DEMO, check_condition, check_folder
-from ..shared.text import read_text
+from ..shared.inputs.loading import LoadingOptions
+from ..shared.inputs.prompts import read_prompts
 from .search import SearchOptions
 
 FREE = {SamplingScore.TRAJECTORY: FreeScore.TRAJECTORY, SamplingScore.CONDITION_GAP: FreeScore.CONDITION_GAP}
@@ -41,6 +43,7 @@ class GenerateOptions:
     prompts: Path | None = None
     negative: str | None = None
     guidance_scale: float | None = None
+    size: tuple[int, int] | None = None
     images: int = IMAGES.field()
     keep: int | None = None
     each: bool = False
@@ -58,6 +61,7 @@ class GenerateOptions:
     device: str = "cpu"
     out: Path = Path("out/generate")
     search: SearchOptions = SearchOptions()
+    loading: LoadingOptions = LoadingOptions()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -67,6 +71,9 @@ class GenerateOptions:
         self.check_search()
         self.check_gap()
         check_folder(self.out)
+        self.loading.check(self.model)
+        if self.model == DEMO and self.size is not None:
+            raise ValueError("The demo model draws 32 x 32 pixels only; leave out --size.")
         check_condition(self.model, self.label, any(text is not None for text in (self.prompt, self.prompts, self.negative)))
         if self.laplace is not None and not self.laplace.is_file():
             raise FileNotFoundError(f"There is no file {str(self.laplace)!r}; make one with fit-laplace.")
@@ -112,17 +119,12 @@ class GenerateOptions:
         """What image 0, 1, 2, .. is to show, in turn: digits or prompts. Raises ValueError for a file without a prompt."""
         if self.model == DEMO:
             return range(int(DIGIT.low), int(DIGIT.high) + 1) if self.label is None else [self.label]
-        if self.prompts is None:
-            return [self.prompt or ""]
-        if not self.prompts.is_file():
-            raise FileNotFoundError(f"There is no file {str(self.prompts)!r}; name a text file with one prompt a line.")
-        try:
-            lines = [line.strip() for line in read_text(self.prompts).splitlines()]
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{str(self.prompts)!r} can't be read as text ({error}); give a file with one prompt a line.") from error
-        if not any(lines):
-            raise ValueError(f"There is no prompt in {str(self.prompts)!r}; write one a line.")
-        return [line for line in lines if line]
+        return [request.prompt for request in self.requests()]
+
+    def requests(self) -> list[Request]:
+        """The same with all that is asked for beside the prompt, for other models. Raises OSError or ValueError for a bad file."""
+        requests = [Request(self.prompt or "")] if self.prompts is None else read_prompts(self.prompts)
+        return [replace(request, size=request.size or self.size) for request in requests]
 
     def method_options(self) -> InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions | FreeOptions:
         """The options of the method, every default filled in."""

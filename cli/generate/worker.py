@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...hosts.diffusers.draw import ScoredBy, draw_scored
 from ...hosts.diffusers.search.drawers import CountingDrawer
@@ -31,6 +32,10 @@ class DrawWorker:
 
     def __call__(self, numbers: Sequence[int]) -> list[tuple[Drawing, bytes]]:
         """Each image's drawing and its picture as a PNG."""
+        return [done for group in self.drawer.drawer.groups(numbers) for done in self.draw(group)]
+
+    def draw(self, numbers: Sequence[int]) -> list[tuple[Drawing, bytes]]:
+        """Of images of one size."""
         start, calls, candidate = time.perf_counter(), self.drawer.calls, self.drawer.candidate
         with enough_memory(len(numbers)):
             images, uncertainty = draw_scored(self.drawer, numbers, self.options.steps, self.by)
@@ -38,9 +43,12 @@ class DrawWorker:
         is_finite = images.flatten(1).isfinite().all(dim=1).cpu()  # a VAE may overflow where the latent did not
         scores, nfe = uncertainty.scores.cpu().where(is_finite, math.nan).tolist(), round(uncertainty.nfe, 6)
         return [
-            (Drawing(n, self.shown(n), finite(score), nfe, seconds, calls.pop(n), candidate.pop(n, None)), encode_picture(image))
+            (self.drawing(n, finite(score), nfe, seconds, calls.pop(n), candidate.pop(n, None)), encode_picture(image))
             for n, score, image in zip(numbers, scores, images, strict=True)
         ]
+
+    def drawing(self, number: int, score: float | None, *costs: Any) -> Drawing:
+        return Drawing(number, self.shown(number), score, *costs, seed=self.drawer.drawer.seed_of(number))
 
     def shown(self, number: int) -> int | str:
         return self.conditions[number % len(self.conditions)]

@@ -23,6 +23,7 @@ from ..shared.arguments import (
     read_options,
     words,
 )
+from ..shared.inputs.loading import add_loading, read_loading
 
 TEXT = """Score existing images by a model and rank them, the worst last. A stopped run goes on where it was; nothing is scored twice.
 
@@ -30,7 +31,9 @@ information: how much of its prompt or class an image carries (low is bad). deno
 (high is bad). noise: the same of the predicted noise (low is bad).
 
 The demo model knows white digits on black, 32 x 32; name the class of all images with --class, or sort them into sub-folders
-named 0 to 9. Other models: the folder of a saved Stable Diffusion (1, 2, XL or 3) pipeline; nothing is downloaded.
+named 0 to 9. Other models: Stable Diffusion (1, 2, XL or 3), as the folder of a saved pipeline or one .safetensors file; nothing is
+downloaded. Their prompts: --prompt for all images, else each image's own from the list, from a .txt file beside it, or from what
+A1111, Forge or ComfyUI wrote into it.
 
 Transparent images are scored as they look on a white page. An image that can't be read is named and left out; one whose values are not
 finite gets no score and ranks last. Neither changes the other images' scores."""
@@ -38,13 +41,15 @@ finite gets no score and ranks last. Neither changes the other images' scores.""
 
 def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     score = add_command(commands, "score", "score and rank the images of a folder", TEXT)
-    score.add_argument("folder", type=Path, help="folder of images; only the demo model looks into sub-folders")
+    told = "folder of images, with all its sub-folders; or a list: text with a path a line, a CSV or JSON lines with image and prompt"
+    score.add_argument("folder", type=Path, help=told)
     by = [by.value for by in ImageScore]
     score.add_argument("--by", choices=by, default=ImageScore.INFORMATION.value, help=f"what to rank by {DEFAULT}")
     add_model(score)
     condition = score.add_mutually_exclusive_group()
     add_class(condition, "the digit that all images should show")
-    condition.add_argument("--prompt", type=words, help="other models: what all images were made from")
+    told = "other models: what all images were made from (default: the list's, a .txt beside the image, or what the file itself names)"
+    condition.add_argument("--prompt", type=words, help=told)
     score.add_argument("--negative", type=words, help="what information compares the prompt with (default: the empty prompt)")
     information, other = InformationOptions(), AleatoricOptions()
     samples = f"{information.draws.samples} by information, else {other.draws.samples}"
@@ -59,6 +64,9 @@ def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     score.add_argument(
         "--out", type=Path, help="folder, or a file that ends in .json, to write to; a table .csv lies beside it (default: FOLDER)"
     )
+    score.add_argument("--note", action="store_true", help="write each score into its image too: PNG, JPEG and WebP; no pixel changes")
+    score.add_argument("--resume", action="store_true", help="take scores that --note wrote into the images, if made in the same way")
+    add_loading(score, sampling=False)
     score.set_defaults(run=run_score)
 
 
@@ -68,4 +76,4 @@ def run_score(arguments: argparse.Namespace) -> None:
         from .options import ScoreOptions
         from .run import run
     engine = make_engine(read_engine(arguments), arguments.device)
-    run(read_options(ScoreOptions, arguments, by=ImageScore(arguments.by)), engine)
+    run(read_options(ScoreOptions, arguments, by=ImageScore(arguments.by), loading=read_loading(arguments)), engine)

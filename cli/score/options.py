@@ -10,13 +10,20 @@ from ...core.options import DIRECTION_OF, AleatoricOptions, Direction, ImageScor
 from ...core.options.bounds import check_fields
 from ...core.options.limits import BATCH, LEVELS, SEED
 from ..shared.checks import DEMO, check_condition
+from ..shared.inputs.loading import LoadingOptions
+from ..shared.inputs.sources import is_list
+from ..shared.notes import settings_code
 
 FILE = "uncertainty.json"  # in the folder of images, unless named otherwise
 
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What None leaves open is the default of the score that is asked for. out: a folder or a .json file."""
+    """What None leaves open is the default of the score that is asked for. folder: of images, or a list of them.
+
+    prompt None: each image's own. out: a folder or a .json file. note: whether scores are written into the images, resume: whether scores
+    that an earlier run wrote there are taken as they are.
+    """
 
     folder: Path
     by: ImageScore = ImageScore.INFORMATION
@@ -32,6 +39,9 @@ class ScoreOptions:
     device: str = "cpu"
     batch: int = BATCH.field()
     out: Path | None = None
+    note: bool = False
+    resume: bool = False
+    loading: LoadingOptions = LoadingOptions()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -39,14 +49,17 @@ class ScoreOptions:
         if self.path.suffix != ".json":
             raise ValueError(f"out must be a folder, or a file that ends in .json, got {str(self.path)!r}; the table is written beside it.")
         check_condition(self.model, self.label, self.prompt is not None or self.negative is not None)
-        if self.model != DEMO and self.prompt is None:
-            raise ValueError("The prompt is missing: give the one that the images were made from with --prompt.")
+        self.loading.check(self.model)
+        if is_list(self.folder) and self.path.with_suffix(".csv") == self.folder:
+            raise ValueError(f"The table of results would take the place of {str(self.folder)!r}; give another name with --out.")
         if self.negative is not None and self.by is not ImageScore.INFORMATION:
             raise ValueError(f"--negative is what information compares the prompt with; leave it out for {self.by.value}.")
 
     @property
     def path(self) -> Path:
         """The JSON file; what has no ending is a folder."""
+        if self.out is None and is_list(self.folder):
+            return self.folder.with_name(f"{self.folder.stem}.{FILE}")
         out = self.out or self.folder
         return out / FILE if self.out is None or out.is_dir() or not out.suffix else out
 
@@ -87,7 +100,18 @@ class ScoreOptions:
             "levels": self.levels,
             "seed": self.seed,
             "device": self.device,
+            **self.loading.fingerprint(),
         }
+
+    def settings(self, label: int | None, prompt: str | None) -> str:
+        """A code of all that the score of such an image depends on, wherever it lies and whatever computed it."""
+        told = self.fingerprint() | {"class": label, "prompt": prompt, "method": repr(self.method())}
+        return settings_code({name: value for name, value in told.items() if name not in ("folder", "device")})
+
+    @property
+    def own_prompts(self) -> bool:
+        """Whether each image brings its own."""
+        return self.model != DEMO and self.prompt is None
 
     @property
     def nfe(self) -> int:

@@ -15,10 +15,12 @@ from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.engine import Engine, OneProcess
 from ..shared.export import write_exports
+from ..shared.inputs.sources import find_sources
 from ..shared.ledger import Ledger
-from ..shared.pictures import ImageFile, find_images, in_batches, leave_out, read_picture
+from ..shared.pictures import ImageFile, in_batches, leave_out, read_picture
 from ..shared.progress import progress_bar
 from ..shared.records import SCORES, tell_unscored
+from .notes import own_prompts, take_notes, write_notes
 from .options import ScoreOptions
 from .rows import Skipped, forget_changed
 from .worker import Readable, Scored, ScoreWorker
@@ -30,11 +32,16 @@ def run(options: ScoreOptions, engine: Engine | None = None) -> Path:
     """Score what is not scored yet, keeping each batch as it is done; returns the path of the results."""
     check_device(options.device)
     if options.model != DEMO:
-        pipeline_kind(options.model)
-    images = find_images(options.folder, options.label, options.by_class)
+        pipeline_kind(options.model, options.loading.setup())
+    images = find_sources(options.folder, options.label, options.by_class)
+    images, without = own_prompts(images) if options.own_prompts else (images, {})
     with Ledger.open(options.path, SCORES, options.fingerprint()) as ledger:
         ledger.update_header({"quantity": options.by.value, "direction": options.direction.value})
         before = forget_changed(ledger, images)
+        for name, skipped in without.items():
+            ledger.skip(name, asdict(skipped))
+        if options.resume or options.note:  # a run that was killed while it wrote them goes on by them
+            before |= take_notes(options, ledger, [image for image in images if image.name not in before])
         todo = [image for image in images if image.name not in before]
         count = len(ledger)
         if count:
@@ -46,6 +53,8 @@ def run(options: ScoreOptions, engine: Engine | None = None) -> Path:
                 log.info("To score: %d, at %d model calls each.", len(todo), options.nfe)
                 Scoring(options, ledger).score(todo, engine or OneProcess())
         finally:
+            if options.note:
+                write_notes(options, ledger, images)
             write_exports(ledger)
         report(options, ledger, len(ledger) - count)
     return options.path
@@ -73,7 +82,7 @@ class Scoring:
             try:
                 picture = read_picture(image.path)
             except ValueError as error:
-                skipped = Skipped(image.size, image.mtime_ns, f"is no readable image ({error})")
+                skipped = Skipped(image.size, image.mtime_ns, f"is no readable image ({error})", image.prompt)
                 self.ledger.skip(image.name, asdict(skipped))
                 leave_out(image.name, skipped.reason)
                 bar.update(1)

@@ -22,13 +22,17 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image file. name: where it is in the folder, as text; size and mtime_ns tell whether it is still the same; label: its class."""
+    """One image file. name: where it is in the folder, as text; size and mtime_ns tell whether it is still the same; label: its class.
+
+    prompt: what it was made from, where that is known.
+    """
 
     path: Path
     name: str
     size: int
     mtime_ns: int
     label: int | None = None
+    prompt: str | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:

@@ -40,7 +40,7 @@ SCORES = Format(
     key="rows",
     noun="scores",
     way_out="name another file with --out",
-    columns=("file", "rank", "score", "standard_error", "label", "nfe", "seconds"),
+    columns=("file", "rank", "score", "standard_error", "label", "nfe", "seconds", "prompt"),
     key_of=lambda row: row["file"],
     has_skipped=True,
 )
@@ -50,7 +50,7 @@ DRAWINGS = Format(
     key="images",
     noun="images",
     way_out="name another folder with --out",
-    columns=("image", "file", "rank", "score", "shown", "nfe", "calls", "candidate", "seconds", "reason"),
+    columns=("image", "file", "rank", "score", "shown", "nfe", "calls", "candidate", "seconds", "reason", "seed"),
     key_of=lambda row: f"{row['image']:09d}",
 )
 FORMATS = {form.kind: form for form in (SCORES, DRAWINGS)}

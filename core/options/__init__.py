@@ -19,6 +19,8 @@ from .filtering import Borderline, FilterRule, Unanswered
 from .generation import RejectedTo, SamplingPasses
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .limits import MAX_SEED
+from .loading import Precision, SchedulerName
+from .requests import Request, parse_size
 from .sampling import FREE_WINDOWS, AleatoricOptions, DrawOptions, FreeOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, DIRECTION_OF_FREE, Center, Direction, FreeScore, GapWeight, ImageScore, Pooling, Quantity, SamplingScore
 from .search import BestOfOptions, Scorer, SearchMode, UntilOptions
@@ -39,6 +41,10 @@ __all__ = [
     "Covariance",
     "DIRECTION_OF",
     "DIRECTION_OF_FREE",
+    "Precision",
+    "Request",
+    "SchedulerName",
+    "parse_size",
     "Direction",
     "Distance",
     "DrawOptions",

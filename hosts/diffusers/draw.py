@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from ...core.demo.extractor import load_extractor
 from ...core.last_layer.generative import ImageEncoder
 from ...core.last_layer.laplace import Laplace
-from ...core.options import AleatoricOptions, BayesDiffOptions, DropoutOptions, FreeOptions, GenerativeOptions, InformationOptions
+from ...core.options import (
+    AleatoricOptions,
+    BayesDiffOptions,
+    DropoutOptions,
+    FreeOptions,
+    GenerativeOptions,
+    InformationOptions,
+    Request,
+)
+from ...core.options.limits import MAX_SEED
 from ...core.result import Uncertainty
 from .attach import AttachedRun, attach
 from .demo import conditions, load_demo, sample, seed_of, starting_noise
@@ -24,7 +33,7 @@ from .images import with_prompt
 from .information import Cond, information
 from .last_layer.bayesdiff import BayesDiffRun, bayesdiff
 from .last_layer.generative import generative, pipeline_draw
-from .load import load_pipeline
+from .load import Setup, load_pipeline
 from .search.best_of import Candidates, DigitCandidates, PipelineCandidates
 from .watch import network_of
 
@@ -81,27 +90,43 @@ class DemoDrawer:
     def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         return conditions(self.requested(numbers))
 
+    def seed_of(self, number: int) -> int:
+        return seed_of(self.seed, number)
+
+    def groups(self, numbers: Sequence[int]) -> list[list[int]]:
+        """All at once: digits are of one size."""
+        return [list(numbers)]
+
     def requested(self, numbers: Sequence[int]) -> Tensor:
         return torch.tensor([self.labels[number % len(self.labels)] for number in numbers], device=next(self.target.parameters()).device)
 
 
 @dataclass(frozen=True)
 class PipelineDrawer:
-    """prompts: of image 0, 1, 2, .., in turn.  settings: what else the pipeline's call is given."""
+    """requests: of image 0, 1, 2, .., in turn.  settings: what else the pipeline's call is given."""
 
     target: DiffusionPipeline
-    prompts: Sequence[str]
+    requests: Sequence[Request]
     seed: int
     settings: dict[str, Any]
     scheduler: None = None
     guidance: None = None
 
     @classmethod
-    def load(cls, path: str | Path, prompts: Sequence[str], seed: int, settings: dict[str, Any], device: str) -> PipelineDrawer:
+    def load(
+        cls,
+        path: str | Path,
+        requests: Sequence[Request],
+        seed: int,
+        settings: dict[str, Any],
+        device: str,
+        dtype: torch.dtype | None = None,
+        setup: Setup | None = None,
+    ) -> PipelineDrawer:
         """Raises what ``load_pipeline`` raises."""
-        pipe = load_pipeline(path, device)
+        pipe = load_pipeline(path, device, dtype, setup)
         pipe.set_progress_bar_config(disable=True)
-        return cls(pipe, prompts, seed, settings)
+        return cls(pipe, requests, seed, settings)
 
     def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
         latest: dict[str, Tensor] = {}
@@ -110,28 +135,57 @@ class PipelineDrawer:
             latest["latents"] = tensors["latents"]
             return {}
 
-        inputs = {"prompt": self.requested(numbers), "callback_on_step_end": look}
-        inputs |= {name: [value] * len(numbers) if name == "negative_prompt" else value for name, value in self.settings.items()}
-        images = pipeline_draw(self.target, inputs, [seed_of(self.seed, number) for number in numbers])(steps)
+        inputs = {**self.inputs(numbers), "callback_on_step_end": look}
+        images = pipeline_draw(self.target, inputs, [self.seed_of(number) for number in numbers])(steps)
         return self.as_images(images), latest["latents"]
 
     def candidates(self, number: int, steps: int) -> Candidates:
         """For a search of one image among several, as ``DemoDrawer.candidates``."""
-        [prompt] = self.requested([number])
-        inputs = {"prompt": prompt, "num_inference_steps": steps, "output_type": "pt", **self.settings}
+        inputs = {name: value[0] if isinstance(value, list) else value for name, value in self.inputs([number]).items()}
         config: Any = network_of(self.target).config
-        latents = torch.empty(1, config.in_channels, config.sample_size, config.sample_size)  # of which the size counts
+        sides = [inputs.get(name, config.sample_size * self.shrink) // self.shrink for name in ("height", "width")]
+        latents = torch.empty(1, config.in_channels, *sides)  # of which the size counts
+        inputs |= {"num_inference_steps": steps, "output_type": "pt"}
         return PipelineCandidates(self.target, inputs, self.conditions([number], latents)[1])
+
+    def inputs(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Of the pipeline's call, for images of one size."""
+        requests = [self.request(number) for number in numbers]
+        negatives = [self.settings.get("negative_prompt") if r.negative is None else r.negative for r in requests]
+        inputs = {**self.settings, "prompt": [request.prompt for request in requests]}
+        if any(negative is not None for negative in negatives):
+            inputs["negative_prompt"] = [negative or "" for negative in negatives]
+        if requests[0].size is not None:
+            inputs["width"], inputs["height"] = requests[0].size
+        return inputs
+
+    @property
+    def shrink(self) -> int:
+        """Pixels for each of the latent's, along a side."""
+        vae: Any = self.target.vae
+        return 2 ** (len(vae.config.block_out_channels) - 1)
 
     def as_images(self, result: Tensor) -> Tensor:
         return result.float()
 
     def conditions(self, numbers: Sequence[int], latents: Tensor) -> tuple[Cond, Cond]:
         """Without the negative prompt: it says how to draw, not what."""
-        return with_prompt(self.target, self.requested(numbers)).conditions(latents, [])
+        return with_prompt(self.target, [self.request(number).prompt for number in numbers]).conditions(latents, [])
 
-    def requested(self, numbers: Sequence[int]) -> list[str]:
-        return [self.prompts[number % len(self.prompts)] for number in numbers]
+    def request(self, number: int) -> Request:
+        return self.requests[number % len(self.requests)]
+
+    def seed_of(self, number: int) -> int:
+        """The request's own, counted up each time that its turn comes."""
+        own = self.request(number).seed
+        return seed_of(self.seed, number) if own is None else (own + number // len(self.requests)) & MAX_SEED
+
+    def groups(self, numbers: Sequence[int]) -> list[list[int]]:
+        """What can be drawn in one call: images of one size, in the order of their first."""
+        sizes: dict[tuple[int, int] | None, list[int]] = {}
+        for number in numbers:
+            sizes.setdefault(self.request(number).size, []).append(number)
+        return list(sizes.values())
 
 
 @dataclass(frozen=True)

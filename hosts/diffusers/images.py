@@ -17,7 +17,7 @@ from ...core.options import AleatoricOptions, InformationOptions
 from ...core.result import Uncertainty
 from .attach import score
 from .information import Cond, information
-from .load import SD3, SDXL, load_pipeline
+from .load import SD3, SDXL, Setup, load_pipeline
 
 
 class ImageModel(Protocol):
@@ -69,6 +69,7 @@ class PipelineModel:
     empty: Cond
     unit: int  # sides of an image are multiples of it
     sized: bool  # whether the network is told the image's size, as SDXL
+    device: torch.device  # where it computes: a part that is offloaded lies elsewhere meanwhile
 
     def fitted(self, picture: Image.Image) -> Image.Image:
         width, height = (max(side - side % self.unit, self.unit) for side in picture.size)
@@ -80,7 +81,7 @@ class PipelineModel:
         """The most likely latent, not a draw: an image has one score."""
         pixels = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2)
         weight = next(self.vae.parameters())
-        latents = self.vae.encode(pixels.to(weight) / 127.5 - 1).latent_dist.mode()
+        latents = self.vae.encode(pixels.to(self.device, weight.dtype) / 127.5 - 1).latent_dist.mode()
         return scale_latents(latents, self.vae.config)
 
     def conditions(self, latents: Tensor, labels: Sequence[int | None]) -> tuple[Cond, Cond]:
@@ -108,16 +109,31 @@ def scale_latents(latents: Tensor, config: Any) -> Tensor:
     return (latents - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
 
 
-def load_model(path: str | Path, prompt: str, negative: str = "", device: str = "cpu", dtype: torch.dtype | None = None) -> PipelineModel:
+def load_model(
+    path: str | Path,
+    prompt: str,
+    negative: str = "",
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    setup: Setup | None = None,
+) -> PipelineModel:
     """What ``load_pipeline`` loads, with its prompts encoded. Raises what that and ``prepare`` raise."""
-    return prepare(load_pipeline(path, device, dtype), prompt, negative)
+    return prepare(load_pipeline(path, device, dtype, setup), prompt, negative)
 
 
-def load_captioned(path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None) -> Callable[[str], PipelineModel]:
+def load_captioned(
+    path: str | Path, device: str = "cpu", dtype: torch.dtype | None = None, setup: Setup | None = None, negative: str = ""
+) -> Callable[[str], PipelineModel]:
     """The same for images with captions of their own: caption -> the model with it. Raises what ``load_model`` raises."""
-    pipe = load_pipeline(path, device, dtype)
-    model = prepare(pipe, "")
-    return lambda caption: replace(model, cond=encode_prompts(pipe, caption, "")[0])
+    pipe = load_pipeline(path, device, dtype, setup)
+    model = prepare(pipe, "", negative)
+    return lambda caption: replace(model, cond=encode_prompts(pipe, caption, negative)[0])
+
+
+def with_captions(models: Sequence[PipelineModel]) -> PipelineModel:
+    """One model for a batch whose images have captions of their own: what ``load_captioned`` gave for each of them."""
+    first = models[0]
+    return replace(first, cond={name: torch.cat([model.cond[name] for model in models]) for name in first.cond})
 
 
 def prepare(pipe: DiffusionPipeline, prompt: str, negative: str = "") -> PipelineModel:
@@ -141,12 +157,12 @@ def with_prompt(pipe: DiffusionPipeline, prompt: str | list[str], negative: str 
         )
     cond, empty = encode_prompts(pipe, prompt, negative)
     unit = 2 ** (len(pipe.vae.config.block_out_channels) - 1) * (network.config.get("patch_size") or 1)
-    return PipelineModel(network.eval(), pipe.scheduler, pipe.vae, cond, empty, unit, type(pipe).__name__ == SDXL)
+    return PipelineModel(network.eval(), pipe.scheduler, pipe.vae, cond, empty, unit, type(pipe).__name__ == SDXL, pipe._execution_device)
 
 
 def encode_prompts(pipe: DiffusionPipeline, prompt: str | list[str], negative: str) -> tuple[Cond, Cond]:
     """As the pipeline does under guidance. An empty negative is None: for SDXL that may mean zeros."""
-    names = {"prompt": prompt, "device": pipe.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+    names = {"prompt": prompt, "device": pipe._execution_device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
     names |= {"negative_prompt": negative or None} | ({"prompt_2": None, "prompt_3": None} if type(pipe).__name__ == SD3 else {})
     cond, empty, *pooled = pipe.encode_prompt(**names)
     name = {SDXL: "text_embeds", SD3: "pooled_projections"}.get(type(pipe).__name__)

@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
+from PIL import Image
 
 import tiny_text
 from bad_items import IMAGES, batches, begins_as, places, run, spoil
@@ -30,7 +31,7 @@ def draw(out, *arguments, method="denoised", batch=IMAGES):
 
 def read_outputs(out):
     """Score and picture of each image by its number."""
-    return {row["image"]: (row["score"], (out / row["file"]).read_bytes()) for row in results(out)["images"]}
+    return {row["image"]: (row["score"], Image.open(out / row["file"]).tobytes()) for row in results(out)["images"]}
 
 
 def check_drawn(out, whole, bad, caplog, again):

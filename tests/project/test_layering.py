@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = {"torch", "numpy", "einops", "safetensors"}
 COMFYUI = {"aiohttp", "comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "server"}
-DIFFUSERS = {"diffusers", "transformers", "peft", "accelerate", "open_clip"}
+DIFFUSERS = {"diffusers", "transformers", "peft", "accelerate", "huggingface_hub", "open_clip"}
 WEBUI = {"modules", "modules_forge", "backend", "ldm_patched", "k_diffusion", "gradio"}
 HOST_OF = {**dict.fromkeys(COMFYUI, "ComfyUI"), **dict.fromkeys(DIFFUSERS, "diffusers"), **dict.fromkeys(WEBUI, "the WebUI")}
 # layer: (what it may import beside the standard library, which other layers of ours it may import)

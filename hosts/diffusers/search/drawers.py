@@ -10,7 +10,6 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
 from ....core.options import BestOfOptions
-from ..demo import seed_of
 from ..draw import DemoDrawer, PipelineDrawer
 from ..information import Cond
 from ..watch import network_of
@@ -63,7 +62,7 @@ class BestOfDrawer(CountingDrawer):
         return torch.cat(images), torch.cat(latents)
 
     def draw_best(self, number: int, steps: int) -> tuple[Tensor, Tensor]:
-        options = replace(self.options, keep=1, seed=seed_of(self.drawer.seed, number))
+        options = replace(self.options, keep=1, seed=self.drawer.seed_of(number))
         found = best_of(self.drawer.candidates(number, steps), options=options)
         self.calls[number], self.candidate[number] = found.network_rows + found.scoring_rows, found.kept[0]
         if found.latents is None:

@@ -181,8 +181,6 @@ def test_a_score_depends_on_the_seed_and_not_on_the_batch(few):
 
 def test_scores_of_other_options_are_not_overwritten(digits, caplog):
     before = (digits / "uncertainty.json").read_bytes()
-    assert run(digits, *CHEAP, "--seed", "1", "--class", "3") == 1
-    assert "There is no image in" in caplog.text  # none outside the class folders
     assert run(digits, *CHEAP, "--seed", "1") == 1
     assert "made with other options (seed); name another file with --out" in caplog.text
     assert (digits / "uncertainty.json").read_bytes() == before

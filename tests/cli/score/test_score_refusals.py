@@ -27,7 +27,10 @@ def one(tmp_path):
         (["--seed", "0"], "name the class of all images with --class, or sort them into such folders"),
         (["--prompt", "a cat"], "The demo model knows no prompts"),
         (["--model", "nowhere", "--prompt", "x"], "There is no diffusers pipeline in 'nowhere'"),
-        (["--model", "nowhere"], "The prompt is missing"),
+        (["--model", "nowhere"], "There is no diffusers pipeline in 'nowhere'"),
+        (["--lora", "a.safetensors"], "--lora is for other models than demo: name one with --model"),
+        (["--dtype", "float16"], "--dtype is for other models than demo"),
+        (["--model", "a.ckpt"], "'a.ckpt' is a pickled checkpoint"),
         (["--model", "nowhere", "--class", "1"], "--class is for the demo model"),
         (["--class", "1", "--samples", "3"], "samples must be even for antithetic draws"),
         (["--class", "1", "--start-percent", "0.9"], "start_percent must not exceed end_percent"),
@@ -89,3 +92,15 @@ def test_a_file_of_something_else_is_left_alone(one, caplog, content):
     assert run(one, "--class", 1) == 1
     assert "holds no scores of this command" in caplog.text
     assert (one / "uncertainty.json").read_text() == content
+
+
+def test_images_without_a_prompt_say_where_it_may_come_from(one, tmp_path, caplog):
+    tiny_text.make("sd", tmp_path / "words").save_pretrained(tmp_path / "sd")
+    assert run(one, "--model", tmp_path / "sd") == 1
+    assert "The prompt is missing: give the one that the images were made from with --prompt, a CSV" in caplog.text
+
+
+def test_the_table_never_takes_the_place_of_the_list(one, caplog):
+    (one / "list.csv").write_text("image\na.png\n")
+    assert run(one / "list.csv", "--class", "1", "--out", one / "list.json") == 1
+    assert "would take the place of" in caplog.text and (one / "list.csv").read_text() == "image\na.png\n"

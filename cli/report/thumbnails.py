@@ -1,0 +1,94 @@
+"""Small images as files: each made once, and again only when its image has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...core.files import replacing
+from ...core.options import HeatmapOptions, HeatmapScale
+from ...core.view.heatmap import heatmap
+from ..shared.pictures import leave_out, read_picture
+from ..shared.progress import progress_bar
+from .results import Shown
+
+SMALL = 96  # images this small are enlarged whole times, so that their pixels stay sharp
+MAPS_LOOKED_AT = 500  # for the scale that all heatmaps share
+OPACITY, HIGH = 0.75, 99.5
+
+
+def write_thumbnails(images: Sequence[Shown], out: Path, side: int) -> list[tuple[str, str, int, int]]:
+    """Of each image its thumbnail's and heatmap's place in ``out`` ("" for none), and its width and height."""
+    limits, made = map_limits(images), []
+    with one_thread(), progress_bar("Shrink", len(images), "image") as bar:
+        for image in images:
+            try:
+                made.append(write_thumbnail(image, out, side, limits))
+            except ValueError as error:
+                leave_out(image.name, f"is no readable image ({error})")
+                made.append(("", "", 0, 0))
+            bar.update(1)
+    return made
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What is done for a small image takes less time than sharing it out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def write_thumbnail(image: Shown, out: Path, side: int, limits: tuple[float, float]) -> tuple[str, str, int, int]:
+    state = image.path.stat()
+    code = sha256(f"{image.path.name} {state.st_size} {state.st_mtime_ns} {side}".encode("utf-8", "surrogateescape")).hexdigest()[:20]
+    name, heat = f"thumbs/{code[:2]}/{code}.webp", f"thumbs/{code[:2]}/{code}.heat.webp"
+    wants_heat = image.map is not None and not (out / heat).is_file()
+    with Image.open(image.path) as file:
+        size = file.size
+    if not (out / name).is_file() or wants_heat:
+        picture = fit(read_picture(image.path), side)
+        save(picture, out / name)
+        if wants_heat:
+            save(with_heat(picture, np.load(image.map, allow_pickle=False), limits), out / heat)
+    return name, heat if image.map is not None else "", *size
+
+
+def fit(picture: Image.Image, side: int) -> Image.Image:
+    longest = max(picture.size)
+    if longest <= SMALL:
+        times = max(1, side // longest)
+        return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST).convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return picture.convert("RGB")
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    with replacing(path) as temporary:
+        picture.save(temporary, format="WEBP", quality=82)
+
+
+def map_limits(images: Sequence[Shown]) -> tuple[float, float]:
+    """One scale for all images, from some of their maps: a brighter one is a less certain image, not only a less certain place."""
+    paths = [image.map for image in images if image.map is not None]
+    some = [np.load(path, allow_pickle=False) for path in paths[:: max(1, len(paths) // MAPS_LOOKED_AT)]]
+    values = np.concatenate([m[np.isfinite(m)].ravel() for m in some]) if some else np.zeros(1)
+    low, high = np.percentile(values, [0, HIGH]) if len(values) else (0.0, 1.0)
+    return float(low), float(max(high, low + 1e-12))
+
+
+def with_heat(picture: Image.Image, bad: np.ndarray, limits: tuple[float, float]) -> Image.Image:
+    """bad: (H, W), high = unsure."""
+    options = HeatmapOptions(opacity=OPACITY, scale=HeatmapScale.FIXED, low=limits[0], high=limits[1])
+    pixels = torch.from_numpy(np.array(picture)).float()[None] / 255
+    drawn = heatmap(torch.from_numpy(bad.astype(np.float32))[None, None], options, pixels)
+    return Image.fromarray((drawn[0].clamp(0, 1) * 255).round().byte().numpy())

@@ -1,0 +1,1 @@
+"""What people have: models, prompts and images in the forms that they come in."""

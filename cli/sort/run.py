@@ -1,0 +1,99 @@
+"""The sort command: images in the order of the scores that they carry, the surest first, and the two sides of a share that is kept."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.files import replacing
+from ...core.view.notes import Note
+from ..shared.inputs.sources import find_sources, is_list
+from ..shared.notes import notes_in, own_notes
+from ..shared.pictures import ImageFile
+from ..shared.progress import progress_bar
+from .options import Put, SortOptions
+
+log = logging.getLogger(__name__)
+KEPT, REJECTED, TABLE = "kept", "rejected", "sorted.csv"
+COLUMNS = ("file", "rank", "score", "quantity", "direction", "kept")
+
+
+@dataclass(frozen=True)
+class Scored:
+    image: ImageFile
+    note: Note
+
+    @property
+    def way(self) -> tuple[str, str, str]:
+        """How it was scored: only equals can be compared."""
+        return self.note.quantity, self.note.direction.value, self.note.method
+
+
+def run(options: SortOptions) -> list[Scored]:
+    """Write sorted.csv, and put the images where they are asked to be; returns them, the surest first."""
+    images = find_sources(options.folder)
+    scored = comparable(collect(images, options), len(images))
+    scored.sort(key=lambda s: (s.note.badness, s.image.name))
+    kept = round(len(scored) * options.keep / 100)
+    target = options.target if options.out or not is_list(options.folder) else options.folder.parent
+    write_table(target / TABLE, scored, kept)
+    if options.put is not Put.LIST:
+        for number, each in enumerate(scored):
+            put(each.image.path, target / (KEPT if number < kept else REJECTED), options.put)
+    log.info("Kept %d of %d by %s: %s", kept, len(scored), scored[0].note.quantity, target / TABLE)
+    return scored
+
+
+def collect(images: Sequence[ImageFile], options: SortOptions) -> list[Scored]:
+    """Every stored score of the quantity that is asked for, of any without one."""
+    scored = []
+    with progress_bar("Read", len(images), "image") as bar:
+        for image in images:
+            notes = own_notes(image.path, notes_in(image.path))
+            scored += [Scored(image, note) for note in notes if options.by in (None, note.quantity)]
+            bar.update(1)
+    if not scored:
+        by = f" by {options.by}" if options.by else ""
+        raise ValueError(f"None of the {len(images)} images in {str(options.folder)!r} carries a score{by}; score --note writes them.")
+    return scored
+
+
+def comparable(scored: Sequence[Scored], images: int) -> list[Scored]:
+    """The scores of the most frequent way, one an image."""
+    way, _ = Counter(each.way for each in scored).most_common(1)[0]
+    same = {each.image.name: each for each in scored if each.way == way}
+    others = sorted({f"{each.note.quantity} ({each.note.method or 'it is not told how'})" for each in scored if each.way != way})
+    if len(same) < images:
+        told = f" (scored in other ways: {'; '.join(others[:5])})" if others else ""
+        left = "%d of %d images carry no score that can be compared with the others' and are left out%s."
+        log.warning(left, images - len(same), images, told)
+    return list(same.values())
+
+
+def write_table(path: Path, scored: Sequence[Scored], kept: int) -> None:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        write = csv.writer(file, lineterminator="\n").writerow
+        write(COLUMNS)
+        for rank, each in enumerate(scored, start=1):
+            score = "" if each.note.score is None else repr(each.note.score)
+            write([each.image.name, rank, score, each.note.quantity, each.note.direction.value, "yes" if rank <= kept else "no"])
+
+
+def put(path: Path, folder: Path, how: Put) -> None:
+    """Nothing is ever replaced: another file of that name gets a number. What lies there already stays."""
+    if path.parent == folder:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    target, number = folder / path.name, 1
+    while target.exists():
+        target, number = folder / f"{path.stem} ({number}){path.suffix}", number + 1
+    if how is Put.MOVE:
+        shutil.move(path, target)
+    else:
+        with replacing(target) as temporary:
+            shutil.copy2(path, temporary)

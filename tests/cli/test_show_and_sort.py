@@ -1,0 +1,98 @@
+"""Scores that are stored in images: shown, and an archive sorted by them with no model."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from uncertainty_nodes.cli import main
+from uncertainty_nodes.core.options import Direction
+from uncertainty_nodes.core.view.notes import Note, write_note, write_notes
+from uncertainty_nodes.core.view.notes.looks import look_of
+
+SCORES = {"a.png": 3.0, "b.jpg": 1.0, "c.webp": 4.0, "deep/d.png": None, "e.png": 2.0}
+
+
+@pytest.fixture
+def archive(tmp_path):
+    folder = tmp_path / "archive"
+    for name, score in SCORES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / name)
+        write_note(folder / name, Note("information", Direction.LOW_IS_BAD, score, 0.5, 80.0, True, "rank 2 of 5", 8, 0.25, 7, "demo"))
+    return folder
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_show_says_it_in_words(archive, capsys):
+    assert main(["show", str(archive / "a.png"), str(archive / "deep/d.png")]) == 0
+    text = capsys.readouterr().out
+    assert "information: 3 ± 0.5 (low is bad)" in text and "no score: not finite" in text
+    assert "as sure as, 80 % of the images" in text and "accepted: rank 2 of 5" in text and "8 model calls, 0.25 s, seed 7" in text
+
+
+def test_show_as_json(archive, capsys):
+    assert main(["show", "--json", str(archive / "b.jpg")]) == 0
+    ((name, (note,)),) = json.loads(capsys.readouterr().out).items()
+    assert name.endswith("b.jpg") and (note["version"], note["score"], note["seed"]) == (1, 1.0, 7)
+
+
+def test_show_finds_the_image_of_a_batch(tmp_path, capsys, caplog):
+    shades = [np.full((16, 16, 3), shade, np.uint8) for shade in (20, 200)]
+    notes = [Note("noise", Direction.LOW_IS_BAD, float(i), image=i, look=look_of(pixels / 255)) for i, pixels in enumerate(shades)]
+    for name, pixels in (("second.png", shades[1]), ("other.png", np.full((16, 16, 3), 110, np.uint8))):
+        Image.fromarray(pixels).save(tmp_path / name)
+        write_notes(tmp_path / name, notes)
+    assert main(["show", str(tmp_path / "second.png"), str(tmp_path / "other.png")]) == 0
+    assert "noise: 1 (low is bad)" in capsys.readouterr().out
+    assert "other.png holds the scores of a batch of images, and is none of them clearly" in caplog.text
+
+
+def test_bad_files_are_one_sentence(tmp_path, caplog):
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.bmp")
+    for name, words in (("plain.png", "No score is stored there"), ("a.bmp", "no PNG, JPEG or WebP image"), ("gone.png", "gone.png")):
+        assert main(["show", str(tmp_path / name)]) == 1
+        assert words in caplog.text
+    assert main(["sort", str(tmp_path)]) == 1
+    assert "None of the 2 images in" in caplog.text and "score --note writes them" in caplog.text
+    assert main(["sort", str(tmp_path), "--keep", "101"]) == 1
+    assert "keep must be" in caplog.text
+
+
+def test_sort_writes_the_order_and_moves_nothing(archive):
+    before = sorted(path.name for path in archive.rglob("*"))
+    assert main(["sort", str(archive), "--keep", "60"]) == 0
+    table = rows(archive / "sorted.csv")
+    assert [row["file"] for row in table] == ["c.webp", "a.png", "e.png", "b.jpg", "deep/d.png"]
+    assert [row["kept"] for row in table] == ["yes"] * 3 + ["no"] * 2
+    assert sorted(path.name for path in archive.rglob("*") if path.name != "sorted.csv") == before
+
+
+@pytest.mark.parametrize("put", ["move", "copy"])
+def test_sort_puts_images_apart_and_replaces_none(archive, put):
+    (archive / "kept").mkdir()
+    Image.new("RGB", (4, 4)).save(archive / "kept" / "a.png")  # of another run, and without a score
+    assert main(["sort", str(archive), "--keep", "60", "--put", put]) == 0
+    assert sorted(p.name for p in (archive / "kept").iterdir()) == ["a (1).png", "a.png", "c.webp", "e.png"]
+    assert sorted(p.name for p in (archive / "rejected").iterdir()) == ["b.jpg", "d.png"]
+    assert (archive / "b.jpg").exists() == (put == "copy")
+    assert Image.open(archive / "kept" / "a.png").size == (4, 4)
+
+
+def test_other_ways_of_scoring_are_left_out_and_told(archive, caplog):
+    write_notes(archive / "a.png", [Note("information", Direction.LOW_IS_BAD, 9.0, method="another")])
+    write_note(archive / "b.jpg", Note("noise", Direction.LOW_IS_BAD, 9.0))
+    assert main(["sort", str(archive)]) == 0
+    assert "1 of 5 images carry no score that can be compared" in caplog.text and "information (another)" in caplog.text
+    assert "a.png" not in [row["file"] for row in rows(archive / "sorted.csv")]
+    assert main(["sort", str(archive), "--by", "noise"]) == 0
+    assert [row["file"] for row in rows(archive / "sorted.csv")] == ["b.jpg"]

@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "cost/speed": ("--pairs 3", ""),
     "cost/scaling": ("--repeats 2", ""),
     "cost/laplace_speed": ("", ""),
+    "cost/keeping": ("--images 2000", ""),
     "report/draw_figures": ("", ""),
     "report/write_report": ("", ""),
 }

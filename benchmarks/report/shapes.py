@@ -7,6 +7,7 @@ from typing import Any
 from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, table
 
 Results = dict[str, Any]
+FULL = "best of 8"
 
 
 def section(found: Results) -> str:
@@ -16,13 +17,30 @@ def section(found: Results) -> str:
         areas of a disc's size and of the one colour are found. 20 DDIM steps. Eight candidates of each of {found["prompts"]} prompts; AUROC
         for wrong pictures; *gain*: right pictures beyond a candidate taken at random, one picture a prompt.
     """)
-    parts = [about, scales(found["scales"])]
+    parts = [about, verdict(found["settings"]), scales(found["scales"])]
     for name, rows in found["settings"].items():
         parts.append(f"**{name}.** {rows['wrong']} of {rows['images']} pictures are wrong.")
         if rows["scores"]:
             parts.append(table(["score at part of the schedule", "AUROC", "interval"], score_rows(rows["scores"])))
         parts.append(plans(rows["plans"]))
     return "\n\n".join(parts)
+
+
+def verdict(settings: Results) -> str:
+    """What the best score finds, and whether the best of 8 is shown to gain."""
+    lines = []
+    for name, found in settings.items():
+        rows = found["scores"]
+        if not rows:
+            continue
+        best, row = max(rows.items(), key=lambda item: item[1]["auroc"])
+        gain = found["plans"][FULL]["gain_interval"]
+        shown = "is shown to gain" if gain[0] > 0 else "is not shown to gain"
+        lines.append(
+            f"{name}: the best score is {best} with AUROC {number(row['auroc'], 2)}, prompt information of the finished picture has "
+            f"{number(rows['information at 1']['auroc'], 2)}, and the best of 8 by it {shown} right pictures ({interval(gain)})."
+        )
+    return paragraph(" ".join(lines)) if lines else ""
 
 
 def scales(rows: Results) -> str:

@@ -51,9 +51,11 @@ INPUTS = {
     "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"]
     + ["confidence", "borderline", "band", "review_seconds", "unanswered", "seeds"],
     "UQ_SampleUntilAccepted": [*SAMPLING, "rule", "value", "wanted", "max_attempts", "scorer", "samples", "levels"]
-    + ["calibration", "enough", "previous", "previous_uncertainty"],
+    + ["calibration", "enough", "previous", "previous_uncertainty", "so_far"],
     "UQ_BestOfN": [*SAMPLING, "candidates", "keep", *POINTS, "limit", "sharpness", "calibration"],
     "UQ_BestOfNSampler": ["sampler", "candidates", *POINTS],
+    "UQ_DraftCandidates": [*SAMPLING, "candidates", "point", "scorer", "samples", "micro_batch"],
+    "UQ_FinishDrafts": ["drafts", "chosen", "keep"],
     "UQ_Calibrate": ["uncertainty", "name", "prompt_kind", "limit", "accepted_indexes", "rejected_indexes", "bad_share", "confidence"],
     "UQ_LoadCalibration": ["name"],
     "UQ_CombineUncertainty": [f"uncertainty_{i}" for i in range(1, 5)]
@@ -93,9 +95,11 @@ OUTPUTS = {
     "UQ_UncertaintyGuider": ["GUIDER", "UQ_RECORD"],
     "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN", "IMAGE"]
     + ["STRING", "STRING", "INT", "INT", "INT", "INT", "STRING", "STRING", "STRING"],
-    "UQ_SampleUntilAccepted": ["LATENT", "UNCERTAINTY", "INT", "BOOLEAN", "STRING", "INT"],
+    "UQ_SampleUntilAccepted": ["LATENT", "UNCERTAINTY", "INT", "BOOLEAN", "STRING", "INT", "UQ_ATTEMPTS"],
     "UQ_BestOfN": ["LATENT", "UNCERTAINTY", "STRING", "INT", "UNCERTAINTY"],
     "UQ_BestOfNSampler": ["SAMPLER", "UQ_RECORD"],
+    "UQ_DraftCandidates": ["UQ_DRAFTS", "LATENT", "UNCERTAINTY", "INT", "STRING"],
+    "UQ_FinishDrafts": ["LATENT", "UNCERTAINTY", "INT"],
     "UQ_Calibrate": ["UQ_CALIBRATION"],
     "UQ_LoadCalibration": ["UQ_CALIBRATION"],
     "UQ_CombineUncertainty": ["UNCERTAINTY", "STRING"],

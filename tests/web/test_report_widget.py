@@ -123,7 +123,7 @@ def test_the_links_end_at_the_inputs(page: Browser) -> None:
 def test_the_drawing_is_no_part_of_the_workflow(page: Browser) -> None:
     drawn(page, filtered("0.4,0.1,0.3,0.2", 2.0), "UQ_Report")
     values = {node["type"]: node.get("widgets_values") for node in page.serialized()["nodes"]}
-    assert values["UQ_SampleFilter"] == ["keep_best_count", 2, 0.5, "by_rule", 15, 0, "by_rule"]
+    assert values["UQ_SampleFilter"] == ["keep_best_count", 2, 0.5, 95, "by_rule", 15, 0, "by_rule"]
     assert not values["UQ_Report"]
     assert all("uncertainty" not in node["inputs"] or isinstance(node["inputs"]["uncertainty"], list) for node in page.prompt().values())
 

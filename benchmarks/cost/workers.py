@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from uncertainty_nodes.benchmarks.shared.common import write
 from uncertainty_nodes.cli.generate.options import GenerateOptions
 from uncertainty_nodes.cli.generate.run import run
@@ -57,11 +59,11 @@ def options(out: Path, images: int) -> GenerateOptions:
 
 
 def outcome(out: Path) -> dict[str, Any]:
-    """All that is known of each image but the seconds, and its picture."""
+    """All that is known of each image but the seconds, and its pixels."""
     with Ledger.find(out) as ledger:
         rows = list(ledger.records())
     assert len(rows) == len({row["image"] for row in rows}) == len(list(out.rglob("*.png")))
-    return {row["file"]: ({k: v for k, v in row.items() if k != "seconds"}, (out / row["file"]).read_bytes()) for row in rows}
+    return {row["file"]: ({k: v for k, v in row.items() if k != "seconds"}, Image.open(out / row["file"]).tobytes()) for row in rows}
 
 
 def worker_processes() -> list[int]:

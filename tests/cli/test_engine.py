@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from bad_items import run, write_classes
 from uncertainty_nodes.cli.shared import ray_engine
@@ -122,10 +123,10 @@ def test_a_batch_that_kills_every_worker_ends_the_job_in_a_sentence(ray, monkeyp
 
 
 def contents(out, key, name):
-    """All of each row but the seconds, by file; and each picture's bytes."""
+    """All of each row but the seconds, by file; and each picture's pixels: what is told in the file has the seconds too."""
     rows = json.loads(name.read_text())[key]
     return {row["file"]: {k: v for k, v in row.items() if k != "seconds"} for row in rows}, {
-        path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.png")
+        path.relative_to(out).as_posix(): Image.open(path).tobytes() for path in out.rglob("*.png")
     }
 
 

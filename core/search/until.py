@@ -94,7 +94,7 @@ class Until:
 
     def _judge(self, result: Uncertainty, attempt: int, seed: int) -> list[Verdict]:
         rule, value = self.options.rule, self.options.value
-        made = common_settings([result.provenance]) | self.settings
+        made = {**common_settings([result.provenance]), **self.settings}
         found = decide(result.scores, result.direction, rule, value, self.calibration, quantity=result.quantity, made=made)
         sign, accepted = 1 if result.direction is Direction.HIGH_IS_BAD else -1, set(found.accepted)
         return [

@@ -1,7 +1,7 @@
 """What README.md says of the measurements, derived from the results: python benchmarks/report/readme.py
 
-The paragraph on classifier-free guidance and the one on promises are written between their marks. Of the rest of "What it can and cannot
-do", every figure must be one of ``figures`` and every claim must hold by ``claims``; tests/project/test_benchmarks.py sees to it.
+The paragraphs on classifier-free guidance, on promises and on counted shapes are written between their marks. Of the rest of "What it can
+and cannot do", every figure must be one of ``figures`` and every claim must hold by ``claims``; tests/project/test_benchmarks.py checks it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import risk, under_cfg
+from uncertainty_nodes.benchmarks.report import risk, shapes, under_cfg
 from uncertainty_nodes.benchmarks.report.markdown import interval, number
 from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, read
 from uncertainty_nodes.core.files import replacing
@@ -54,7 +54,7 @@ PLANS = {  # rows of the README -> of best_of.json
 def blocks() -> dict[str, str]:
     """Mark -> the text that belongs between it and its end."""
     found = {"cfg": "\n".join(f"- {line}" for line in under_cfg.advice(read("guidance_cfg")))}
-    return found | {"promise": f"- {risk.advice(read('risk'))}"}
+    return found | {"promise": f"- {risk.advice(read('risk'))}", "counted": f"- {shapes.advice(read('shapes'))}"}
 
 
 def figures() -> list[str]:

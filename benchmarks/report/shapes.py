@@ -26,6 +26,19 @@ def section(found: Results) -> str:
     return "\n\n".join(parts)
 
 
+def advice(found: Results) -> str:
+    """One sentence for the README."""
+    name, best = next((n, f) for n, f in found["settings"].items() if f["scores"])
+    rows, full = best["scores"], best["plans"][FULL]
+    shown = "is" if full["gain_interval"][0] > 0 else "is not shown to be"
+    return (
+        f"**Where a rule counts, it hardly helps**: a tiny model draws one to five discs and gets {best['wrong']} of {best['images']} "
+        f"pictures wrong ({name}). Prompt information finds those with AUROC {number(rows['information at 1']['auroc'], 2)}, denoised with "
+        f"{number(rows['denoised at 1']['auroc'], 2)}, and the best of 8 {shown} right more often than one at random "
+        f"({number(full['gain'], 3, signed=True)}, {interval(full['gain_interval'])}). A model's doubt need not be of what you look for."
+    )
+
+
 def verdict(settings: Results) -> str:
     """What the best score finds, and whether the best of 8 is shown to gain."""
     lines = []

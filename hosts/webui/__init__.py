@@ -16,6 +16,7 @@ Who is in which room:
 - ``filter``: which pictures are kept, and what becomes of the others; ``files``: calibrations.
 - ``pictures``: heatmaps.
 - ``support``: which hooks this web UI has. ``model``, ``patch`` and ``information`` are imported only where it has them.
-- Not here yet: the axes of the X/Y/Z plot (``axes``: set ``p.uncertainty_overrides``, a dictionary that goes over the settings of one
-  generation), ensembles of LoRAs (``ensemble``).
+- ``axes``: of the X/Y/Z plot; they set ``p.uncertainty_overrides``, a dictionary that goes over the settings of one generation.
+- ``bounds``: what each number may be.
+- Not here yet: ensembles of LoRAs (``ensemble``).
 """

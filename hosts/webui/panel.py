@@ -9,26 +9,13 @@ from typing import Any, get_args, get_type_hints
 import gradio as gr
 from modules.ui_components import InputAccordion
 
-from ...core.options import Bounds, DrawOptions, GuidanceOptions, ImageScore, StepWindow, bounds, limits
+from ...core.options import Bounds, ImageScore
 from . import files
+from .bounds import BOUNDS
 from .infotext import pasted
 from .settings import KEEP_ALL, Settings, names
 from .texts import HELP, LABELS, TITLE, price
 
-BOUNDS = {
-    "samples": bounds(DrawOptions, "samples"),
-    "start_percent": bounds(StepWindow, "start"),
-    "end_percent": bounds(StepWindow, "end"),
-    "levels": limits.LEVELS,
-    "seed": limits.SEED,
-    "strength": bounds(GuidanceOptions, "strength"),
-    "percentile": bounds(GuidanceOptions, "percentile"),
-    "guidance_samples": bounds(DrawOptions, "samples"),
-    "guidance_start": bounds(StepWindow, "start"),
-    "guidance_end": bounds(StepWindow, "end"),
-    "value": limits.FILTER_VALUE,
-    "wanted": limits.KEEP,
-}
 SUITED = ("samples", "start_percent", "end_percent")
 GUIDANCE = ("strength", "percentile", "guidance_samples", "guidance_start", "guidance_end", "mode", "units", "preset")
 FILTER = ("rule", "value", "calibration", "rejected", "wanted")

@@ -10,7 +10,7 @@ from modules.sd_samplers_common import InterruptedException
 from modules.shared import state
 
 from ...core.options import InformationOptions, RejectedTo
-from . import infotext, panel
+from . import axes, infotext, panel
 from .filter import set_aside, sift
 from .job import Job, Key
 from .pictures import heatmap_picture
@@ -31,6 +31,7 @@ class UncertaintyScript(scripts.Script):
         return TITLE
 
     def show(self, is_img2img: bool) -> Any:
+        axes.register(scripts.scripts_data)  # here: all scripts are loaded, and the plot has not yet read its axes, with a page or without
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
@@ -41,6 +42,7 @@ class UncertaintyScript(scripts.Script):
     def before_process(self, p: Any, *values: Any) -> None:
         """A new job. Settings that are none leave a plain image, and a sentence in its infotext and below the results."""
         p.uncertainty = None
+        p.extra_generation_params = dict(p.extra_generation_params)  # an X/Y/Z plot's cells share one, and would tell another's score
         try:
             settings = Settings.from_mapping({**mapping_of(values), **getattr(p, "uncertainty_overrides", {})})
         except ValueError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.options import AleatoricOptions, DrawOptions, FreeOptions, FreeScore, Quantity, StepWindow, choose
+from ..core.options import DIRECTION_OF, AleatoricOptions, DrawOptions, FreeOptions, FreeScore, Quantity, StepWindow, choose
 from ..core.options.limits import LEVELS, MIX
-from ..hosts.comfyui.estimate import estimate_latent, picture
+from ..hosts.comfyui.estimate import aleatoric, estimate_latent, picture
 from ..hosts.comfyui.patch import attach
 from ..hosts.comfyui.sampling.record import Record as RunRecord
 from ..hosts.comfyui.view.live import Live, show_curve
@@ -133,7 +134,7 @@ class UncertaintyEstimator(io.ComfyNode):
                 io.Image.Output(display_name="heatmap", tooltip="A picture of where the model is unsure. Bright means unsure."),
                 io.Float.Output(display_name="scores", is_output_list=True, tooltip="The score of each image."),
             ],
-            has_intermediate_output=True,
+            live=True,
             search_aliases=["estimate", "score latent", "aleatoric"],
         )
 
@@ -157,8 +158,11 @@ class UncertaintyEstimator(io.ComfyNode):
         cfg: float = 1.0,
     ) -> io.NodeOutput:
         options = measuring_options(samples, start_percent, end_percent, quantity, seed)
-        result = warn_of_failed(estimate_latent(model, positive, latent, options, levels, negative, cfg), "Uncertainty Estimator")
-        return io.NodeOutput(latent, result, picture(result), result.scores.tolist(), ui=show_curve(result))
+        live = Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
+        with live.follow(levels, "level", DIRECTION_OF[options.quantity]) as run:
+            result = estimate_latent(model, positive, latent, options, levels, negative, cfg, partial(aleatoric, on_level=run.add))
+        warn_of_failed(result, "Uncertainty Estimator")
+        return io.NodeOutput(latent, result, picture(result), result.scores.tolist(), ui=live.shown)
 
 
 class RecordUncertainty(io.ComfyNode):

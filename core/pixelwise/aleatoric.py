@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,8 @@ from ..draws import evaluate, noise
 from ..options import DIRECTION_OF, AleatoricOptions, Center, Pooling, Quantity
 from ..result import Uncertainty, clock, pool
 from .posterior import posterior_variance
+
+OnLevel = Callable[[int, float, Tensor], None]  # number of the level, its sigma, (B,) scores there
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,19 @@ def describe_options(options: AleatoricOptions, process: Process) -> dict[str, s
 
 
 def estimate_aleatoric(
-    denoise: Denoiser, latents: Tensor, sigmas: Sequence[float], process: Process, options: AleatoricOptions | None = None, passes: int = 1
+    denoise: Denoiser,
+    latents: Tensor,
+    sigmas: Sequence[float],
+    process: Process,
+    options: AleatoricOptions | None = None,
+    passes: int = 1,
+    on_level: OnLevel | None = None,
 ) -> Uncertainty:
     """Score finished samples: re-noise them to each level of ``sigmas`` and measure as in a run. NFE: M per level.
 
     latents (B, C, ...) stand in for the sampler's own prediction at every level. With Center.PREDICTION the spread is
     taken around them (a reconstruction error), for ``noise`` around zero, the mean of the noise.
+    on_level: told the scores at each level as soon as they are measured.
     An image that is not finite scores NaN. Raises ValueError for an empty list of levels, and what ``estimate_aleatoric_step`` refuses.
     """
     if len(sigmas) == 0:
@@ -169,4 +178,6 @@ def estimate_aleatoric(
         level = latents.new_full((latents.shape[0],), sigma, dtype=torch.float32)
         mean = add_noise(latents.float(), torch.zeros_like(latents, dtype=torch.float32), level, process)
         recorder.measure(denoise, mean, latents, level, step, passes)
+        if on_level is not None:
+            on_level(step, sigma, recorder.curves[recorder.options.quantity][-1])
     return recorder.result()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..options import Direction, UntilOptions
+from ..options import Direction, FilterRule, UntilOptions
 from ..result import Uncertainty
 from ..selection.calibration import Calibration, common_settings
 from ..selection.filtering import decide
@@ -60,6 +60,12 @@ class Until:
     @property
     def succeeded(self) -> bool:
         return self.accepted >= self.options.wanted
+
+    @property
+    def limit(self) -> float:
+        """The score that decides."""
+        value, calibration = self.options.value, self.calibration
+        return calibration.threshold_at(value) if self.options.rule is FilterRule.CALIBRATED and calibration is not None else value
 
     def offer(self, result: Uncertainty, nfe: float = 0.0) -> list[Verdict]:
         """Judge the batch of one attempt. nfe: calls that its sampling cost, of all its images; those of the score are added.

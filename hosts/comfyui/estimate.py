@@ -15,7 +15,7 @@ from torch import Tensor
 from ...core.denoiser import Process
 from ...core.options import AleatoricOptions, DropoutOptions, HeatmapOptions
 from ...core.pixelwise import mc_dropout
-from ...core.pixelwise.aleatoric import estimate_aleatoric
+from ...core.pixelwise.aleatoric import OnLevel, estimate_aleatoric
 from ...core.result import Uncertainty
 from ...core.schedule import levels
 from ...core.view.heatmap import heatmap
@@ -47,11 +47,17 @@ class Estimator(Probe):
 
 
 def aleatoric(
-    conditioned: Conditioned, latent: Tensor, levels: Sequence[float], process: Process, options: AleatoricOptions
+    conditioned: Conditioned,
+    latent: Tensor,
+    levels: Sequence[float],
+    process: Process,
+    options: AleatoricOptions,
+    on_level: OnLevel | None = None,
 ) -> Uncertainty:
     """Re-noised draws, as many to a call as memory allows."""
     fitting = replace(options.draws, micro_batch=conditioned.draws_at_once(latent, options.draws.samples))
-    return estimate_aleatoric(conditioned, latent, levels, process, replace(options, draws=fitting), conditioned.passes(levels[0]))
+    passes = conditioned.passes(levels[0])
+    return estimate_aleatoric(conditioned, latent, levels, process, replace(options, draws=fitting), passes, on_level)
 
 
 def dropout(conditioned: Conditioned, latent: Tensor, levels: Sequence[float], process: Process, options: DropoutOptions) -> Uncertainty:

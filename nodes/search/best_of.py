@@ -9,6 +9,7 @@ from ...core.selection.calibration import Calibration as History
 from ...hosts.comfyui.sampling.ksampler import KSample
 from ...hosts.comfyui.search.best_of import best_of_sampler
 from ...hosts.comfyui.search.sample import sample_best
+from ...hosts.comfyui.view.live import Live
 from ...hosts.comfyui.view.report import SKIPPED
 from ..sampling import ksampler_inputs
 from ..sockets import Calibration, Record, Uncertainty, checked, option_input, schema
@@ -163,6 +164,7 @@ class BestOfN(io.ComfyNode):
                     tooltip="The scores of all candidates at each point, for Calibrate and Uncertainty Report.",
                 ),
             ],
+            live=True,
             search_aliases=["best of n", "prune", "particle", "candidates", "early stop", "ksampler"],
         )
 
@@ -203,8 +205,9 @@ class BestOfN(io.ComfyNode):
             candidates, keep, points, fractions, scorer, second_scorer, mode, samples, micro_batch, limit, sharpness
         )  # fmt: skip
         run = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
-        latent, found = sample_best(run, options, calibrations_of(options, calibration))
-        ui = {"text": found.report.splitlines()}
+        live = Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
+        latent, found = sample_best(run, options, calibrations_of(options, calibration), live)
+        ui = {"text": found.report.splitlines()} | live.shown
         seeds = list(found.seeds)
         if latent is None:
             return io.NodeOutput(SKIPPED, SKIPPED, found.report, [SKIPPED], list(found.compared), ui=ui)

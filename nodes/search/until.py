@@ -12,6 +12,7 @@ from ...core.result import Uncertainty as Result
 from ...core.selection.calibration import Calibration as History
 from ...hosts.comfyui.sampling.ksampler import KSample
 from ...hosts.comfyui.search.until import UntilOutcome, measure_by, sample_until
+from ...hosts.comfyui.view.live import Live
 from ...hosts.comfyui.view.report import SKIPPED
 from ..sampling import ksampler_inputs
 from ..sockets import Attempts, Calibration, Uncertainty, checked, number_input, option_input, schema
@@ -34,6 +35,7 @@ class SampleUntilAccepted(io.ComfyNode):
             "reached. Then it gives the best ones. It pays where some images fail and a good one costs nothing more than another try.",
             inputs=[*sampling_inputs(), *rule_inputs(), *measuring_inputs(), *loop_inputs()],
             outputs=outputs(),
+            live=True,
             search_aliases=["retry", "until good", "auto reject", "loop", "ksampler"],
         )
 
@@ -92,16 +94,18 @@ class SampleUntilAccepted(io.ComfyNode):
         run = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
         measure = measure_by(run, choose("scorer", scorer, Scorer), samples, levels)
         earlier = None if previous is None else (previous, previous_uncertainty)
-        return outcome(sample_until(run, options, measure, calibration, earlier, so_far))
+        live = Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
+        return outcome(sample_until(run, options, measure, calibration, earlier, so_far, live), live)
 
 
 def is_enough(so_far: UntilOutcome | None, wanted: int) -> bool:
     return so_far is not None and so_far.enough(wanted)
 
 
-def outcome(run: UntilOutcome) -> io.NodeOutput:
+def outcome(run: UntilOutcome, live: Live | None = None) -> io.NodeOutput:
     told = run.until.attempts, run.until.succeeded, run.report
-    return io.NodeOutput(*run.best, *told, [v.seed for v in run.chosen], run, ui={"text": run.report.splitlines()})
+    ui = {"text": run.report.splitlines()} | ({} if live is None else live.shown)
+    return io.NodeOutput(*run.best, *told, [v.seed for v in run.chosen], run, ui=ui)
 
 
 def sampling_inputs() -> list[io.Input]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from ....core.options import BestOfOptions, SearchMode
 from ....core.schedule import PercentToSigma
 from ....core.search.best_of import Search
-from ....core.search.scoring import Scores
+from ....core.search.scoring import DIRECTION_OF_SCORER, Scores
 from ....core.search.seeds import derive_seed
 from ....core.selection.calibration import Calibration
 from ..ensemble.sample import same_random_numbers
@@ -22,10 +23,11 @@ from ..ensemble.samplers import Rehearsal, rehearse
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
 from ..patch import Run as PatchRun
 from ..sampling.record import Record
+from ..view.live import Live
 from .candidate import Lane
 from .conditions import cut_rows, for_image
 from .fresh_noise import check_fresh_noise
-from .image_search import ImageSearch
+from .image_search import ComparedRows, ImageSearch
 from .outcome import SearchOutcome
 
 NoiseOfImage = Callable[[int, int], Tensor]  # image, candidate -> (1, C, ...); see candidate.NoiseOf
@@ -37,6 +39,7 @@ class BestOfSampler(comfy.samplers.Sampler):
 
     noise_of: of the candidates. When left out the first of each image has the run's own noise, and the others that of their seeds.
     tell: is given the outcome, and the samples as the run returns them, images in the order of the batch, each one's best first.
+    live: is told the scores of each comparison.
     Raises ValueError, in a run, for samplers that can't be stopped and resumed, and what ``Search`` and the scorers refuse.
     """
 
@@ -48,9 +51,10 @@ class BestOfSampler(comfy.samplers.Sampler):
         calibrations: Sequence[Calibration] = (),
         noise_of: NoiseOfImage | None = None,
         tell: Callable[[SearchOutcome, Tensor], None] = lambda outcome, samples: None,
+        live: Live | None = None,
     ) -> None:
         self.inner, self.name, self.options, self.calibrations = inner, name, options, tuple(calibrations)
-        self.noise_of, self.tell = noise_of, tell
+        self.noise_of, self.tell, self.live = noise_of, tell, live
 
     def sample(
         self,
@@ -65,11 +69,13 @@ class BestOfSampler(comfy.samplers.Sampler):
     ) -> Tensor:
         """The signature of ``comfy.samplers.Sampler``."""
         searches, told = self.prepare(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask)
-        for before, each in zip([searches[0], *searches], searches, strict=False):
-            each.micro_batch = min(each.micro_batch, before.micro_batch)  # memory is as short for the next image
-            each.run()
-        compare = any(s.search.needs_final_scores or not s.comparisons for s in searches)
-        outcome = SearchOutcome.of(searches, [s.finish(compare) for s in searches], self.name, type(guider.inner_model).__name__)
+        with followed(self.live, searches):
+            for before, each in zip([searches[0], *searches], searches, strict=False):
+                each.micro_batch = min(each.micro_batch, before.micro_batch)  # memory is as short for the next image
+                each.run()
+            compare = any(s.search.needs_final_scores or not s.comparisons for s in searches)
+            kept = [s.finish(compare) for s in searches]
+        outcome = SearchOutcome.of(searches, kept, self.name, type(guider.inner_model).__name__)
         samples = torch.cat([latent_image[:0], *(s.candidates[row].samples for s, row in outcome.chosen)])
         told.end([s.candidates[row].denoised for s, row in outcome.chosen], samples)
         leave_unrecorded(extra_args["model_options"])
@@ -116,6 +122,32 @@ class BestOfSampler(comfy.samplers.Sampler):
     def draws_inpainting(self, mask: Tensor | None) -> bool:
         """Whether the sampler draws the noise of what a mask keeps for each row anew."""
         return mask is not None and bool(getattr(self.inner, "inpaint_options", {}).get("random"))
+
+
+@contextmanager
+def followed(live: Live | None, searches: Sequence[ImageSearch]) -> Iterator[None]:
+    """Places are the points, in their order, then the finished images. Candidates of the next image come after those of the one before."""
+    if live is None:
+        yield
+        return
+    options = searches[0].search.options
+    with live.follow(len(options.points) + 1, "point", DIRECTION_OF_SCORER[options.scorer], limit_of(searches[0].search)) as run:
+        for image, each in enumerate(searches):
+            each.on_compared = lambda compared, image=image: run.add(*place_scores(compared, options, image))
+        yield
+
+
+def place_scores(compared: ComparedRows, options: BestOfOptions, image: int) -> tuple[int, float, list[float | None]]:
+    place = options.points.index(compared.percent) if compared.sigma else len(options.points)
+    scores: list[float | None] = [None] * (image + 1) * options.candidates
+    for row, score in zip(compared.rows, compared.scores.by[options.scorer].tolist(), strict=True):
+        scores[image * options.candidates + row] = score
+    return place, compared.sigma, scores
+
+
+def limit_of(search: Search) -> float | None:
+    """The score that ends a candidate, in the mode stop."""
+    return search.calibrations[0].threshold_at(search.options.limit) if search.options.mode is SearchMode.STOP else None
 
 
 def leave_unrecorded(options: dict[str, Any]) -> None:

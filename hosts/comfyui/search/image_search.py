@@ -47,6 +47,7 @@ class ImageSearch:
     sampling_seconds: float = 0.0
     scoring_seconds: float = 0.0
     conditioned: list[Conditioned] = field(default_factory=list)  # with and without the condition
+    on_compared: Callable[[ComparedRows], None] = lambda compared: None
 
     def __post_init__(self) -> None:
         self.asked_together = self.micro_batch
@@ -67,9 +68,13 @@ class ImageSearch:
                 compared = self.search.rows
                 scores = self.score(lambda c: c.x0, sigma)
                 decided = self.search.select(scores, sigma)
-                self.comparisons.append(ComparedRows(compared, scores, sigma, decided.percent))
+                self.keep(ComparedRows(compared, scores, sigma, decided.percent))
                 self.go_on(decided)
         self.advance(None)
+
+    def keep(self, compared: ComparedRows) -> None:
+        self.comparisons.append(compared)
+        self.on_compared(compared)
 
     def go_on(self, decided: Round) -> None:
         before, number = self.candidates, len(self.search.rounds)
@@ -88,7 +93,7 @@ class ImageSearch:
         scores = None
         if self.search.rows and (compare or self.search.needs_final_scores):
             scores = self.score(lambda c: c.samples, 0.0)
-            self.comparisons.append(ComparedRows(self.search.rows, scores, 0.0, 1.0))
+            self.keep(ComparedRows(self.search.rows, scores, 0.0, 1.0))
             if not self.search.needs_final_scores:
                 self.search.scoring_rows += scores.rows
         return self.search.finish(scores)

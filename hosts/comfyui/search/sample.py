@@ -19,20 +19,24 @@ from ..batch import pick_latent
 from ..ensemble.sample import without_ratios
 from ..model import SEVERAL_PARTS
 from ..sampling.ksampler import KSample, Latent, fit_empty
+from ..view.live import Live
 from .best_of import BestOfSampler, NoiseOfImage
 from .outcome import SearchOutcome
 
 
-def sample_best(run: KSample, options: BestOfOptions, calibrations: Sequence[Calibration] = ()) -> tuple[Latent | None, SearchOutcome]:
+def sample_best(
+    run: KSample, options: BestOfOptions, calibrations: Sequence[Calibration] = (), live: Live | None = None
+) -> tuple[Latent | None, SearchOutcome]:
     """The best images of each image of the latent, and how they were found; no latent where none is left.
 
     Candidate i of an image is what KSampler draws with ``derive_seed(run.seed, i)`` of that image alone, as Latent From Batch cuts it out.
+    live: is told the scores of each comparison.
     Raises ValueError for what ``KSample.sigmas`` and ``BestOfSampler`` refuse.
     """
     outcomes: list[SearchOutcome] = []
 
     def search(inner: comfy.samplers.Sampler, noise_of: NoiseOfImage) -> BestOfSampler:
-        return BestOfSampler(inner, run.sampler_name, options, calibrations, noise_of, lambda outcome, _: outcomes.append(outcome))
+        return BestOfSampler(inner, run.sampler_name, options, calibrations, noise_of, lambda outcome, _: outcomes.append(outcome), live)
 
     samples = sample_candidates(run, search)
     (outcome,) = outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....core.options import AleatoricOptions, DrawOptions, InformationOptions, Quantity, Scorer, UntilOptions
+from ....core.options import AleatoricOptions, Direction, DrawOptions, InformationOptions, Quantity, Scorer, UntilOptions
 from ....core.result import Uncertainty
 from ....core.search.until import Until, Verdict
 from ....core.selection.calibration import Calibration
@@ -20,6 +21,7 @@ from ..estimate import estimate_latent
 from ..information import prompt_information
 from ..model import count_active
 from ..sampling.ksampler import KSample, Latent, OnStep
+from ..view.live import Live, LiveRun
 
 Scored = tuple[Latent, Uncertainty]  # one image, or a batch
 
@@ -56,11 +58,13 @@ def sample_until(
     calibration: Calibration | None = None,
     previous: Scored | None = None,
     earlier: UntilOutcome | None = None,
+    live: Live | None = None,
 ) -> UntilOutcome:
     """Attempt k draws what KSampler draws with ``derive_seed(options.seed, k)``.
 
     previous: the best images of another run, with scores, which are judged anew. earlier: a run to go on with: n rounds of one attempt
-    are one run of n attempts. Only the best images so far are kept. Raises what ``KSample.run``, ``measure`` and ``Until.offer`` raise.
+    are one run of n attempts. Only the best images so far are kept.
+    live: is told the scores of each attempt. Raises what ``KSample.run``, ``measure`` and ``Until.offer`` raise.
     """
     steps, images = len(run.sigmas()) - 1, {} if earlier is None else dict(earlier.images)
     settings = {"steps": str(steps), "cfg": f"{run.cfg:g}"}
@@ -70,15 +74,27 @@ def sample_until(
     first = until.attempts
     told = latent_preview.prepare_callback(run.model, steps * options.max_attempts)
     counted, passes = with_count(run.model)
-    while not until.done:
-        before = sum(passes)
-        on_step = steps_of(told, until.attempts - first, steps, options.max_attempts)
-        latent = replace(run, seed=until.seed, model=counted).run(on_step)
-        result = measure(latent)
-        keep(images, until.offer(result, nfe=sum(passes) - before), latent, result)
-        wanted = {(v.attempt, v.index) for v in until.best()}
-        images = {place: image for place, image in images.items() if place in wanted}
+    with ExitStack() as stack:
+        watched: LiveRun | None = None
+        while not until.done:
+            before, attempt = sum(passes), until.attempts
+            on_step = steps_of(told, attempt - first, steps, options.max_attempts)
+            latent = replace(run, seed=until.seed, model=counted).run(on_step)
+            result = measure(latent)
+            keep(images, until.offer(result, nfe=sum(passes) - before), latent, result)
+            if watched is None and live is not None:
+                watched = stack.enter_context(follow(live, until, first, result.direction))
+            if watched is not None:
+                watched.add(attempt, None, result.scores)
+            wanted = {(v.attempt, v.index) for v in until.best()}
+            images = {place: image for place, image in images.items() if place in wanted}
     return UntilOutcome(until, images)
+
+
+def follow(live: Live, until: Until, first: int, direction: Direction) -> AbstractContextManager[LiveRun]:
+    """Attempts from ``first`` on; finished images have no noise level."""
+    last = until.options.max_attempts - 1
+    return live.follow(last + 1, "attempt", direction, until.limit, (first, last))
 
 
 def keep(images: dict[tuple[int, int], Scored], verdicts: Sequence[Verdict], latent: Latent, result: Uncertainty) -> None:

@@ -72,7 +72,7 @@ class LiveRun:
         self.sent, self.last = 0, -math.inf
         self.to = address(live)
 
-    def add(self, place: float, sigma: float, scores: Tensor | Sequence[float | None]) -> None:
+    def add(self, place: float, sigma: float | None, scores: Tensor | Sequence[float | None]) -> None:
         """The scores of all images at one place of the axis, None for one that is out."""
         self.steps.append(step(place, sigma, scores))
         if time.monotonic() - self.last >= SECONDS:
@@ -113,7 +113,7 @@ def address(live: Live) -> tuple[dict[str, Any], Any, str] | None:
     return {"node": shown, "kind": live.kind, "prompt": context and context.prompt_id}, server, client
 
 
-def step(place: float, sigma: float, scores: Tensor | Iterable[float | None]) -> Step:
+def step(place: float, sigma: float | None, scores: Tensor | Iterable[float | None]) -> Step:
     values = scores.tolist() if isinstance(scores, Tensor) else list(scores)
     return [place, rounded(sigma), [rounded(value) for value in values[:SERIES]]]
 

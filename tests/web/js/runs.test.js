@@ -20,6 +20,13 @@ test("an image that is out has no points from there on", () => {
   assert.deepEqual(runs.seriesOf(run("a")), []);
 });
 
+test("each attempt draws other images, and each of them is judged by itself", () => {
+  const attempts = { ...run("a", [1, 4], [3, null], [2, 1]), axis: "attempt", limit: 2 };
+  assert.deepEqual(runs.seriesOf(attempts), [[[0, 1, 0]], [[0, 4, 1]], [[1, 3, 0]], [], [[2, 2, 0]], [[2, 1, 1]]]);
+  assert.deepEqual(runs.worseThanBand(attempts, []), [false, true, true, false, false, false]);
+  assert.deepEqual(runs.worst(attempts), { image: 1, score: 4 });
+});
+
 test("earlier runs are remembered once each, the latest of them", () => {
   const many = Array.from({ length: 20 }, (_, i) => run(`${i}`)).reduce((known, each) => runs.remember(known, each), []);
   assert.deepEqual([many.length, many.at(-1).run], [runs.MOST_RUNS, "19"]);

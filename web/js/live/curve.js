@@ -112,6 +112,6 @@ export function setLit(curve, image, x = Infinity) {
   const series = seriesOf(curve.run)[image];
   const nearest = curve.points[image].reduce((best, [px], i, all) => (Math.abs(px - x) < Math.abs(all[best][0] - x) ? i : best), 0);
   const index = x === Infinity ? series.length - 1 : nearest;
-  const [place, score] = series[index] ?? [];
-  return curve.light(image, { place, score: short(score), sigma: short(curve.run.steps.find(([at]) => at === place)?.[1]) });
+  const [place, score, at = image] = series[index] ?? [];
+  return curve.light(image, { image: at, place, score: short(score), sigma: short(curve.run.steps.find(([at]) => at === place)?.[1]) });
 }

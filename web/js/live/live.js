@@ -10,7 +10,7 @@ import { useTheme } from "../shared/theme.js";
 import { addPanel, panelOf } from "../shared/widget.js";
 import { drawCurve, makeCurve } from "./curve.js";
 import { earlierRuns, keepRun } from "./history.js";
-import { merge, worst } from "./runs.js";
+import { merge, seriesOf, worst } from "./runs.js";
 import { texts } from "./words.js";
 
 const EVENT = "uncertainty.live";
@@ -43,11 +43,11 @@ const say = speaker(texts);
 function words(run) {
   const { image, score } = worst(run);
   const [first, last] = [run.steps[0]?.[1], run.steps.at(-1)?.[1]];
-  const count = run.steps.at(-1)?.[2].length ?? 0;
+  const count = seriesOf(run).length;
   const isLevel = run.axis === "level" || run.axis === "point";
   return {
     left: isLevel ? say("noise", { value: short(first) }) : `${say(run.axis)} ${run.span[0] + 1}`,
-    right: isLevel ? short(last) : `${run.span[1] + 1}`,
+    right: !isLevel ? `${run.span[1] + 1}` : run.steps.at(-1)?.[0] === run.span[1] ? short(last) : "", // only of a place that was reached
     label: say("label", { count, places: run.steps.length, of: run.of, image, score: short(score) }),
   };
 }
@@ -89,7 +89,7 @@ function paint(panel) {
 function readOut(panel, image, point) {
   const { run, seen } = panel;
   if (image >= 0) {
-    const key = point.place === undefined ? "image" : "at";
+    const key = point.place === undefined ? "image" : run.axis === "attempt" ? "try" : "at";
     panel.legend.replaceChildren(say(key, { image, axis: say(run.axis), ...point, place: point.place + 1 }));
     return;
   }

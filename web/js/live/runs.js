@@ -15,8 +15,11 @@ export function merge(known, message) {
   return { run, of, span, axis, direction, limit, steps: [...before.slice(0, from), ...steps] };
 }
 
-// Of each image its [place, score], where it has one.
-export function seriesOf({ steps }) {
+// Of each image its [place, score], where it has one. Each attempt draws other images: a series is one of them, with its index in its batch.
+export function seriesOf({ steps, axis }) {
+  if (axis === "attempt") {
+    return steps.flatMap(([place, , scores]) => scores.map((score, index) => (isNumber(score) ? [[place, score, index]] : [])));
+  }
   const count = Math.max(0, ...steps.map(([, , scores]) => scores.length));
   return Array.from({ length: count }, (_, image) =>
     steps.filter(([, , scores]) => isNumber(scores[image])).map(([place, , scores]) => [place, scores[image]]),

@@ -12,8 +12,10 @@ from comfy_client import History, PromptInterrupted
 from comfy_events import Events
 from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene
+from comfy_searches import best_of, until
 from comfy_server import Server
-from comfy_uncertainty import guidance, guided_sampler, record, samples, save, save_uncertainty, uncertainty
+from comfy_uncertainty import estimator, guidance, guided_sampler, record, samples, save, save_uncertainty, uncertainty
+from uncertainty_nodes.core.search.seeds import derive_seed
 
 EVENT = "uncertainty.live"
 
@@ -81,8 +83,8 @@ def test_a_cached_sampler_still_shows_its_curve(comfy: Server) -> None:
         pytest.skip("this ComfyUI sends what a cached node shows again only for output nodes")
     s = scene("eps", salt=730)
     watcher, latent = watched(s)
-    drawn = guided_sampler(s)
-    for each in (latent, drawn):
+    nodes = [guided_sampler(s), best_of(s), until(s, rule="threshold", value=0.0, max_attempts=2), estimator(s, latent)]
+    for each in (latent, *nodes):
         save(s, each)
     first = comfy.run(s.graph)
     save(s, latent)
@@ -90,7 +92,7 @@ def test_a_cached_sampler_still_shows_its_curve(comfy: Server) -> None:
         comfy.run(s.graph, client_id=events.client_id)
         again = {m["node"]: m["output"] for m in events.of("executed")}
         assert not events.of(EVENT)
-    for node in (watcher, drawn):
+    for node in (watcher, *nodes):
         assert again[node.id]["uq_live"] == first.outputs[node.id]["uq_live"]
 
 
@@ -118,6 +120,79 @@ def test_a_score_that_needs_no_draws_is_told_too(comfy: Server) -> None:
     recorder, latent = watched(s, quantity="trajectory")
     save(s, latent)
     assert len(shown(comfy.run(s.graph), recorder)["steps"]) == 4
+
+
+def test_each_attempt_is_told_with_the_line_that_decides(comfy: Server) -> None:
+    s = scene("flow", batch=2, salt=760)
+    never = {"rule": "threshold", "value": 0.0}
+    node = until(s, max_attempts=3, **never)
+    alone = [until(s, max_attempts=1, wanted=2, seed=derive_seed(1, i), **never) for i in range(3)]
+    measured = [save_uncertainty(s, each[1]) for each in alone]
+    save(s, node)
+    with Events(comfy) as events:
+        history = comfy.run(s.graph, client_id=events.client_id)
+        messages = [m for m in events.of(EVENT) if m["node"] == node.id]
+    curve = shown(history, node)
+    assert joined(messages) == curve["steps"] and messages[-1]["done"]
+    assert (curve["axis"], curve["of"], curve["span"], curve["limit"]) == ("attempt", 3, [0, 2], 0.0)
+    assert [step[:2] for step in curve["steps"]] == [[0, None], [1, None], [2, None]]
+    for step, each in zip(curve["steps"], measured, strict=True):  # an attempt by itself gives the best image first
+        assert sorted(step[2]) == pytest.approx(uncertainty(comfy, history, each)["scores"], rel=1e-3)
+
+
+def test_each_comparison_is_told_and_a_candidate_that_ended_is_out(comfy: Server) -> None:
+    s = scene("eps", batch=2, salt=770)
+    node = best_of(s)
+    compared = save_uncertainty(s, node[4])
+    save(s, node)
+    with Events(comfy) as events:
+        history = comfy.run(s.graph, client_id=events.client_id)
+        messages = events.of(EVENT)
+    curve = shown(history, node)
+    assert joined(messages) == curve["steps"] and messages[-1]["done"] and curve["limit"] is None
+    assert (curve["axis"], curve["of"], [step[0] for step in curve["steps"]]) == ("point", 2, [0, 0, 1, 1])
+    told = [[score for score in step[2] if score is not None] for step in curve["steps"]]
+    assert [len(scores) for scores in told] == [4, 4, 2, 2]
+    assert curve["steps"][1][2][:4] == [None] * 4, "the candidates of the next image come after those of the first"
+    first = comfy.value(history, compared)[0]["scores"]
+    assert told[0] + told[1] == pytest.approx(first, rel=1e-3)
+
+
+def test_the_estimator_tells_each_level(comfy: Server) -> None:
+    s = scene("eps", batch=2, salt=780)
+    node = estimator(s, ksampler(s, steps=2), levels=3)
+    measured = save_uncertainty(s, node[1])
+    with Events(comfy) as events:
+        history = comfy.run(s.graph, client_id=events.client_id)
+        messages = events.of(EVENT)
+    found, steps = uncertainty(comfy, history, measured), joined(messages)
+    assert steps == shown(history, node)["steps"] and messages[-1]["done"] and messages[0]["axis"] == "level"
+    assert [step[0] for step in steps] == [0, 1, 2]
+    assert [step[1] for step in steps] == pytest.approx(found["sigmas"], rel=1e-3)
+    torch.testing.assert_close(torch.tensor([step[2] for step in steps]), torch.tensor(found["curve"]), rtol=1e-3, atol=0)
+
+
+def searched(s: Scene, kind: str) -> Node:
+    if kind == "until":
+        return until(s, rule="threshold", value=0.0, max_attempts=2)
+    return best_of(s) if kind == "best" else estimator(s, ksampler(s, steps=2))
+
+
+@pytest.mark.parametrize("kind", ["until", "best", "estimator"])
+def test_a_search_gives_the_same_whoever_looks(comfy: Server, kind: str) -> None:
+    results = []
+    for looked_at in (False, True):
+        s = scene("flow", batch=2, salt=790)
+        if looked_at:  # the same under another name, or the second run would come from the cache
+            s = s.having(model=s.graph.node("UQTest_CountCalls", model=s.model))
+        node = searched(s, kind)
+        kept, scores = save(s, node), save_uncertainty(s, node[1])
+        with Events(comfy) as events:
+            history = comfy.run(s.graph, **({"client_id": events.client_id} if looked_at else {}))
+            assert bool(events.of(EVENT)) == looked_at
+        results.append((samples(comfy, history, kept), comfy.value(history, scores)[0]["scores"]))
+    (latent, first), (other, second) = results
+    assert torch.equal(latent, other) and first == second
 
 
 def test_a_run_without_a_measured_step_goes_on(comfy: Server) -> None:

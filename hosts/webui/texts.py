@@ -22,7 +22,7 @@ LABELS = {
     "levels": ("Levels", "Noise levels at which information is measured. The other scores use the sampler's own steps."),
     "seed": ("Seed of the draws", "Of the noise for measuring and guidance, not of the image. Compare images under one seed."),
     "heatmaps": ("Show heatmaps behind the images", "Bright is where the model is unsure."),
-    "passes": ("With hires fix", "Which of the two samplings is measured and steered."),
+    "passes": ("With hires fix", "Which of the two samplings are measured and steered."),
     "strength": ("Guidance strength", "0 is off. 0.02 suits the mode posterior, 0.1 suits forward."),
     "percentile": ("Guide pixels above percentile", "0 moves every pixel, 95 the 5 % with the highest noise uncertainty."),
     "guidance_samples": ("Guidance samples", "Noise draws at each guided step."),
@@ -44,7 +44,7 @@ LABELS = {
     "value": ("Value of the rule", "A percentage, a number of images or a score, depending on the rule."),
     "calibration": (
         "Calibration",
-        "A file of models/uncertainty/calibration, as ComfyUI's node Calibrate writes it. For the rule calibrated.",
+        "A file of models/uncertainty/calibration, as ComfyUI's node Calibrate writes it. For the rules calibrated and at_most_bad.",
     ),
     "rejected": (
         "Rejected images",
@@ -53,7 +53,8 @@ LABELS = {
     ),
     "wanted": (
         "Stop when so many are accepted",
-        "0 draws every batch. Else the batch count is how often to try at most. For the rules that judge an image by itself.",
+        "0 draws every batch. With another number, drawing ends as soon as so many images are accepted, after all batches at the latest. "
+        "Only for the rules threshold, calibrated and at_most_bad.",
     ),
 }
 

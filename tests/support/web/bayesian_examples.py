@@ -35,5 +35,5 @@ def generative() -> Sheet:
     views = [s.preview(parted[0], "Accepted"), s.preview(parted[1], "Rejected")]
     bright = s.preview(heat, "Bright = the versions differ", WIDE_PICTURE)
     report = s.report(drawn[2], accepted_indexes=parted[6])
-    s.columns = [[demo, loaded], [fit, kept], [drawn], [parted, heat], views, [bright, report]]
+    s.columns = [[demo, loaded], [fit, kept], [drawn, heat], [parted], views, [bright, report]]
     return s

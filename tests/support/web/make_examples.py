@@ -24,38 +24,43 @@ from examples import EXAMPLES, Sheet  # noqa: E402
 TARGET = ROOT / "example_workflows"
 GAP, TITLE, NOTE = 50, 30, (420, 330)
 THUMBNAIL = (960, 540)
+SCREEN = [70, 160, 2300, 1294]  # left, top, width and height of what lies beside the menus
 QUIET = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.NodeBadge.NodeSourceBadgeMode": "None"}
 QUIET |= {"Comfy.Graph.CanvasInfo": False, "Comfy.Workflow.ShowMissingModelsWarning": False}
+QUIET |= {"Comfy.RightSidePanel.ShowErrorsTab": False}  # else models that are not here are ringed in red
 
-ARRANGE = """
+OPEN = """
 await app.loadApiJson(given.graph, given.name);
-const byId = id => app.graph.getNodeById(id);
 const note = LiteGraph.createNode("MarkdownNote");
 app.graph.add(note);
 note.widgets[0].value = given.note;
 note.title = "Read me";
-note.pos = [0, 0];
 note.size = given.noteSize;
+for (const [id, title] of Object.entries(given.titles)) app.graph.getNodeById(id).title = title;
+for (const [id, size] of Object.entries(given.sizes)) app.graph.getNodeById(id).size = size;
+for (const node of app.graph.nodes)
+    for (const widget of node.widgets ?? [])
+        if (widget.name === "control_after_generate") widget.value = "fixed";
+"""
+ARRANGE = """
+const note = app.graph.nodes.find(node => node.type === "MarkdownNote");
+note.pos = [0, 0];
 let x = 0;
-for (const [place, column] of given.columns.entries()) {
-    let y = place ? 0 : given.noteSize[1] + given.gap;
-    let widest = place ? 0 : given.noteSize[0];
+for (const [index, column] of given.columns.entries()) {
+    let y = index ? 0 : given.noteSize[1] + given.gap;
+    let widest = index ? 0 : given.noteSize[0];
     for (const id of column) {
-        const node = byId(id);
+        const node = app.graph.getNodeById(id);
         const least = node.computeSize();
-        const size = given.sizes[id] ?? [Math.max(least[0], 300), least[1]];
-        node.size = [Math.max(size[0], least[0]), Math.max(size[1], least[1])];
+        node.size = [Math.max(node.size[0], least[0], 300), Math.max(node.size[1], least[1])];
         node.pos = [x, y];
-        if (given.titles[id]) node.title = given.titles[id];
         y += node.size[1] + given.gap;
         widest = Math.max(widest, node.size[0]);
     }
     x += widest + given.gap;
 }
-for (const node of app.graph.nodes)
-    for (const widget of node.widgets ?? [])
-        if (widget.name === "control_after_generate") widget.value = "fixed";
 app.graph.setDirtyCanvas(true, true);
+return Object.fromEntries(app.graph.nodes.map(node => [node.id, [[...node.pos], [...node.size]]]));
 """
 FIT = """
 const boxes = app.graph.nodes.map(node => [node.pos[0], node.pos[1] - 30, node.pos[0] + node.size[0], node.pos[1] + node.size[1]]);
@@ -74,16 +79,37 @@ return app.graph.nodes.filter(node => ["UQ_Report", "PreviewImage", "SaveImage"]
 """
 
 
-def arrange(page: Browser, name: str, sheet: Sheet) -> dict[str, Any]:
-    """The workflow as Save writes it, without what differs from one run of this script to the next."""
+def picture_of(page: Browser, name: str, sheet: Sheet) -> tuple[dict[str, Any], Image.Image]:
+    """The workflow as Save writes it, and the whole graph after a run where one is possible on a CPU.
+
+    The nodes stand as they must after the run, when panels and pictures have made them grow.
+    """
     columns = [[int(node.id) for node in column] for column in sheet.columns]
-    given = {"graph": sheet.graph, "name": name, "columns": columns, "note": sheet.note, "noteSize": NOTE, "gap": GAP + TITLE}
-    page.run(ARRANGE, {**given, "sizes": sheet.sizes, "titles": sheet.titles})
+    layout = {"columns": columns, "noteSize": NOTE, "gap": GAP + TITLE}
+    page.driver.set_window_size(2460, 1700)
+    page.run(OPEN, {**layout, "graph": sheet.graph, "name": name, "note": sheet.note, "sizes": sheet.sizes, "titles": sheet.titles})
+    boxes = page.run(ARRANGE, layout)
     workflow = page.serialized()
+    page.run(FIT, SCREEN)  # pictures are fetched by nodes in sight only
+    if "demo" in name:
+        page.run("await app.queuePrompt(0);")
+        page.wait_for(SHOWN, 240)
+        boxes = page.run(ARRANGE, layout)
+        page.run(FIT, SCREEN)
+    for node in workflow["nodes"]:
+        node["pos"], node["size"] = boxes[str(node["id"])]
+    return tidied(workflow), screenshot(page)
+
+
+def tidied(workflow: dict[str, Any]) -> dict[str, Any]:
+    """Without what differs from one run of this script to the next, and what older front-ends don't know."""
     workflow["extra"] = {}
     for key in ("id", "revision"):
         workflow.pop(key, None)
     for node in workflow["nodes"]:
+        node.pop("widgets_values_named", None)
+        if node["type"] in ("PreviewImage", "SaveImage"):
+            node["outputs"] = []  # newer versions pass the images on; none of the examples uses that
         for key in ("cnr_id", "aux_id", "ver"):
             node["properties"].pop(key, None)
         for slot in [*node.get("inputs", []), *node.get("outputs", [])]:
@@ -91,15 +117,8 @@ def arrange(page: Browser, name: str, sheet: Sheet) -> dict[str, Any]:
     return workflow
 
 
-def thumbnail(page: Browser, run: bool) -> Image.Image:
-    """The whole graph, after a run where one is possible on a CPU."""
-    left, top, width, height = 70, 160, 2300, 1294  # beside the menus
-    page.driver.set_window_size(2460, 1700)
-    page.run(FIT, [left, top, width, height])  # pictures are fetched by nodes in sight only
-    if run:
-        page.run("await app.queuePrompt(0);")
-        page.wait_for(SHOWN, 240)
-        page.run(FIT, [left, top, width, height])
+def screenshot(page: Browser) -> Image.Image:
+    left, top, width, height = SCREEN
     picture = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
     return picture.crop((left, top, left + width, top + height)).resize(THUMBNAIL, Image.Resampling.LANCZOS)
 
@@ -112,9 +131,9 @@ def main(names: list[str]) -> None:
             comfy.post(f"/settings/{key}", value)
         for name in names or EXAMPLES:
             with Browser(comfy.url) as page:
-                workflow = arrange(page, name, EXAMPLES[name]())
+                workflow, picture = picture_of(page, name, EXAMPLES[name]())
                 (TARGET / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n", encoding="utf-8")
-                thumbnail(page, "demo" in name).save(TARGET / f"{name}.jpg", quality=85)
+                picture.save(TARGET / f"{name}.jpg", quality=85)
 
 
 if __name__ == "__main__":

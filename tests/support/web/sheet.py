@@ -8,8 +8,13 @@ from typing import Any
 from comfy_graph import Graph, Node
 
 PICTURE, WIDE_PICTURE, SAMPLER = (300, 320), (420, 540), (300, 500)  # as high as they become with Vue nodes
-REPORT, FILTER = (560, 310), (420, 550)
 HEATMAP, GUIDED_SAMPLER, GUIDER = (420, 640), (340, 1240), (340, 800)  # with the viewer, and with the pictures of a sweep
+GROWN = {  # as large as their panels make them when they run
+    "UQ_RecordUncertainty": (300, 430),
+    "UQ_ReadUncertainty": (300, 262),
+    "UQ_SampleFilter": (420, 942),
+    "UQ_Report": (560, 425),
+}
 
 
 @dataclass
@@ -26,7 +31,7 @@ class Sheet:
         node = self.graph.node(class_type, **inputs)
         if title:
             self.titles[node.id] = title
-        if size:
+        if size := size or GROWN.get(class_type):
             self.sizes[node.id] = size
         return node
 
@@ -39,14 +44,14 @@ class Sheet:
         return self.node("UQ_RecordUncertainty", model=model, **settings)
 
     def filter(self, rule: str, value: float, **wires: Any) -> Node:
-        return self.node("UQ_SampleFilter", size=FILTER, rule=rule, value=value, extra_weight=0.5, **wires)
+        return self.node("UQ_SampleFilter", rule=rule, value=value, extra_weight=0.5, **wires)
 
     def heatmap(self, uncertainty: Any, images: Any, percentile: float = 90.0) -> Node:
         settings = {"opacity": 0.6, "colormap": "inferno", "percentile": percentile}
         return self.node("UQ_Heatmap", size=HEATMAP, uncertainty=uncertainty, images=images, **settings)
 
     def report(self, uncertainty: Any, **wires: Any) -> Node:
-        return self.node("UQ_Report", size=REPORT, uncertainty=uncertainty, **wires)
+        return self.node("UQ_Report", uncertainty=uncertainty, **wires)
 
     def preview(self, images: Any, title: str, size: tuple[int, int] = PICTURE) -> Node:
         return self.node("PreviewImage", title, size, images=images)

@@ -15,7 +15,7 @@ import { STYLE } from "./style.js";
 import { texts } from "./words.js";
 
 const WIDTH = 420;
-const ROOM = { asked: 40, chart: 236, chip: 54, picture: 68, plain: 26, rows: 3 }; // heights, the width of an image, most rows of images
+const ROOM = { asked: 56, chart: 236, chip: 54, picture: 68, plain: 26, rows: 3 }; // heights, the width of an image, most rows of images
 const say = speaker(texts);
 
 function height({ node, report }) {

@@ -19,7 +19,7 @@ const NAMES = ["strength", "percentile", "samples", "start_percent", "end_percen
 const DEFAULTS = { strength: 0.02, percentile: 0, samples: 2, start_percent: 0, end_percent: 1, mode: "posterior", units: "relative" };
 const RANGES = { strength: { min: -100, max: 100, step: 0.005 }, percentile: { min: 0, max: 100, step: 0.5 } };
 const PERCENT = { min: 0, max: 1, step: 0.01 };
-const LOW = 208; // height of chart, slider, price and button
+const LOW = 236; // height of chart, slider, price and the button, which a long price puts on a line of its own
 const HIGH = 470; // with a picture
 const MARGINS = 28; // the host's around the panel, and the panel's own
 

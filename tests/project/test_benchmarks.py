@@ -111,7 +111,7 @@ def test_another_pipeline(benchmark, monkeypatch, tmp_path):
     run(benchmark("quality.filtering"), monkeypatch, *given, "--images", 3, "--size", 2, "--steps", 12, "--work", tmp_path / "work")
     found = json.loads((tmp_path / "filtering_model.json").read_text())
     assert found["images"] == 6 and found["prompts"] == ["a cat", "a dog"]
-    recorded = {"denoised", "noise", "denoised, last steps", "noise, last steps"}
+    recorded = {name + when for name in ("denoised", "noise", "posterior") for when in ("", ", last steps")}
     assert set(found["methods"]) == recorded | {"BayesDiff", "prompt information", "generative uncertainty"}
     assert all(len(row["badness"]) == 6 and row["nfe"] > 0 for row in found["methods"].values())
     assert list(found["left_out"]) == ["MC dropout"] and "dropout" in found["left_out"]["MC dropout"]

@@ -92,6 +92,8 @@ def add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     add_engine(generate)
     default = Path("out/generate")
     generate.add_argument("--out", type=Path, default=default, help=f"folder for the pictures, results.json and results.csv {DEFAULT}")
+    told = "leave out where in each image the model is unsure: a file of at most 16 kB each in maps/, for the report's heatmaps"
+    generate.add_argument("--no-maps", dest="maps", action="store_false", help=told)
     add_loading(generate)
     generate.set_defaults(run=run_generate)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...core.files import replacing
 from ..shared.ledger import Ledger
+from ..shared.maps import write_map
 from ..shared.notes import note_of, settings_code, try_note
 from ..shared.records import from_row
 
@@ -63,8 +64,9 @@ def encode_picture(image: Tensor) -> bytes:
     return file.getvalue()
 
 
-def write_picture(out: Path, drawing: Drawing, png: bytes) -> Drawing:
-    """The drawing with the place of its picture."""
+def write_picture(out: Path, drawing: Drawing, png: bytes, values: np.ndarray | None = None) -> Drawing:
+    """The drawing with the place of its picture. values: where it is unsure."""
+    write_map(out / RESULTS, Path(drawing.name).stem, values)
     drawing = replace(drawing, file=f"{NEW}/{drawing.name}")
     with replacing(out / NEW / drawing.name) as temporary:
         temporary.write_bytes(png)

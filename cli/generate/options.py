@@ -34,7 +34,10 @@ KEPT_SHARE = 0.75  # where nobody says how many to keep
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What None leaves open is the default of the model or method. member_steps, every: cheaper than the methods' own defaults."""
+    """What None leaves open is the default of the model or method. member_steps, every: cheaper than the methods' own defaults.
+
+    maps: whether the report is left a map of each image.
+    """
 
     method: SamplingScore = SamplingScore.INFORMATION
     model: str = DEMO
@@ -60,6 +63,7 @@ class GenerateOptions:
     batch: int = BATCH.field()
     device: str = "cpu"
     out: Path = Path("out/generate")
+    maps: bool = True
     search: SearchOptions = SearchOptions()
     loading: LoadingOptions = LoadingOptions()
 

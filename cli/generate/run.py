@@ -13,6 +13,7 @@ from pathlib import Path
 from ..shared.engine import Engine, OneProcess
 from ..shared.export import write_exports
 from ..shared.ledger import Ledger
+from ..shared.maps import remove_unfinished_maps
 from ..shared.progress import progress_bar
 from ..shared.records import DRAWINGS
 from .drawings import NEW, RESULTS, earlier_drawings, sort_pictures, write_picture
@@ -31,6 +32,7 @@ def run(options: GenerateOptions, engine: Engine | None = None) -> Path:
     plan = make_plan(options)
     with Ledger.open(options.out / RESULTS, DRAWINGS, fingerprint(options)) as ledger:
         ledger.update_header({"quantity": options.method.value, "direction": options.direction.value})
+        remove_unfinished_maps(ledger.path)
         for drawing in earlier_drawings(options.out, ledger):
             plan.add(drawing)
         before = len(ledger)
@@ -49,7 +51,7 @@ def run(options: GenerateOptions, engine: Engine | None = None) -> Path:
 
 
 def draw(options: GenerateOptions, plan: Plan, ledger: Ledger, engine: Engine) -> None:
-    """The pictures are written before the results that name them: what is listed is there."""
+    """The pictures and maps are written before the results that name them: what is listed is there."""
     batch = 1 if options.search.best_of > 1 else options.batch  # each image is many; a stop should lose no more than one
     tasks = numbers_to_draw(plan, batch)
     first = next(tasks, None)
@@ -58,7 +60,7 @@ def draw(options: GenerateOptions, plan: Plan, ledger: Ledger, engine: Engine) -
     drawn = len(ledger)
     with progress_bar(plan.verb, plan.total, "image", done=plan.done) as bar:
         for pictures in engine.run(partial(DrawWorker.load, options), chain([first], tasks)):
-            drawings = [write_picture(options.out, drawing, png) for drawing, png in pictures]
+            drawings = [write_picture(options.out, *done) for done in pictures]
             ledger.append(asdict(drawing) for drawing in drawings)
             for drawing in drawings:
                 plan.add(drawing)

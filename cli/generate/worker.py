@@ -6,15 +6,19 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from ...hosts.diffusers.draw import ScoredBy, draw_scored
 from ...hosts.diffusers.search.drawers import CountingDrawer
 from ..shared.device import enough_memory
+from ..shared.maps import small_maps
 from ..shared.records import finite
 from .drawings import Drawing, encode_picture
 from .models import load_drawer, load_scorer
 from .options import GenerateOptions
+
+Done = tuple[Drawing, bytes, np.ndarray | None]  # the picture as a PNG; where it is unsure, see cli/shared/maps.py
 
 
 @dataclass(frozen=True)
@@ -30,25 +34,27 @@ class DrawWorker:
     def load(cls, options: GenerateOptions) -> DrawWorker:
         return cls(options, load_drawer(options), load_scorer(options), options.conditions())
 
-    def __call__(self, numbers: Sequence[int]) -> list[tuple[Drawing, bytes]]:
-        """Each image's drawing and its picture as a PNG."""
+    def __call__(self, numbers: Sequence[int]) -> list[Done]:
         return [done for group in self.drawer.drawer.groups(numbers) for done in self.draw(group)]
 
-    def draw(self, numbers: Sequence[int]) -> list[tuple[Drawing, bytes]]:
+    def draw(self, numbers: Sequence[int]) -> list[Done]:
         """Of images of one size."""
-        start, calls, candidate = time.perf_counter(), self.drawer.calls, self.drawer.candidate
+        start = time.perf_counter()
         with enough_memory(len(numbers)):
             images, uncertainty = draw_scored(self.drawer, numbers, self.options.steps, self.by)
         seconds = round((time.perf_counter() - start) / len(numbers), 4)
         is_finite = images.flatten(1).isfinite().all(dim=1).cpu()  # a VAE may overflow where the latent did not
         scores, nfe = uncertainty.scores.cpu().where(is_finite, math.nan).tolist(), round(uncertainty.nfe, 6)
+        maps = small_maps(uncertainty) if self.options.maps else [None] * len(numbers)
         return [
-            (self.drawing(n, finite(score), nfe, seconds, calls.pop(n), candidate.pop(n, None)), encode_picture(image))
-            for n, score, image in zip(numbers, scores, images, strict=True)
+            (self.drawing(n, finite(score), nfe, seconds), encode_picture(image), values)
+            for n, score, image, values in zip(numbers, scores, images, maps, strict=True)
         ]
 
-    def drawing(self, number: int, score: float | None, *costs: Any) -> Drawing:
-        return Drawing(number, self.shown(number), score, *costs, seed=self.drawer.drawer.seed_of(number))
+    def drawing(self, number: int, score: float | None, nfe: float, seconds: float) -> Drawing:
+        calls, candidate = self.drawer.calls.pop(number), self.drawer.candidate.pop(number, None)
+        seed = self.drawer.drawer.seed_of(number)
+        return Drawing(number, self.shown(number), score, nfe, seconds, calls, candidate, seed=seed)
 
     def shown(self, number: int) -> int | str:
         return self.conditions[number % len(self.conditions)]

@@ -12,8 +12,9 @@ TEXT = """Make a page to look at of any folder of results: all images, the sures
 to each prompt, and a list of the chosen to save. It works offline, from the disk, and stays quick with many thousand images.
 
 FOLDER: what generate or score has written (score's .json, too), also while it still runs; or any images that carry their scores, as
-ComfyUI's and Forge's do. A heatmap is shown of each image that has a map beside the results: a 2-D array, high where the model is unsure,
-as maps/NUMBER.npy of generate's images or maps/FILE.npy of others. A stopped run goes on where it was."""
+ComfyUI's and Forge's do. A heatmap is shown of each image that has a map beside the results, as generate writes them and score --maps:
+a 2-D array, high where the model is unsure, maps/NUMBER.npy of generate's images or maps/FILE.npy of others. A stopped run goes on
+where it was."""
 
 
 def add_report(commands: Commands[argparse.ArgumentParser]) -> None:

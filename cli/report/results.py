@@ -10,6 +10,7 @@ from typing import Any
 from ...core.options import Direction
 from ..shared.inputs.sources import find_sources
 from ..shared.ledger import Ledger
+from ..shared.maps import map_path
 from ..shared.records import DRAWINGS
 from ..sort.options import SortOptions
 from ..sort.run import collect, comparable
@@ -60,11 +61,11 @@ def rows_shown(ledger: Ledger, header: Mapping[str, Any]) -> Iterator[Shown]:
         path = root / row["file"] if row["file"] else None
         if path is not None and path.is_file():
             asked = next((row[name] for name in ("shown", "prompt", "label") if row.get(name) is not None), options.get("prompt") or "")
-            yield Shown(path, row["file"], row["score"], str(asked), row.get("seed"), row.get("reason") or "", map_of(base, row))
+            yield Shown(path, row["file"], row["score"], str(asked), row.get("seed"), row.get("reason") or "", map_of(ledger.path, row))
 
 
-def map_of(base: Path, row: Mapping[str, Any]) -> Path | None:
-    path = base / "maps" / (f"{row['image']:06d}.npy" if "image" in row else f"{row['file']}.npy")
+def map_of(results: Path, row: Mapping[str, Any]) -> Path | None:
+    path = map_path(results, f"{row['image']:06d}" if "image" in row else row["file"])
     return path if path.is_file() else None
 
 

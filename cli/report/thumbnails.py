@@ -50,17 +50,23 @@ def one_thread() -> Iterator[None]:
 
 def write_thumbnail(image: Shown, out: Path, side: int, limits: tuple[float, float]) -> tuple[str, str, int, int]:
     state = image.path.stat()
-    code = sha256(f"{image.path.name} {state.st_size} {state.st_mtime_ns} {side}".encode("utf-8", "surrogateescape")).hexdigest()[:20]
-    name, heat = f"thumbs/{code[:2]}/{code}.webp", f"thumbs/{code[:2]}/{code}.heat.webp"
-    wants_heat = image.map is not None and not (out / heat).is_file()
+    name = place(f"{image.path.name} {state.st_size} {state.st_mtime_ns} {side}", "webp")
+    heat = "" if image.map is None else place(f"{name} {image.map.stat().st_mtime_ns} {limits}", "heat.webp")
+    wants_heat = heat and not (out / heat).is_file()
     with Image.open(image.path) as file:
         size = file.size
     if not (out / name).is_file() or wants_heat:
         picture = fit(read_picture(image.path), side)
         save(picture, out / name)
-        if wants_heat:
+        if image.map is not None and wants_heat:
             save(with_heat(picture, np.load(image.map, allow_pickle=False), limits), out / heat)
-    return name, heat if image.map is not None else "", *size
+    return name, heat, *size
+
+
+def place(facts: str, ending: str) -> str:
+    """Of what is made of these facts, the same for the same."""
+    code = sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()[:20]
+    return f"thumbs/{code[:2]}/{code}.{ending}"
 
 
 def fit(picture: Image.Image, side: int) -> Image.Image:
@@ -81,7 +87,7 @@ def map_limits(images: Sequence[Shown]) -> tuple[float, float]:
     """One scale for all images, from some of their maps: a brighter one is a less certain image, not only a less certain place."""
     paths = [image.map for image in images if image.map is not None]
     some = [np.load(path, allow_pickle=False) for path in paths[:: max(1, len(paths) // MAPS_LOOKED_AT)]]
-    values = np.concatenate([m[np.isfinite(m)].ravel() for m in some]) if some else np.zeros(1)
+    values = np.concatenate([m[np.isfinite(m)].ravel().astype(np.float32) for m in some]) if some else np.zeros(1)
     low, high = np.percentile(values, [0, HIGH]) if len(values) else (0.0, 1.0)
     return float(low), float(max(high, low + 1e-12))
 

@@ -66,6 +66,10 @@ def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     score.add_argument("--note", action="store_true", help="write each score into its image too: PNG, JPEG and WebP; no pixel changes")
     score.add_argument("--resume", action="store_true", help="take scores that --note wrote into the images, if made in the same way")
+    told = (
+        "keep where in each image the model is unsure, a file of at most 16 kB each in maps/ beside the results, for the report's heatmaps"
+    )
+    score.add_argument("--maps", action="store_true", help=told)
     add_loading(score, sampling=False)
     score.set_defaults(run=run_score)
 

@@ -22,7 +22,7 @@ class ScoreOptions:
     """What None leaves open is the default of the score that is asked for. folder: of images, or a list of them.
 
     prompt None: each image's own. out: a folder or a .json file. note: whether scores are written into the images, resume: whether scores
-    that an earlier run wrote there are taken as they are.
+    that an earlier run wrote there are taken as they are. maps: whether the report is left a map of each image.
     """
 
     folder: Path
@@ -41,6 +41,7 @@ class ScoreOptions:
     out: Path | None = None
     note: bool = False
     resume: bool = False
+    maps: bool = False
     loading: LoadingOptions = LoadingOptions()
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from ..shared.engine import Engine, OneProcess
 from ..shared.export import write_exports
 from ..shared.inputs.sources import find_sources
 from ..shared.ledger import Ledger
+from ..shared.maps import map_path, remove_unfinished_maps, write_map
 from ..shared.pictures import ImageFile, in_batches, leave_out, read_picture
 from ..shared.progress import progress_bar
 from ..shared.records import SCORES, tell_unscored
@@ -37,17 +38,23 @@ def run(options: ScoreOptions, engine: Engine | None = None) -> Path:
     images, without = own_prompts(images) if options.own_prompts else (images, {})
     with Ledger.open(options.path, SCORES, options.fingerprint()) as ledger:
         ledger.update_header({"quantity": options.by.value, "direction": options.direction.value})
+        again: set[str] = set()
         before = forget_changed(ledger, images)
-        for name, skipped in without.items():
-            ledger.skip(name, asdict(skipped))
+        for name, nameless in without.items():
+            ledger.skip(name, asdict(nameless))
         if options.resume or options.note:  # a run that was killed while it wrote them goes on by them
             before |= take_notes(options, ledger, [image for image in images if image.name not in before])
-        todo = [image for image in images if image.name not in before]
-        count = len(ledger)
+        if options.maps:
+            remove_unfinished_maps(options.path)
+            again = without_map(options, ledger) & before
+        todo = [image for image in images if image.name not in before - again]
+        count = len(ledger) - len(again)
         if count:
             log.info("Scored by an earlier run: %d of %d.", count, len(images))
         for name, skipped in ledger.skipped().items():
             leave_out(name, skipped["reason"])
+        if again:
+            log.info("Scored without a map, and now once more: %d.", len(again))
         try:
             if todo:
                 log.info("To score: %d, at %d model calls each.", len(todo), options.nfe)
@@ -72,6 +79,8 @@ class Scoring:
         with progress_bar("Score", len(todo), "image") as bar:
             batches = in_batches(self.readable(todo, bar), self.options.batch)
             for scored in engine.run(partial(ScoreWorker.load, self.options), batches):
+                for row, values in zip(scored.rows, scored.maps, strict=True):
+                    write_map(self.options.path, row.file, values)  # before the result: what is listed has its map
                 self.ledger.append(asdict(row) for row in scored.rows)
                 self.tell(scored)
                 bar.update(len(scored.rows))
@@ -95,6 +104,11 @@ class Scoring:
         if scored.resized is not None and not self.resized:
             self.resized = True
             log.info("Images of sizes that the model does not take are resized, as %s from %s to %s.", *scored.resized)
+
+
+def without_map(options: ScoreOptions, ledger: Ledger) -> set[str]:
+    """The names of images that an earlier run scored without one."""
+    return {row["file"] for row in ledger.records() if not map_path(options.path, row["file"]).is_file()}
 
 
 def report(options: ScoreOptions, ledger: Ledger, new: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
+import numpy as np
 from PIL import Image
 
 from ...hosts.diffusers.demo import DemoModel
@@ -15,6 +16,7 @@ from ...hosts.diffusers.images import ImageModel, PipelineModel, load_captioned,
 from ...hosts.diffusers.load import loading_bars
 from ..shared.checks import DEMO
 from ..shared.device import enough_memory
+from ..shared.maps import small_maps
 from ..shared.pictures import ImageFile
 from ..shared.progress import on_terminal
 from ..shared.records import finite
@@ -27,9 +29,14 @@ Readable = tuple[ImageFile, Image.Image]
 
 @dataclass
 class Scored:
-    """What a batch gave. resized: the first image that the model does not take as it is, and its sizes before and after."""
+    """What a batch gave.
+
+    maps: of each row's image, None where none is asked for. resized: the first image that the model does not take as it is, and its sizes
+    before and after.
+    """
 
     rows: list[Row] = field(default_factory=list)
+    maps: list[np.ndarray | None] = field(default_factory=list)
     resized: tuple[str, tuple[int, int], tuple[int, int]] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -68,6 +75,7 @@ class ScoreWorker:
         if note := result.provenance.get("note"):
             scored.notes.append(note)
         standard_errors = [None] * len(images) if errors is None else [finite(error) for error in errors.tolist()]
+        scored.maps += small_maps(result) if o.maps else [None] * len(images)
         scored.rows += [
             Row(i.name, i.size, i.mtime_ns, i.label, finite(score), error, result.nfe, seconds, i.prompt)
             for i, score, error in zip(images, result.scores.tolist(), standard_errors, strict=True)

@@ -123,11 +123,11 @@ def test_a_batch_that_kills_every_worker_ends_the_job_in_a_sentence(ray, monkeyp
 
 
 def contents(out, key, name):
-    """All of each row but the seconds, by file; and each picture's pixels: what is told in the file has the seconds too."""
+    """All of each row but the seconds, by file; each picture's pixels: what is told in the file has the seconds too; and each map."""
     rows = json.loads(name.read_text())[key]
-    return {row["file"]: {k: v for k, v in row.items() if k != "seconds"} for row in rows}, {
-        path.relative_to(out).as_posix(): Image.open(path).tobytes() for path in out.rglob("*.png")
-    }
+    pictures = {path.relative_to(out).as_posix(): Image.open(path).tobytes() for path in out.rglob("*.png")}
+    maps = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.npy")}
+    return {row["file"]: {k: v for k, v in row.items() if k != "seconds"} for row in rows}, pictures | maps
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_generate_gives_the_same_images_bit_for_bit(ray, tmp_path, more):
     for name, engine in (("one", []), ("two", RUNS)):
         assert run("generate", "--out", tmp_path / name, *cheap, *engine) == 0
     one, two = (contents(tmp_path / name, "images", tmp_path / name / "results.json") for name in ("one", "two"))
-    assert one == two and len(one[0]) >= 4
+    assert one == two and len(one[0]) >= 4 and len(one[1]) == 2 * len(one[0])
 
 
 def test_score_gives_the_same_scores_bit_for_bit_and_either_goes_on_with_the_other(ray, tmp_path, caplog):

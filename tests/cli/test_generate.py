@@ -66,8 +66,9 @@ def test_the_best_are_kept_and_the_rest_lie_beside(drawn):
     assert [row["score"] for row in rows] == sorted(row["score"] for row in rows)
     assert names(drawn, "kept") == sorted(row["file"].removeprefix("kept/") for row in rows[:2])
     assert names(drawn, "rejected") == sorted(row["file"].removeprefix("rejected/") for row in rows[2:])
-    assert sorted(p.name for p in drawn.iterdir()) == ["kept", "rejected", "results.csv", "results.json", "results.sqlite"]
+    assert sorted(p.name for p in drawn.iterdir()) == ["kept", "maps", "rejected", "results.csv", "results.json", "results.sqlite"]
     assert (content["quantity"], content["direction"]) == ("generative", "high_is_bad")
+    assert names(drawn, "maps") == [f"{number:06d}.npy" for number in range(5)]
     assert {row["image"]: row["shown"] for row in rows} == {i: i for i in range(5)}
     assert all(row["nfe"] == 2 * 2 for row in rows)
     table = list(csv.DictReader((drawn / "results.csv").open()))

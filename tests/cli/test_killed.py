@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
@@ -71,15 +72,19 @@ def test_generate(tmp_path):
         for path in out.rglob("[0-9]*.png"):
             Image.open(path).load()  # raises for half a picture
         if (out / "results.sqlite").exists():
-            assert all(
-                any((out / folder / f"{int(key):06d}.png").is_file() for folder in ("new", "kept", "rejected")) for key in rows_of(out)
-            )
+            names = [f"{int(key):06d}" for key in rows_of(out)]
+            assert all(any((out / folder / f"{name}.png").is_file() for folder in ("new", "kept", "rejected")) for name in names)
+            assert all((out / "maps" / f"{name}.npy").is_file() for name in names)
+        for path in out.rglob("[0-9]*.npy"):
+            np.load(path)
 
     killed = kill_again_and_again(1.0, ["generate", "--out", out, *asked], check)
     assert killed >= KILLS // 2 and rows_of(out) == rows_of(tmp_path / "whole")
     assert visible_files(out) == visible_files(tmp_path / "whole")
     pictures = [file for file in visible_files(out) if file.endswith(".png")]
     assert all(Image.open(out / file).tobytes() == Image.open(tmp_path / "whole" / file).tobytes() for file in pictures)
+    maps = [file for file in visible_files(out) if file.endswith(".npy")]
+    assert len(maps) == 48 and all((out / file).read_bytes() == (tmp_path / "whole" / file).read_bytes() for file in maps)
 
 
 def test_score(tmp_path):
@@ -88,7 +93,7 @@ def test_score(tmp_path):
         for copy in range(1, 6):
             (folder / str(label) / f"{copy}.png").write_bytes((folder / str(label) / "0.png").read_bytes())
     (folder / "3" / "2.png").write_text("no image")
-    asked = [folder, "--batch", 2, "--levels", 2, "--samples", 4]
+    asked = [folder, "--batch", 2, "--levels", 2, "--samples", 4, "--maps"]
     assert run("score", *asked, "--out", tmp_path / "whole") == 0
     killed = kill_again_and_again(1.0, ["score", *asked, "--out", tmp_path / "out"], growing(tmp_path / "out"))
     assert killed >= KILLS // 2 and len(rows_of(tmp_path / "out")) == 6 * IMAGES - 1

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from PIL import ExifTags, Image
 
@@ -92,5 +92,5 @@ def inputs_of(node: Any) -> Mapping[str, Any]:
     return inputs if isinstance(inputs, dict) else {}
 
 
-def is_link(value: Any) -> bool:
+def is_link(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int))

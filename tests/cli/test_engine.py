@@ -122,12 +122,15 @@ def test_a_batch_that_kills_every_worker_ends_the_job_in_a_sentence(ray, monkeyp
         list(ray_engine.RayEngine(1).run(lambda: lambda value: os.kill(os.getpid(), 9), iter([0])))
 
 
-def contents(out, key, name):
-    """All of each row but the seconds, by file; each picture's pixels: what is told in the file has the seconds too; and each map."""
-    rows = json.loads(name.read_text())[key]
+def rows_of(name, key):
+    """All of each row but the seconds, by file."""
+    return {row["file"]: {k: v for k, v in row.items() if k != "seconds"} for row in json.loads(name.read_text())[key]}
+
+
+def files_of(out):
+    """Each picture's pixels, since what is told in the file has the seconds too, and each map."""
     pictures = {path.relative_to(out).as_posix(): Image.open(path).tobytes() for path in out.rglob("*.png")}
-    maps = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.npy")}
-    return {row["file"]: {k: v for k, v in row.items() if k != "seconds"} for row in rows}, pictures | maps
+    return pictures | {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.npy")}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_generate_gives_the_same_images_bit_for_bit(ray, tmp_path, more):
     cheap = ["--steps", 5, "--samples", 2, "--threads", 1, *asked, *more]
     for name, engine in (("one", []), ("two", RUNS)):
         assert run("generate", "--out", tmp_path / name, *cheap, *engine) == 0
-    one, two = (contents(tmp_path / name, "images", tmp_path / name / "results.json") for name in ("one", "two"))
+    one, two = ((rows_of(tmp_path / name / "results.json", "images"), files_of(tmp_path / name)) for name in ("one", "two"))
     assert one == two and len(one[0]) >= 4 and len(one[1]) == 2 * len(one[0])
 
 
@@ -149,7 +152,7 @@ def test_score_gives_the_same_scores_bit_for_bit_and_either_goes_on_with_the_oth
     found = []
     for name, engine in (("one", []), ("two", RUNS)):
         assert run("score", folder, *cheap, "--out", tmp_path / f"{name}.json", *engine) == 0
-        found.append(contents(tmp_path, "rows", tmp_path / f"{name}.json")[0])
+        found.append(rows_of(tmp_path / f"{name}.json", "rows"))
     assert found[0] == found[1] and len(found[0]) == 7
     caplog.clear()
     caplog.set_level("INFO")

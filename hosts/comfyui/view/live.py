@@ -42,7 +42,7 @@ class Live:
 
     def __init__(self, node: str | None, kind: str) -> None:
         self.node, self.kind = node, kind
-        self.run: dict[str, Any] = {"curve": None}
+        self.run: dict[str, Any] = {"curve": None, "kind": kind}
 
     @property
     def shown(self) -> dict[str, list[Any]]:

@@ -14,7 +14,7 @@ export function makeCurve(words, light) {
   const [back, front] = [svg("g"), svg("g")];
   const element = svg("svg", { role: "img", tabindex: "0", class: "uq-curve", "data-drag": "" }, back, front);
   const box = { ...BOX, width: WIDTH };
-  const curve = { element, back, front, box, lines: [], dots: [], points: [], run: undefined, scene: "", words, light, lit: -1 };
+  const curve = { element, back, front, box, lines: [], dots: [], points: [], run: undefined, band: [], scene: "", words, light, lit: -1 };
   new ResizeObserver(() => fit(curve)).observe(element);
   element.addEventListener("pointermove", (event) => lightNearest(curve, event));
   element.addEventListener("pointerleave", () => setLit(curve, -1));
@@ -34,7 +34,8 @@ export function drawCurve(curve, run, earlier) {
   const { box } = curve;
   curve.element.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
   const series = seriesOf(run);
-  const band = bandOf(earlier, run);
+  if (curve.earlier !== earlier || curve.run?.run !== run.run) curve.band = bandOf(earlier, run); // the same all through a run
+  const { band } = curve;
   const limits = run.limit === null || run.limit === undefined ? [] : [run.limit];
   const values = [...series.flatMap((points) => points.map(([, score]) => score)), ...band.flatMap(([, ...sides]) => sides), ...limits];
   const up = scoreScale(values, upRange(box));

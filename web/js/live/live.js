@@ -79,7 +79,7 @@ function paint(panel) {
   const end = say(run.direction === "high_is_bad" ? "high" : "low");
   panel.title.textContent = `${isRunning ? say("running", { axis, place, of: run.of }) : say("done", { axis })} · ${end}`;
   panel.stop.hidden = !isRunning;
-  panel.earlier = earlierRuns(node);
+  if (panel.earlierFor !== run.run) Object.assign(panel, { earlierFor: run.run, earlier: earlierRuns(node) });
   panel.seen = drawCurve(panel.curve, run, panel.earlier);
   if (panel.curve.lit < 0) readOut(panel, -1);
   panel.resize();
@@ -103,8 +103,9 @@ function readOut(panel, image, point) {
 
 // What the node sent when it had run: the whole curve.
 function draw(panel, output) {
-  const run = output?.uq_live?.at(-1)?.curve;
+  const { curve: run, kind } = output?.uq_live?.at(-1) ?? {};
   if (!run?.steps?.length) return;
+  if (kind && kind !== panel.node.comfyClass) return; // of a node with the same id in the workflow that was open before
   update(panel, run, false);
   keepRun(panel.node, run);
 }

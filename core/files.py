@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 if sys.platform == "win32":
@@ -106,7 +106,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str, ver
     # safetensors refuses views and tensors that share memory
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(copies, temporary, header)
+        temporary.write_bytes(save(copies, header))  # save_file has a hidden file of its own, which a kill would leave behind
 
 
 def load_tensors(path: str | Path, kind: str, version: int = 1) -> tuple[dict[str, Tensor], dict[str, Any]]:

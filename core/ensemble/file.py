@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..files import load_tensors, replacing, save_tensors
@@ -119,7 +119,8 @@ class EnsembleParameters:
         paths = [Path(folder) / f"{stem}_{k}.safetensors" for k in range(1, len(self) + 1)]
         for path, member in zip(paths, self.members, strict=True):
             with replacing(path) as temporary:
-                save_file({name: t.detach().cpu().clone().contiguous() for name, t in member.tensors.items()}, temporary, {"format": "pt"})
+                tensors = {name: t.detach().cpu().clone().contiguous() for name, t in member.tensors.items()}
+                temporary.write_bytes(save(tensors, {"format": "pt"}))
         return paths
 
 

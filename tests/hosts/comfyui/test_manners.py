@@ -197,7 +197,7 @@ def test_bad_guidance_is_refused_before_sampling(comfy: Server, options: dict[st
         ({"end_percent": 1.0}, "end_percent must be below 1"),
         ({"start_percent": 0.96}, "start_percent must not exceed end_percent"),
         ({"levels": 0}, "levels"),
-        ({"quantity": "mood"}, "quantity must be one of denoised, noise, got 'mood'"),
+        ({"quantity": "mood"}, "quantity must be one of denoised, noise, posterior, got 'mood'"),
     ],
 )
 def test_bad_estimates_are_refused_before_sampling(comfy: Server, options: dict[str, Any], sentence: str) -> None:

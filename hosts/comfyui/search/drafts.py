@@ -23,7 +23,7 @@ from .sample import chosen_latent, sample_candidates
 
 @dataclass(frozen=True, eq=False)
 class Drafts:
-    """Candidates up to ``step`` of the run: of the first image all, then of the second, ...; ``number`` of them for each image.
+    """Candidates up to ``step`` of the run: of the first image all, then of the second, ...; ``options.candidates`` for each image.
 
     previews: what the model expects of each, a latent.  uncertainty: of each, as ``BestOfOptions.scorer`` measures it there.
     """

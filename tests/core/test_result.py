@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from hypothesis import given
@@ -53,16 +56,22 @@ def test_views_and_shared_memory_are_saved(tmp_path):
     assert_same(Uncertainty.load(tmp_path / "x"), result)
 
 
-def test_a_save_that_fails_half_way_keeps_the_earlier_file(tmp_path, monkeypatch):
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """A real write that stops half way, as on a full disk: the system refuses to let any file grow beyond ``size`` bytes."""
+    resource = pytest.importorskip("resource", reason="this system can't limit the size of files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_save_that_fails_half_way_keeps_the_earlier_file(tmp_path):
     path, earlier = tmp_path / "result.safetensors", made(seed=1)
     earlier.save(path)
-
-    def disk_full(tensors, name, metadata):
-        name.write_bytes(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(files, "save_file", disk_full)
-    with pytest.raises(OSError, match=r"Could not write .*result.safetensors' \(No space left on device\); choose a folder"):
+    with files_end_at(100), pytest.raises(OSError, match=r"Could not write .*result.safetensors' \(.*too large\); choose a folder"):
         made(seed=2).save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["result.safetensors"]
     assert_same(Uncertainty.load(path), earlier)

@@ -23,4 +23,6 @@ def load_package(root: Path) -> ModuleType:
 
 
 load_package(Path(__file__).resolve().parents[1])
-UncertaintyScript = importlib.import_module(f"{NAME}.hosts.webui.script").UncertaintyScript
+webui = importlib.import_module(f"{NAME}.hosts.webui.script")
+webui.register_callbacks()
+UncertaintyScript = webui.UncertaintyScript

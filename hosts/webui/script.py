@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
-from modules import scripts
+from modules import script_callbacks, scripts
 from modules.sd_samplers_common import InterruptedException
 from modules.shared import state
 
@@ -13,6 +14,7 @@ from ...core.options import InformationOptions, RejectedTo
 from . import axes, infotext, panel
 from .filter import set_aside, sift
 from .job import Job, Key
+from .notes import note_saved_image
 from .pictures import heatmap_picture
 from .settings import Settings, mapping_of
 from .support import why_not
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def register_callbacks() -> None:
+    """Once for each time that the web UI loads its scripts; it forgets them when it loads them anew."""
+    script_callbacks.on_image_saved(note_saved_image)
+
+
 class UncertaintyScript(scripts.Script):
     sorting_priority = 20
 
@@ -32,6 +39,7 @@ class UncertaintyScript(scripts.Script):
 
     def show(self, is_img2img: bool) -> Any:
         axes.register(scripts.scripts_data)  # here: all scripts are loaded, and the plot has not yet read its axes, with a page or without
+        leave_search_path()
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
@@ -103,6 +111,12 @@ class UncertaintyScript(scripts.Script):
             job.held.clear()
             lines = infotext.summary(job, list(zip(p.all_seeds, p.all_subseeds, strict=True)))
             processed.comments = "\n".join(filter(None, [processed.comments.rstrip("\n"), lines]))
+
+
+def leave_search_path() -> None:
+    """The web UI lets Python search the folder of each extension for ever; other people's ``import core`` shall not find ours."""
+    for folder in {data.basedir for data in scripts.scripts_data if data.script_class is UncertaintyScript}:
+        sys.path[:] = [each for each in sys.path if each != folder]
 
 
 def refuse(p: Any, sentence: str) -> None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,75 @@ def test_keys_decide_and_the_answer_arrives(comfy: Server, page: Browser) -> Non
     found = finished(comfy, page, r)
     assert (found["accepted"], found["yes"], found["no"]) == ("0,1,3", "0", "2")
     assert page.errors() == []
+
+
+def strike(page: Browser, *keys: str) -> dict[str, Any]:
+    """Real keys, as the system sends them; what is seen then."""
+    from selenium.webdriver import ActionChains
+
+    for key in keys:
+        ActionChains(page.driver).send_keys(key).perform()
+    return page.run(SEEN)
+
+
+def test_every_key_does_what_the_view_says_of_it(comfy: Server, page: Browser) -> None:
+    from selenium.webdriver import Keys
+
+    r = start(page, band=100.0)  # six images, three in a row
+    page.wait_for(SEEN)
+    page.run("await new Promise(done => setTimeout(done, 500));")
+    columns = page.run("return getComputedStyle(document.querySelector('.uq-grid')).gridTemplateColumns.split(' ').length;")
+    moves = [(Keys.ARROW_RIGHT, 1), (Keys.ARROW_LEFT, 0), (Keys.ARROW_DOWN, columns), (Keys.ARROW_UP, 0), (Keys.END, 5), (Keys.HOME, 0)]
+    assert [strike(page, key)["on"] for key, _ in moves] == [at for _, at in moves]
+    for digit in range(1, 10):
+        before, after = page.run(SEEN)["cards"], strike(page, str(digit))["cards"]
+        turned = [i + 1 for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+        assert turned == ([digit] if digit <= 6 else [])
+    assert strike(page, Keys.HOME, "a")["cards"][0].startswith("1⤢✓ Accepted")
+    assert strike(page, "R")["cards"][0].startswith("1⤢✕ Rejected")
+    plain = page.run(SEEN)["sources"]
+    assert strike(page, "h")["sources"] != plain and strike(page, "H")["sources"] == plain
+    assert strike(page, Keys.SPACE)["large"] == 1 and strike(page, Keys.SPACE)["large"] == 0
+    assert strike(page, Keys.SPACE, Keys.ARROW_RIGHT, "r", Keys.ESCAPE)["on"] == 1
+    assert page.run(SEEN)["cards"][1].startswith("2⤢✕ Rejected")
+    assert strike(page, Keys.CONTROL + "a")["large"] == 0  # the browser's own
+    before = page.run(SEEN)["done"]
+    assert strike(page, Keys.TAB, Keys.TAB)["done"] == before, "Tab goes round and decides nothing"
+    page.run("document.querySelector('[data-key=heat]').focus();")
+    assert strike(page, Keys.ENTER)["sources"] != plain, "Enter presses the button that has the focus"
+    strike(page, Keys.ARROW_DOWN, Keys.ENTER)
+    found = finished(comfy, page, r)
+    assert found["sentence"].endswith("you decided.") and len(found["yes"].split(",")) + len(found["no"].split(",")) == 6
+
+
+@pytest.mark.parametrize("finger", [False, True], ids=["mouse", "finger"])
+def test_a_mouse_or_a_finger_zooms_turns_pages_and_decides(comfy: Server, page: Browser, finger: bool) -> None:
+    r = start(page)
+    page.wait_for(SEEN)
+    page.run("await new Promise(done => setTimeout(done, 500));")
+
+    def tap(selector: str) -> dict[str, Any]:
+        box = page.run(
+            "const b = document.querySelector(given).getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2];", selector
+        )
+        at = {"x": box[0], "y": box[1]}
+        if finger:
+            page.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+            page.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        else:
+            for kind in ("mousePressed", "mouseReleased"):
+                page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **at, "button": "left", "clickCount": 1})
+        page.run("await new Promise(done => setTimeout(done, 400));")
+        return page.run(SEEN)
+
+    assert tap(".uq-card .uq-zoom")["large"] == 1
+    assert tap("[data-key=next]")["large"] == 1
+    assert tap("[data-key=verdict]")["done"].startswith("Done: accept 2, reject 0")
+    assert tap(".uq-shown")["large"] == 0
+    assert tap(".uq-card .uq-picture")["done"].startswith("Done: accept 1, reject 1")
+    tap(".uq-primary")
+    found = finished(comfy, page, r)
+    assert (found["yes"], found["no"]) == ("0", "2")
 
 
 def test_clicks_decide_too(comfy: Server, page: Browser) -> None:

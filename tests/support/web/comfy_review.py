@@ -53,7 +53,7 @@ class Reviewed:
     def __init__(self, scores: str = SCORES, salt: int = 0, images: bool = True, frames: int = 1, **options: Any) -> None:
         self.graph = g = Graph()
         count = len(scores.split(","))
-        scored = g.node("UQTest_Uncertainty", scores=scores, direction="high_is_bad", frames=0, salt=salt)
+        self.scored = scored = g.node("UQTest_Uncertainty", scores=scores, direction="high_is_bad", frames=0, salt=salt)
         batch = g.node("UQTest_NumberedImages", first=0, count=count * frames, size=16) if images else None
         given = {"rule": "keep_best_count", "value": 3.0, "borderline": "review", "band": 10.0, "review_seconds": 60}
         self.filter: Node = g.node("UQ_SampleFilter", uncertainty=scored, images=batch, **given | options)

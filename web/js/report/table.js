@@ -40,11 +40,13 @@ export function table(report, light) {
 
 function line(row, columns, isFirst) {
   const side = row.accepted === false ? "uq-dropped" : "uq-kept";
-  const verdict = () => [html("span", { class: `uq-swatch ${side}` }), say(row.accepted ? "isAccepted" : "isRejected")];
-  const cells = { image: () => [`${row.image}`], score: () => [named(row.score)], rank: () => [`${row.rank}`], accepted: verdict };
+  const verdict = row.accepted ? "isAccepted" : "isRejected";
+  const words = { image: `${row.image}`, score: named(row.score), rank: `${row.rank}`, accepted: say(verdict) };
+  const cell = (column) => html("td", {}, column === "accepted" ? html("span", { class: `uq-swatch ${side}` }) : null, words[column]);
   const picture = row.picture ? [html("td", { class: "uq-thumb" }, thumbnail(row))] : [];
-  const attributes = { "data-image": row.image, tabindex: isFirst ? 0 : -1, class: row.accepted === false ? "uq-out" : null };
-  return html("tr", attributes, ...picture, ...columns.map((column) => html("td", {}, ...cells[column]())));
+  const label = columns.map((column) => `${say(column)}: ${words[column]}`).join(", ");
+  const attributes = { "data-image": row.image, tabindex: isFirst ? 0 : -1, class: row.accepted === false ? "uq-out" : null, "aria-label": label };
+  return html("tr", attributes, ...picture, ...columns.map(cell));
 }
 
 function thumbnail({ image, picture }) {

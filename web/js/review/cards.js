@@ -1,7 +1,7 @@
 // The images to decide on: side by side, or one of them large.
 
 import { api } from "../../../../scripts/api.js";
-import { html } from "../shared/dom.js";
+import { button, html } from "../shared/dom.js";
 import { short } from "../shared/scales.js";
 
 const SMALL = 256; // pixels: enlarged pictures below this keep their pixels
@@ -14,17 +14,28 @@ export function card(image, at, state, size, say, act) {
   const frame = html("span", { class: "uq-picture" }, act.picture(image), html("span", { class: "uq-number" }, `${at + 1}`), zoom);
   frame.style.height = `${size / shapeOf(image)}px`;
   const kind = `uq-card${accepted ? "" : " uq-out"}${state.at === at ? " uq-on" : ""}`;
-  const words = say("card", { index: image.index, score: short(image.score), verdict: say(accepted ? "accept" : "reject") });
-  const attributes = { type: "button", class: kind, "data-at": at, "aria-pressed": String(accepted), "aria-label": words, tabindex: state.at === at ? 0 : -1 };
+  const label = wordsOf(image, accepted, say);
+  const attributes = { type: "button", class: kind, "data-at": at, "aria-pressed": String(accepted), "aria-label": label, tabindex: state.at === at ? 0 : -1 };
   const element = html("button", { ...attributes, click: () => act.toggle(at) }, frame, foot(image, accepted, say));
   element.style.width = `${size}px`;
   return element;
 }
 
+// One image as large as the room allows, with what a mouse or a finger needs to decide and to go on.
 export function large(image, at, state, say, act) {
-  const shown = act.picture(image);
-  return html("div", { click: ({ target }) => target === shown && act.zoom(at), class: `uq-large${state.accepted[at] ? "" : " uq-out"}` }, shown, foot(image, state.accepted[at], say, at));
+  const back = { "data-at": at, "aria-label": `${wordsOf(image, state.accepted[at], say)}. ${say("small")}`, title: say("small") };
+  const shown = html("button", { type: "button", class: "uq-shown", ...back, click: () => act.zoom(at) }, act.picture(image));
+  const turn = (to, sign, name) => {
+    const outside = to < 0 || to >= state.accepted.length;
+    return button(sign, () => act.go(to), { "data-key": name, "aria-label": say(name), disabled: outside });
+  };
+  const verdict = button("", () => act.toggle(at), { "data-key": "verdict", "aria-pressed": String(state.accepted[at]), title: say("turn") });
+  verdict.append(foot(image, state.accepted[at], say, at));
+  const row = html("div", { class: "uq-turners" }, turn(at - 1, "◀", "previous"), verdict, turn(at + 1, "▶", "next"));
+  return html("div", { class: `uq-large${state.accepted[at] ? "" : " uq-out"}` }, shown, row);
 }
+
+const wordsOf = (image, accepted, say) => say("card", { index: image.index, score: short(image.score), verdict: say(accepted ? "accept" : "reject") });
 
 export const shapeOf = ({ picture: { width, height } }) => width / height;
 

@@ -27,23 +27,29 @@ export function openPicker(question, { say, nodeTitle, seconds, waiting }, on) {
     return pictures.get(file);
   };
 
-  const act = { picture: pictureOf, toggle: (at) => change(toggle(state, at)), zoom: (at) => change({ ...goTo(state, at), zoomed: !state.zoomed }) };
+  const act = {
+    picture: pictureOf,
+    toggle: (at) => change(toggle(state, at)),
+    zoom: (at) => change({ ...goTo(state, at), zoomed: !state.zoomed }),
+    go: (at) => change(goTo(state, at)),
+  };
 
-  function change(next) {
+  // button: the data-key of the one that keeps the focus; without it the focus goes to the image that is decided on.
+  function change(next, button = document.activeElement?.dataset?.key) {
     state = next;
     if (state.ending === "answer") on.answer(answer(question.images, state));
     else if (state.ending === "leave") on.leave();
-    else draw();
+    else draw(button);
   }
 
-  function draw() {
+  function draw(button) {
     const image = question.images[state.at];
     const label = say("strip", { quantity: question.quantity, end: say(question.direction === "high_is_bad" ? "high" : "low") });
     const scores = strip(question, state, dialog.clientWidth - 40, label, (at) => change(goTo(state, at)));
     const body = state.zoomed ? large(image, state.at, state, say, act) : grid();
     dialog.replaceChildren(head(), scores, body, html("p", { class: "uq-keys uq-soft" }, say("keys")));
     if (!state.zoomed) fit(dialog.querySelector(".uq-grid"));
-    (dialog.querySelector(`[data-at="${state.at}"]`) ?? dialog).focus({ preventScroll: false });
+    (dialog.querySelector(`[data-key="${button}"]:not(:disabled)`) ?? dialog.querySelector(`[data-at="${state.at}"]`)).focus();
   }
 
   function head() {
@@ -55,8 +61,8 @@ export function openPicker(question, { say, nodeTitle, seconds, waiting }, on) {
     const heat = { "aria-pressed": String(state.heat), disabled: !hasHeat, title: hasHeat ? null : say("noHeat") };
     const done = say("done", { accepted: accepted.length, rejected: rejected.length });
     const key = (name) => html("kbd", { "aria-hidden": "true" }, name);
-    const labelled = (label, name, act, more = {}) => {
-      const made = button(label, act, { class: "uq-button", tabindex: -1, ...more });
+    const labelled = (id, label, name, act, more = {}) => {
+      const made = button(label, act, { class: "uq-button", "data-key": id, ...more });
       made.append(...(name ? [key(name)] : []));
       return made;
     };
@@ -65,14 +71,14 @@ export function openPicker(question, { say, nodeTitle, seconds, waiting }, on) {
       {},
       words,
       time,
-      labelled(say("heat"), "H", () => change(press(state, "h")), heat),
-      labelled(say("stop"), "", on.stop),
-      labelled(say("leave"), "Esc", () => change({ ...state, ending: "leave" })),
-      labelled(done, "Enter", () => change(press(state, "Enter")), { class: "uq-button uq-primary" }),
+      labelled("heat", say("heat"), "H", () => change(press(state, "h")), heat),
+      labelled("stop", say("stop"), "", on.stop),
+      labelled("leave", say("leave"), "Esc", () => change({ ...state, ending: "leave" })),
+      labelled("done", done, "Enter", () => change(press(state, "Enter")), { class: "uq-button uq-primary" }),
     );
   }
 
-  const grid = () => html("div", { class: "uq-grid", role: "group" });
+  const grid = () => html("div", { class: "uq-grid", role: "group", "aria-label": say("images") });
 
   // The cards need the room that is left beside the rest, which is known once that stands in the page.
   function fit(room) {
@@ -106,10 +112,11 @@ export function openPicker(question, { say, nodeTitle, seconds, waiting }, on) {
     event.stopPropagation(); // none of these keys is meant for the workflow
     sign();
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
+    if ((event.key === "Enter" || event.key === " ") && event.target.closest?.("[data-key]")) return; // they press the button that has the focus
     const next = press(state, event.key, columns);
     if (!next) return;
     event.preventDefault();
-    change(next);
+    change(next, null);
   });
   for (const type of ["pointermove", "pointerdown", "wheel"]) listen(dialog, type, sign);
   listen(window, "resize", () => !state.zoomed && draw());

@@ -28,7 +28,7 @@ const SETTINGS = [
   {
     id: REVIEW_TIMEOUT,
     name: "Seconds to wait for a review",
-    tooltip: "How long a run waits for you to look at borderline images. After that the node's rule decides. 0 waits without end.",
+    tooltip: "How long a run waits after your last key or click in a review, where the node's review_seconds is 0. Then the node's unanswered says what becomes of the images. 0 waits for as long as the page is open.",
     type: "number",
     attrs: { min: 0, max: 86400 },
     defaultValue: 120,

@@ -218,3 +218,37 @@ def test_inside_a_subgraph_and_with_videos(comfy: Server) -> None:
         assert picture.getpixel((0, 0)) == (round(255 * 7 / 100),) * 3  # the second of image 2's frames 6, 7, 8
         page.say(asked, "answer", accepted=[0, 2])
         comfy.wait(prompt).raise_for_status()
+
+
+def test_answers_teach_combine_its_weights(comfy: Server) -> None:
+    """The filter looks at one score, the person at what another score tells; what is joined afterwards follows the person."""
+    r = Reviewed("1,2,3,4,5,6", salt=19, band=100.0)
+    g = r.graph
+    sees = g.node("UQTest_Uncertainty", scores="0.1,0.9,0.2,0.8,0.3,0.7", direction="high_is_bad", frames=0, salt=19)
+    labels = {"accepted_indexes": r.filter[15], "rejected_indexes": r.filter[16]}
+    joined = g.node("UQ_CombineUncertainty", uncertainty_1=r.scored, uncertainty_2=sees, **labels)
+    kept = g.node("UQTest_SaveValue", value=g.node("UQ_SampleFilter", uncertainty=joined, rule="keep_best_count", value=3.0)[6])
+    told = g.node("UQTest_SaveValue", value=joined[1])
+    with Page(comfy) as page:
+        prompt = page.queue(g)
+        page.say(page.asked(), "answer", accepted=[0, 2, 4], rejected=[1, 3, 5])
+        history = comfy.wait(prompt).raise_for_status()
+    assert comfy.value(history, kept) == ["0,2,4"]
+    assert "learned from 3 accepted and 3 rejected images" in comfy.value(history, told)[0]
+
+
+def test_answers_are_the_labels_that_the_rule_with_a_promise_reads(comfy: Server) -> None:
+    """Of 20 images the best 15 are good: 16 with a bad one may be chance, 0.8^16 + 16 * 0.2 * 0.8^15 = 0.14 > 0.1, and 0.8^15 < 0.1."""
+    r = Reviewed(",".join(str(i + 1) for i in range(20)), salt=20, band=100.0)
+    g = r.graph
+    labels = {"accepted_indexes": r.filter[15], "rejected_indexes": r.filter[16]}
+    calibration = g.node("UQ_Calibrate", uncertainty=r.scored, name="", **labels)
+    others = g.node("UQTest_Uncertainty", scores="16,15.5,15,1,20", direction="high_is_bad", frames=0, salt=20)
+    rule = {"rule": "at_most_bad", "value": 20.0, "confidence": 90.0}
+    kept = g.node("UQTest_SaveValue", value=g.node("UQ_SampleFilter", uncertainty=others, calibration=calibration, **rule)[6])
+    with Page(comfy) as page:
+        prompt = page.queue(g)
+        page.say(page.asked(), "answer", accepted=list(range(15)), rejected=list(range(15, 20)))
+        history = comfy.wait(prompt).raise_for_status()
+    assert history.outputs[str(calibration)]["text"][-2] == "20 labelled images, 5 of them bad."
+    assert comfy.value(history, kept) == ["2,3"]

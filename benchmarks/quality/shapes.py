@@ -27,7 +27,7 @@ from uncertainty_nodes.benchmarks.shared.common import kept, write
 from uncertainty_nodes.benchmarks.shared.shapes import is_right
 from uncertainty_nodes.core.files import load_tensors
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval
-from uncertainty_nodes.core.options import Direction, Scorer
+from uncertainty_nodes.core.options import DRAWN_SCORERS, Direction
 from uncertainty_nodes.core.search.scoring import DIRECTION_OF_SCORER
 from uncertainty_nodes.hosts.diffusers.demo import sample, starting_noise
 from uncertainty_nodes.hosts.diffusers.space import Space
@@ -109,7 +109,7 @@ def scores(replay: Counted) -> dict[str, Any]:
     if int(wrong.sum()) < FEWEST_WRONG or int((~wrong).sum()) < FEWEST_WRONG:
         return {}
     rows = {}
-    for scorer in Scorer:
+    for scorer in DRAWN_SCORERS:
         sign = 1 if DIRECTION_OF_SCORER[scorer] is Direction.HIGH_IS_BAD else -1
         for point in (0.5, END):
             rows[score_name(scorer, point)] = with_interval(sign * replay.pool[score_name(scorer, point)].flatten(), wrong)

@@ -13,7 +13,7 @@ from torch import Tensor
 from uncertainty_nodes.benchmarks.shared.common import kept
 from uncertainty_nodes.core.demo.extractor import DigitClassifier
 from uncertainty_nodes.core.denoiser import x0_from_output
-from uncertainty_nodes.core.options import DrawOptions, Scorer
+from uncertainty_nodes.core.options import DRAWN_SCORERS, DrawOptions, Scorer
 from uncertainty_nodes.core.search.scoring import comparison_sigma, score_candidates
 from uncertainty_nodes.hosts.diffusers.attach import denoiser
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, conditions, predict, starting_noise
@@ -81,7 +81,7 @@ class Lab:
 
         def compare(x0: Tensor, sigma: float, point: float) -> None:
             found = score_candidates(
-                given, without, x0, comparison_sigma(sigma, space.percent_to_sigma), space.process, DRAWS, tuple(Scorer)
+                given, without, x0, comparison_sigma(sigma, space.percent_to_sigma), space.process, DRAWS, DRAWN_SCORERS
             )
             scores.update({score_name(scorer, point): values for scorer, values in found.by.items()})
 

@@ -23,7 +23,7 @@ from .loading import Precision, SchedulerName
 from .requests import Request, parse_size
 from .sampling import FREE_WINDOWS, AleatoricOptions, DrawOptions, FreeOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, DIRECTION_OF_FREE, Center, Direction, FreeScore, GapWeight, ImageScore, Pooling, Quantity, SamplingScore
-from .search import BestOfOptions, Scorer, SearchMode, UntilOptions
+from .search import DRAWN_SCORERS, BestOfOptions, Scorer, SearchMode, UntilOptions
 from .sweep import SweepSetting, parse_numbers, parse_sweep
 from .viewing import Colormap, HeatmapOptions, HeatmapScale
 
@@ -48,6 +48,7 @@ __all__ = [
     "Direction",
     "Distance",
     "DrawOptions",
+    "DRAWN_SCORERS",
     "DropoutOptions",
     "EnsembleKind",
     "EnsembleOptions",

@@ -10,6 +10,7 @@ from .checks import check_choice
 from .filtering import FilterRule
 from .limits import FILTER_VALUE, PERCENT, SEED
 from .sampling import DrawOptions
+from .scores import FreeScore
 
 
 class Scorer(str, Enum):
@@ -18,6 +19,13 @@ class Scorer(str, Enum):
     INFORMATION = "information"  # whether the image carries its condition, 2 calls a draw: low = bad
     DENOISED = "denoised"  # spread of the predicted images, 1 call a draw: high = bad
     NOISE = "noise"  # spread of the predicted noise, 1 call a draw: low = bad
+    TRAJECTORY = "trajectory"  # how far the predicted image moved in the steps so far, no call: high = bad
+    CONDITION_GAP = "condition_gap"  # how far the predictions with and without the prompt were apart, no call: low = bad
+
+    @property
+    def free(self) -> FreeScore | None:
+        """What a sampling's own steps tell, at no call; None for scorers that draw."""
+        return FreeScore(self.value) if self.value in [score.value for score in FreeScore] else None
 
 
 class SearchMode(str, Enum):
@@ -26,6 +34,9 @@ class SearchMode(str, Enum):
     PRUNE = "prune"  # the worst candidates end
     RESAMPLE = "resample"  # copies of the best take the place of the worst, in proportion to their weight
     STOP = "stop"  # every candidate that a calibration calls hopeless ends, however many those are
+
+
+DRAWN_SCORERS = tuple(scorer for scorer in Scorer if scorer.free is None)  # they can score an image that is finished and nothing else known
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class BestOfOptions:
 
     candidates: int = bounded(8, 1, 4096)
     keep: int = bounded(1, 1, 4096)
-    points: tuple[float, ...] = (0.5,)
+    points: tuple[float, ...] = (0.25,)
     fractions: tuple[float, ...] = (0.25,)
     mode: SearchMode = SearchMode.PRUNE
     scorer: Scorer = Scorer.INFORMATION
@@ -66,6 +77,15 @@ class BestOfOptions:
     @property
     def scorers(self) -> tuple[Scorer, ...]:
         return (self.scorer,) if self.second is None else (self.scorer, self.second)
+
+    @property
+    def drawn_scorers(self) -> tuple[Scorer, ...]:
+        """Those that cost calls."""
+        return tuple(scorer for scorer in self.scorers if scorer.free is None)
+
+    @property
+    def free_scorers(self) -> tuple[Scorer, ...]:
+        return tuple(scorer for scorer in self.scorers if scorer.free is not None)
 
 
 def check_points(points: tuple[float, ...], fractions: tuple[float, ...]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..denoiser import CountedDenoiser, Denoiser, Process, add_noise, eps_from_x0
 from ..draws import evaluate, noise
-from ..options import Direction, DrawOptions, Scorer
+from ..options import DIRECTION_OF_FREE, Direction, DrawOptions, Scorer
 from ..pixelwise.information import pixel_information
 from ..pixelwise.quadrature import log_snr
 from ..schedule import PercentToSigma
@@ -21,6 +21,7 @@ DIRECTION_OF_SCORER = {
     Scorer.INFORMATION: Direction.LOW_IS_BAD,
     Scorer.DENOISED: Direction.HIGH_IS_BAD,
     Scorer.NOISE: Direction.LOW_IS_BAD,
+    **{scorer: DIRECTION_OF_FREE[scorer.free] for scorer in Scorer if scorer.free is not None},
 }
 
 MIDDLE = 0.5  # of the schedule: on the demo model prompt information tells most there, and little at lower noise
@@ -61,7 +62,8 @@ def score_candidates(
 
     information: mean_i of snr / 2 sum (D_c - D_none)(2 x0 - D_c - D_none), nats per unit of log SNR (see ``pixel_information``);
     denoised: mean over pixels of Var_i(D_c); noise: the same of eps_i. The draws are the same for every candidate and every scorer.
-    Calls a candidate: M, and M more with information. What is not finite gets NaN and does not touch the others.
+    scorers: those that draw; for free ones see ``core.search.free``. Calls a candidate: M, and M more with information.
+    What is not finite gets NaN and does not touch the others.
     Raises ValueError where information is asked for and ``unconditional`` is missing.
     """
     if Scorer.INFORMATION in scorers and unconditional is None:

@@ -98,17 +98,12 @@ class AttachedRun(Watch):
         The trajectory is that of the prediction that the sampler follows; where guidance asks in two calls, of the conditional one.
         Raises ValueError for the trajectory under guidance of an unknown scale.
         """
-        if part.stop - part.start == len(call.x):
-            if recorder.options.score is FreeScore.CONDITION_GAP:
-                self.first_half = call.x, given
-            recorder.observe(given, given, None, level)
-            return
-        other = slice(0, part.start) if part.start else slice(part.stop, len(call.x))
-        rest = call.rows(other)
-        without, scale = rest.x0(output[other], rest.x, level), self.scale()
-        if scale is None and recorder.options.score is FreeScore.TRAJECTORY:
+        without, scale = unconditional_part(call, output, part, level), self.scale()
+        if without is None and recorder.options.score is FreeScore.CONDITION_GAP:
+            self.first_half = call.x, given
+        if without is not None and scale is None and recorder.options.score is FreeScore.TRAJECTORY:
             raise ValueError("The trajectory is that of both halves of classifier-free guidance mixed: pass guidance_scale to attach().")
-        recorder.observe(given if scale is None else without + scale * (given - without), given, without, level)
+        recorder.observe(mix(given, without, scale), given, without, level)
 
     @torch.no_grad()
     def observe_again(self, call: Call, output: Tensor, sigma: float) -> None:
@@ -141,6 +136,20 @@ class AttachedRun(Watch):
         shift = output_shift(correction, level, self.space.process, self.space.prediction)
         moved[:, : shift.shape[1]] += shift.to(moved.dtype)
         return (moved, *output[1:]) if isinstance(output, tuple) else type(output)(sample=moved)
+
+
+def unconditional_part(call: Call, output: Tensor, part: slice, level: Tensor) -> Tensor | None:
+    """The other half's prediction of x0; None where all rows of the call are conditional. part: the conditional rows; level: of those."""
+    if part.stop - part.start == len(call.x):
+        return None
+    other = slice(0, part.start) if part.start else slice(part.stop, len(call.x))
+    rest = call.rows(other)
+    return rest.x0(output[other], rest.x, level)
+
+
+def mix(given: Tensor, without: Tensor | None, scale: float | None) -> Tensor:
+    """What the sampler follows; the conditional prediction where it is the only one, or the scale isn't known."""
+    return given if without is None or scale is None else without + scale * (given - without)
 
 
 def adapt(options: GuidanceOptions, x: Tensor) -> GuidanceOptions:

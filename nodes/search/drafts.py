@@ -17,6 +17,7 @@ from ..sampling import ksampler_inputs
 from ..sockets import Drafts, Uncertainty, checked, option_input, percent_input, schema
 from .best_of import DEFAULT, candidates_inputs, cost_inputs
 
+HALF_WAY = 0.5  # by then a preview shows what is coming
 BEST = "best"  # in place of numbers: the best by score
 
 
@@ -41,7 +42,7 @@ class DraftCandidates(io.ComfyNode):
                     "The sampler. dpm_fast and dpm_adaptive can't be used here.",
                 ),
                 *candidates_inputs(),
-                percent_input("point", DEFAULT.points[0], "Where the candidates stop: a part of the noise schedule, 0 = pure noise."),
+                percent_input("point", HALF_WAY, "Where the candidates stop: a part of the noise schedule, 0 = pure noise."),
                 io.Combo.Input(
                     "scorer",
                     [s.value for s in Scorer],

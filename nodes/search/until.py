@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ...core.options import FilterRule, InformationOptions, Scorer, UntilOptions, choose
+from ...core.options import DRAWN_SCORERS, FilterRule, InformationOptions, Scorer, UntilOptions, choose
 from ...core.options.limits import FILTER_VALUE, LEVELS
 from ...core.result import Uncertainty as Result
 from ...core.selection.calibration import Calibration as History
@@ -138,7 +138,7 @@ def measuring_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "scorer",
-            [s.value for s in Scorer],
+            [s.value for s in DRAWN_SCORERS],
             default=Scorer.INFORMATION.value,
             tooltip="What is judged. information: what Prompt Information measures at its defaults. denoised and noise: what Uncertainty "
             "Estimator measures at its defaults. A calibration must be of the same quantity.",

@@ -15,6 +15,7 @@ from ..model import count_active
 from .samplers import GuiderPrediction, post_cfg_hooks
 
 OnStep = Callable[[int, Tensor, Tensor], None]  # step, x, x0
+OnPrediction = Callable[[float, GuiderPrediction, bool], None]  # noise level, and whether the unconditional half was asked for
 
 
 class Reached(Exception):
@@ -30,13 +31,14 @@ class Branch(comfy.samplers.Sampler):
     """In a sampler's place: runs ``inner``, whose first evaluations are answered by ``known`` ones, up to evaluation ``stop``.
 
     on_step: called at each step of which the network was asked. Of those evaluations ``made`` keeps the predictions when a stop
-    is set, and ``passes`` counts the network's, rows times passes a row.
+    is set, and ``passes`` counts the network's, rows times passes a row.  on_prediction: called at each of them.
     """
 
     inner: comfy.samplers.KSAMPLER
     known: list[GuiderPrediction]
     stop: int | None
     on_step: OnStep
+    on_prediction: OnPrediction | None = None
     made: list[GuiderPrediction] = field(default_factory=list)
     passes: int = 0
 
@@ -79,6 +81,7 @@ class BranchGuider(comfy.samplers.CFGGuider):
         self.evaluations = 0
         self.latest: tuple[Tensor, Tensor, Tensor] | None = None  # x, sigma, x0
         self.prediction: GuiderPrediction | None = None
+        self.guided = False
         # the run's own list: what the sampler puts behind us we answer for in place of the network
         hooks = options["sampler_post_cfg_function"] = [*post_cfg_hooks(options), self.keep_prediction]
         self.hooks = len(hooks)
@@ -94,9 +97,11 @@ class BranchGuider(comfy.samplers.CFGGuider):
             self.latest = None
             return branch.known[number].tiled(x).answer(self, x, timestep, model_options, self.hooks)
         comfy.model_management.throw_exception_if_processing_interrupted()
-        self.prediction = None
+        self.prediction, self.guided = None, False
         x0 = self.guider(x, timestep, model_options=model_options, seed=seed)
         self.latest = x, timestep, x0
+        if branch.on_prediction is not None:
+            branch.on_prediction(float(timestep.max()), self.whole_prediction(x0), self.guided)
         if branch.stop is not None:
             branch.made.append(self.whole_prediction(x0).cpu())
         return x0
@@ -108,7 +113,7 @@ class BranchGuider(comfy.samplers.CFGGuider):
     def keep_prediction(self, args: dict[str, Any]) -> Tensor:
         level = float(args["sigma"].max())
         self.branch.passes += len(args["input"]) * (count_active(args["cond"], level) + count_active(args["uncond"], level))
-        self.prediction = GuiderPrediction.of(args)
+        self.prediction, self.guided = GuiderPrediction.of(args), count_active(args["uncond"], level) > 0
         return args["denoised"]
 
     def on_step(self, i: int, denoised: Tensor, x: Tensor, steps: int) -> None:

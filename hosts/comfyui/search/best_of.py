@@ -12,7 +12,8 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ....core.options import BestOfOptions, SearchMode
+from ....core.options import BestOfOptions, Scorer, SearchMode
+from ....core.pixelwise.free import NO_GAP
 from ....core.schedule import PercentToSigma
 from ....core.search.best_of import Search
 from ....core.search.scoring import DIRECTION_OF_SCORER, Scores
@@ -25,7 +26,7 @@ from ..patch import Run as PatchRun
 from ..sampling.record import Record
 from ..view.live import Live
 from .candidate import Lane
-from .conditions import cut_rows, for_image
+from .conditions import conditions_of, cut_rows, for_image
 from .fresh_noise import check_fresh_noise
 from .image_search import ComparedRows, ImageSearch
 from .outcome import SearchOutcome
@@ -96,6 +97,8 @@ class BestOfSampler(comfy.samplers.Sampler):
         if len(getattr(guider.inner_model, "latent_shapes", None) or ()) > 1:
             raise ValueError(SEVERAL_PARTS)
         process_of(guider.inner_model.model_sampling)  # refuse before anything is sampled
+        if Scorer.CONDITION_GAP in self.options.scorers:
+            check_guided(guider, extra_args["model_options"])
         resolve = percent_to_sigma(guider.inner_model.model_sampling)
         options = replace(self.options, seed=int(extra_args["seed"] or 0))
         rehearsal = self.rehearse(guider, sigmas, noise, options.seed)
@@ -122,6 +125,13 @@ class BestOfSampler(comfy.samplers.Sampler):
     def draws_inpainting(self, mask: Tensor | None) -> bool:
         """Whether the sampler draws the noise of what a mask keeps for each row anew."""
         return mask is not None and bool(getattr(self.inner, "inpaint_options", {}).get("random"))
+
+
+def check_guided(guider: comfy.samplers.CFGGuider, options: dict[str, Any]) -> None:
+    """Raises ValueError where each step makes only the prediction with the prompt."""
+    cfg_one = getattr(guider, "cfg", None) == 1 and not options.get("disable_cfg1_optimization", False)
+    if cfg_one or conditions_of(guider)[1] is None:
+        raise ValueError(NO_GAP)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ..ensemble.branch import Branch
+from ....core.search.free import FreeScores
+from ..ensemble.branch import Branch, OnPrediction
 from ..ensemble.samplers import GuiderPrediction, Rehearsal
 from ..isolation import kept_apart, remember
 from ..memory import Memory
@@ -32,6 +33,7 @@ class Candidate:
     predictions: of the network so far, in the sampler's order.  x0: the last conditional one, with what a mask keeps.
     denoised: the last that the sampler has got.  samples: once it is finished.
     noise: whose noise the sampler adds, and noise_calls how often it did; empty: the sampler's own way, by the seed.
+    free: what its steps tell by the free scorers of the search; None where it has none.
     """
 
     seed: int
@@ -43,11 +45,13 @@ class Candidate:
     denoised: Tensor | None = None
     samples: Tensor | None = None
     patch_memory: Memory | None = None
+    free: FreeScores | None = None
 
     def copy(self, seed: int) -> Candidate:
         """Another candidate in this one's state, with fresh noise from here on."""
         noise = (*self.noise[:-1], (self.noise[-1][0], self.noise_calls), (seed, None))
-        return replace(self, noise=noise, noise_calls=0, predictions=list(self.predictions))
+        free = None if self.free is None else self.free.copy()
+        return replace(self, noise=noise, noise_calls=0, predictions=list(self.predictions), free=free)
 
 
 @dataclass
@@ -88,7 +92,9 @@ class Lane:
         added = PartedNoise(first.noise, self.image) if first.noise else None
         sampler = with_noise(self.sampler, added) if added else self.sampler
         known = [join(parts) for parts in zip(*(c.predictions for c in group), strict=True)]
-        branch, options = Branch(sampler, known, stop, on_step), self.own_options(first)
+        free = [None if c.free is None else c.free.copy() for c in group]  # of this run: it may raise
+        branch = Branch(sampler, known, stop, on_step, self.observer(free) if any(free) else None)
+        options = self.own_options(first)
         with kept_apart(options, self.guider.inner_model, self.image.device):
             noise = torch.cat([self.noise_of(c.start) for c in group]).to(self.image)
             if first.patch_memory is not None:
@@ -101,7 +107,7 @@ class Lane:
         finished = stop is None or stop >= self.rehearsal.evaluations
         for k, candidate in enumerate(group):
             rows = slice(k, k + 1)
-            candidate.patch_memory, candidate.noise_calls = memory, added.calls if added else 0
+            candidate.patch_memory, candidate.noise_calls, candidate.free = memory, added.calls if added else 0, free[k]
             candidate.denoised = latest[0][rows] if latest else candidate.denoised
             if branch.made:
                 candidate.x0 = self.with_mask(branch.made[-1].cond[rows].to(self.image))
@@ -114,6 +120,19 @@ class Lane:
         options = comfy.model_patcher.create_model_options_clone(self.options)
         done = len(candidate.predictions)
         return options | {k: v.for_candidate(candidate.seed, done) for k, v in options.items() if isinstance(v, PatchRun)}
+
+    def observer(self, free: Sequence[FreeScores | None]) -> OnPrediction:
+        """Tells the free scores of a group, each its row of every prediction."""
+
+        def on_prediction(level: float, prediction: GuiderPrediction, guided: bool) -> None:
+            parts = (prediction.denoised, prediction.cond, prediction.uncond)
+            x0, cond, uncond = (self.with_mask(part.to(self.image)) for part in parts)
+            for k, each in enumerate(free):
+                if each is not None:
+                    row = slice(k, k + 1)
+                    each.observe(x0[row], cond[row], uncond[row] if guided else None, level)
+
+        return on_prediction
 
     def row(self, prediction: GuiderPrediction, rows: slice) -> GuiderPrediction:
         """Its parts only where the sampler asks for them: memory for each step of each candidate."""

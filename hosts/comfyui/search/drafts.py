@@ -117,7 +117,7 @@ class DraftSampler(BestOfSampler):
 
 def settle(candidate: Candidate, known: Any) -> None:
     """Where patches have kept tensors, which can't be kept beyond the run, the candidate is sampled anew when it is finished."""
-    memory, candidate.patch_memory = candidate.patch_memory, None
+    memory, candidate.patch_memory, candidate.free = candidate.patch_memory, None, None
     if memory is None or memory.tensors.keys() - known:
         candidate.predictions = []
 

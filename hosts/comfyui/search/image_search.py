@@ -10,10 +10,12 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
+from ....core.denoiser import Process
 from ....core.options import Scorer, SearchMode
 from ....core.result import clock
 from ....core.schedule import PercentToSigma
 from ....core.search.best_of import Round, Search
+from ....core.search.free import FreeScores, concatenate, join_scores
 from ....core.search.scoring import Scores, comparison_sigma, score_candidates
 from ....core.search.seeds import derive_seed
 from ..model import Conditioned, process_of
@@ -53,7 +55,15 @@ class ImageSearch:
         self.asked_together = self.micro_batch
         for row in self.search.rows:
             seed = derive_seed(self.search.options.seed, row)
-            self.candidates[row] = Candidate(seed, row, ((seed, None),) if self.resamples else ())
+            self.candidates[row] = Candidate(seed, row, ((seed, None),) if self.resamples else (), free=self.free_scores())
+
+    def free_scores(self) -> FreeScores | None:
+        scorers = self.search.options.free_scorers
+        return FreeScores(scorers, self.process, self.percent_to_sigma) if scorers else None
+
+    @property
+    def process(self) -> Process:
+        return process_of(self.lane.guider.inner_model.model_sampling)
 
     @property
     def resamples(self) -> bool:
@@ -99,25 +109,29 @@ class ImageSearch:
         return self.search.finish(scores)
 
     def score(self, image_of: Callable[[Candidate], Tensor | None], sigma: float) -> Scores:
+        """Of the candidates in the search: of what they look like by scorers that draw, and of their steps by free ones."""
         start = clock(self.lane.image)
-        if not self.conditioned:
-            self.conditioned = self.prepare(sigma)
-        found: list[Scores] = []
-        self.in_groups(lambda group: found.append(self.score_group([image_of(self.candidates[row]) for row in group], sigma)))
+        parts: list[Scores] = []
+        if self.search.options.drawn_scorers:
+            if not self.conditioned:
+                self.conditioned = self.prepare(sigma)
+            found: list[Scores] = []
+            self.in_groups(lambda group: found.append(self.score_group([image_of(self.candidates[row]) for row in group], sigma)))
+            parts.append(concatenate(found))
+        told = [self.candidates[row].free for row in self.search.rows]
+        if any(told):
+            parts.append(concatenate([free.scores() for free in told if free is not None]))
         self.scoring_seconds += clock(self.lane.image) - start
-        scorers = self.search.options.scorers
-        by, maps = ({s: torch.cat([getattr(f, name)[s] for f in found]).cpu() for s in scorers} for name in ("by", "maps"))
-        return Scores(by, sum(f.rows for f in found), maps)
+        return join_scores(parts)
 
     def score_group(self, images: Sequence[Tensor], sigma: float) -> Scores:
         """One draw of each candidate of a group shares a call."""
         options, passes = self.search.options, []
         level = min(comparison_sigma(sigma, self.percent_to_sigma), self.percent_to_sigma(FIRST_PERCENT))
         count = [replace(c, on_rows=lambda rows, c=c: passes.append(rows * c.passes(level))) for c in self.conditioned]
-        process = process_of(self.lane.guider.inner_model.model_sampling)
         draws = replace(options.draws, micro_batch=1)
         without = count[1] if len(count) > 1 else None
-        scores = score_candidates(count[0], without, torch.cat(list(images)), level, process, draws, options.scorers)
+        scores = score_candidates(count[0], without, torch.cat(list(images)), level, self.process, draws, options.drawn_scorers)
         return replace(scores, rows=sum(passes))
 
     def prepare(self, sigma: float) -> list[Conditioned]:

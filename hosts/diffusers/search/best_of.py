@@ -7,29 +7,27 @@ found.seeds         # torch.Generator().manual_seed(found.seeds[0]) draws it aga
 
 from __future__ import annotations
 
-import inspect
-import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DModel
-from torch import Tensor, nn
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor
 
 from ....core.options import BestOfOptions
 from ....core.search.best_of import Round, Search
 from ....core.search.seeds import derive_seed
 from ....core.selection.calibration import Calibration
-from ..demo import SHAPE, conditions, sample
 from ..information import Cond
 from ..space import Space
-from .pruning import NoneLeft, Pruning, pruning
+from .candidates import Candidates, DigitCandidates, NoneLeft, PipelineCandidates
+from .pruning import Pruning, pruning
 from .scheduler_state import check_own_noise, copy_rows
 
+__all__ = ["BestOf", "Candidates", "DigitCandidates", "PipelineCandidates", "best_of"]
 log = logging.getLogger(__name__)
-AfterStep = Callable[[bool, Tensor], Tensor]  # whether it was the last step, latents -> latents
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,87 +49,6 @@ class BestOf:
     network_rows: int
     scoring_rows: int
     micro_batch: int
-
-
-class Candidates(Protocol):
-    """What samples N candidates side by side. target, scheduler, classifier_free: as in ``attach``. empty: as in ``best_of``."""
-
-    @property
-    def target(self) -> DiffusionPipeline | nn.Module: ...
-
-    @property
-    def scheduler(self) -> SchedulerMixin | None: ...
-
-    @property
-    def classifier_free(self) -> bool | None: ...
-
-    @property
-    def empty(self) -> Cond | None: ...
-
-    def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Any:
-        """The images of what ``after_step`` left of the last step's latents; all noise of row i is drawn by generator i."""
-
-
-@dataclass(frozen=True)
-class PipelineCandidates:
-    """One prompt of a pipeline. inputs: what its call is given beside seeds.
-
-    Raises ValueError for a pipeline that tells nobody about its steps.
-    """
-
-    target: DiffusionPipeline
-    inputs: Mapping[str, Any]
-    empty: Cond | None = None
-    scheduler: None = None
-    classifier_free: None = None
-
-    def __post_init__(self) -> None:
-        names = inspect.signature(type(self.target).__call__).parameters
-        if missing := [n for n in ("callback_on_step_end", "num_images_per_prompt", "generator") if n not in names]:
-            kind = type(self.target).__name__
-            raise ValueError(f"A {kind} takes no {missing[0]}, without which candidates can't be followed; use a text-to-image pipeline.")
-        if taken := [n for n in ("callback_on_step_end", "num_images_per_prompt", "generator", "latents") if n in self.inputs]:
-            raise ValueError(f"inputs must not hold {taken[0]}: the search gives every candidate its own; leave it out.")
-
-    def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Any:
-        def look(pipe: DiffusionPipeline, step: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {"latents": after_step(step == pipe.num_timesteps - 1, tensors["latents"])}
-
-        inputs = {**self.inputs, "num_images_per_prompt": len(generators), "generator": generators, "callback_on_step_end": look}
-        try:
-            return self.target(**inputs)[0]
-        except NoneLeft:
-            self.target.maybe_free_model_hooks()
-            raise
-
-
-@dataclass(frozen=True)
-class DigitCandidates:
-    """One class of the bundled model."""
-
-    target: UNet2DModel
-    scheduler: SchedulerMixin
-    label: int
-    steps: int = 20
-    guidance: float = 1.0
-
-    @property
-    def classifier_free(self) -> bool:
-        return self.guidance != 1
-
-    @property
-    def empty(self) -> Cond:
-        return conditions(torch.tensor([self.label], device=next(self.target.parameters()).device))[1]
-
-    def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Tensor:
-        device = next(self.target.parameters()).device
-        noise = torch.stack([torch.randn(SHAPE, generator=g) for g in generators]).to(device)
-        labels, steps_taken = torch.full((len(noise),), self.label, device=device), itertools.count(1)
-
-        def look(x: Tensor) -> Tensor:
-            return after_step(next(steps_taken) == len(self.scheduler.timesteps), x)
-
-        return sample(self.target, self.scheduler, noise, labels, self.steps, self.guidance, generators, after_step=look)
 
 
 def best_of(
@@ -172,7 +89,7 @@ def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Seq
     search = Search(options, Space.of(scheduler).percent_to_sigma, calibrations)
     seeds = [derive_seed(options.seed, i) for i in range(options.candidates)]
     kept: tuple[int, ...] = ()
-    with pruning(candidates.target, candidates.scheduler, candidates.classifier_free, search, candidates.empty, micro_batch) as watch:
+    with pruning(candidates, search, micro_batch) as watch:
         steps = Steps(watch, scheduler, [torch.Generator("cpu").manual_seed(seed) for seed in seeds])
         try:
             images = candidates.draw(steps.generators, steps.after)

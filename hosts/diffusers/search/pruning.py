@@ -8,28 +8,26 @@ choose another arithmetic for another batch size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
 from ....core.denoiser import Denoiser
-from ....core.options import SearchMode
+from ....core.options import Scorer, SearchMode
+from ....core.pixelwise.free import NO_GAP
 from ....core.search.best_of import Search
+from ....core.search.free import FreeScores, concatenate, join_scores
 from ....core.search.scoring import Scores, comparison_sigma, score_candidates
-from ..attach import call_at
+from ..attach import call_at, mix, unconditional_part
 from ..call import Call, input_name, map_tensors, signature_of
 from ..information import Cond
 from ..space import Space
 from ..watch import Watch, network_of, watching
-
-
-class NoneLeft(Exception):  # noqa: N818  not an error: it ends a sampling of which nothing is to be finished
-    """Every candidate was stopped."""
+from .candidates import Candidates, NoneLeft
 
 
 @dataclass
@@ -37,15 +35,22 @@ class Pruning(Watch):
     """The network's side of a search. empty: the network's inputs that stand for no condition, one row for all or N.
 
     sources: row -> the row whose state it takes before the next step; the pipeline's side does that. last: a call, for finished images.
+    scale: of classifier-free guidance.  free: what the steps so far tell of each candidate, where the search asks for it.
     """
 
     search: Search = field(kw_only=True)
     empty: Cond | None = None
     micro_batch: int = 1
+    scale: Callable[[], float | None] = field(default=lambda: None, repr=False)
+    free: dict[int, FreeScores] = field(default_factory=dict, repr=False)
     sources: dict[int, int] = field(default_factory=dict)
     last: Call | None = field(default=None, repr=False)
     inputs: dict[str, Any] = field(default_factory=dict, repr=False)
     blocks: int = 1
+
+    def __post_init__(self) -> None:
+        if scorers := self.search.options.free_scorers:
+            self.free = {row: FreeScores(scorers, self.space.process, self.space.percent_to_sigma) for row in self.search.rows}
 
     def before(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
         """Forward pre-hook: the network is called for the first group of candidates alone; ``hook`` calls it for the others."""
@@ -83,9 +88,27 @@ class Pruning(Watch):
         sigma = self.space.sigma_at(call.timestep)
         if self.is_new_step(self.space.noisiness(sigma)):
             self.last = call
+            if self.free:
+                self.record_step(call, whole, sigma)
             if self.search.due(sigma):
                 self.compare(call, whole, sigma)
         return (whole, *output[1:]) if isinstance(output, tuple) else type(output)(sample=whole)
+
+    @torch.no_grad()
+    def record_step(self, call: Call, output: Tensor, sigma: float) -> None:
+        """Raises ValueError for the condition gap without guidance, and for the trajectory under guidance of an unknown scale."""
+        part = self.conditional(call.x)
+        level = torch.full((part.stop - part.start,), sigma, device=call.x.device)
+        given = call.rows(part).x0(output[part], call.x[part].float(), level)
+        without, scale = unconditional_part(call, output, part, level), self.scale()
+        if without is None and Scorer.CONDITION_GAP in self.search.options.scorers:
+            raise ValueError(NO_GAP)
+        if without is not None and scale is None and Scorer.TRAJECTORY in self.search.options.scorers:
+            raise ValueError("The scorer 'trajectory' needs the scale of classifier-free guidance, which this pipeline does not tell.")
+        x0 = mix(given, without, scale)
+        for row in self.search.rows:
+            each = slice(row, row + 1)
+            self.free[row].observe(x0[each], given[each], None if without is None else without[each], sigma)
 
     def compare(self, call: Call, output: Tensor, sigma: float) -> None:
         """Decide by the images that the conditional prediction stands for."""
@@ -97,9 +120,17 @@ class Pruning(Watch):
             raise NoneLeft
         if self.search.options.mode is SearchMode.RESAMPLE:
             self.sources = {row: source for row, source in zip(decided.rows, decided.sources, strict=True) if row != source}
+            before = dict(self.free)
+            self.free |= {row: before[source].copy() for row, source in self.sources.items() if before}
 
     def scores(self, call: Call, x0: Tensor, sigma: float) -> Scores:
-        """Of the candidates in the search; x0: (N, C, ...) of all."""
+        """Of the candidates in the search, by scorers that draw and by free ones; x0: (N, C, ...) of all."""
+        parts = [self.drawn_scores(call, x0, sigma)] if self.search.options.drawn_scorers else []
+        if self.free:
+            parts.append(concatenate([self.free[row].scores() for row in self.search.rows]))
+        return join_scores(parts)
+
+    def drawn_scores(self, call: Call, x0: Tensor, sigma: float) -> Scores:
         level, options = comparison_sigma(sigma, self.space.percent_to_sigma), self.search.options
         part = self.conditional(call.x)
         groups = []
@@ -107,9 +138,8 @@ class Pruning(Watch):
             rows = list(self.search.rows[i : i + self.micro_batch])
             given = self.denoiser(call.rows(part), rows, level)
             without = self.unconditional(call, part, rows, level)
-            groups.append(score_candidates(given, without, x0[rows], level, self.space.process, options.draws, options.scorers))
-        by = {scorer: torch.cat([group.by[scorer] for group in groups]) for scorer in options.scorers}
-        return Scores(by, sum(group.rows for group in groups))
+            groups.append(score_candidates(given, without, x0[rows], level, self.space.process, options.draws, options.drawn_scorers))
+        return concatenate(groups)
 
     def unconditional(self, call: Call, part: slice, rows: list[int], sigma: float) -> Denoiser | None:
         """From the empty condition that was given, else from the other half of the call, else none."""
@@ -131,21 +161,14 @@ class Pruning(Watch):
 
 
 @contextmanager
-def pruning(
-    target: DiffusionPipeline | nn.Module,
-    scheduler: SchedulerMixin | None,
-    classifier_free: bool | None,
-    search: Search,
-    empty: Cond | None,
-    micro_batch: int,
-) -> Iterator[Pruning]:
+def pruning(candidates: Candidates, search: Search, micro_batch: int) -> Iterator[Pruning]:
     """Hangs a search on one sampling of N candidates; everything is undone on leaving. Raises what ``watching`` raises."""
 
     def make(_: nn.Module, space: Space) -> Pruning:
-        return Pruning(space, search=search, empty=empty, micro_batch=micro_batch)
+        return Pruning(space, search=search, empty=candidates.empty, micro_batch=micro_batch, scale=lambda: candidates.guidance)
 
-    with watching(target, scheduler, classifier_free, make) as watch:
-        handle = network_of(target).register_forward_pre_hook(watch.before, with_kwargs=True)
+    with watching(candidates.target, candidates.scheduler, candidates.classifier_free, make) as watch:
+        handle = network_of(candidates.target).register_forward_pre_hook(watch.before, with_kwargs=True)
         try:
             yield watch
         finally:

@@ -9,7 +9,7 @@ import torch
 
 from uncertainty_nodes.core.denoiser import Process, add_noise
 from uncertainty_nodes.core.draws import noise
-from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, InformationOptions, Quantity, Scorer
+from uncertainty_nodes.core.options import DRAWN_SCORERS, AleatoricOptions, DrawOptions, InformationOptions, Quantity, Scorer
 from uncertainty_nodes.core.pixelwise.aleatoric import estimate_aleatoric
 from uncertainty_nodes.core.pixelwise.information import estimate_information
 from uncertainty_nodes.core.pixelwise.quadrature import Quadrature
@@ -32,7 +32,7 @@ def candidates() -> torch.Tensor:
 
 def test_scores_are_those_of_the_estimators():
     x0 = candidates()
-    found = score_candidates(given, without, x0, SIGMA, Process.VP, DRAWS, tuple(Scorer))
+    found = score_candidates(given, without, x0, SIGMA, Process.VP, DRAWS, DRAWN_SCORERS)
     whole = estimate_information(given, without, x0, Quadrature((SIGMA,), (1.0,)), Process.VP, InformationOptions(DRAWS, levels=1)).result
     torch.testing.assert_close(found.by[Scorer.INFORMATION], whole.scores)
     for scorer, quantity in ((Scorer.DENOISED, Quantity.DENOISED), (Scorer.NOISE, Quantity.NOISE)):
@@ -64,9 +64,9 @@ def test_calls_are_counted_and_not_made_where_nobody_needs_them():
 def test_a_broken_candidate_does_not_touch_the_others():
     x0 = candidates()
     x0[1, 0, 0, 0] = math.nan
-    found = score_candidates(given, without, x0, SIGMA, Process.VP, DRAWS, tuple(Scorer))
-    alone = score_candidates(given, without, x0[[0, 2]], SIGMA, Process.VP, DRAWS, tuple(Scorer))
-    for scorer in Scorer:
+    found = score_candidates(given, without, x0, SIGMA, Process.VP, DRAWS, DRAWN_SCORERS)
+    alone = score_candidates(given, without, x0[[0, 2]], SIGMA, Process.VP, DRAWS, DRAWN_SCORERS)
+    for scorer in DRAWN_SCORERS:
         assert found.by[scorer][1].isnan()
         assert torch.equal(found.by[scorer][[0, 2]], alone.by[scorer])
 

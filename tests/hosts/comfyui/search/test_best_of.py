@@ -15,7 +15,7 @@ from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene
 from comfy_searches import BEST, best_of, best_sampler, value, values, wires
 from comfy_server import Server
-from comfy_uncertainty import SAMPLING, advanced, guidance, record, samples, save, save_uncertainty
+from comfy_uncertainty import SAMPLING, advanced, guidance, read, record, samples, save, save_uncertainty
 from uncertainty_nodes.core.search.seeds import derive_seed
 
 ASKED = ["euler", "ddim", "dpmpp_2m", "euler_ancestral", "lcm"]
@@ -300,6 +300,45 @@ def test_a_record_of_the_model_says_that_it_cannot_tell_candidates_apart(comfy: 
     node = best_of(s, candidates=3, seed=77)
     save_uncertainty(s, s.graph.node("UQ_ReadUncertainty", latent=node, record=patch[1])[1])
     with pytest.raises(PromptFailed, match="drew several candidates of each image, which a record can't tell apart"):
+        comfy.run(s.graph)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "euler_ancestral"])
+def test_free_scores_are_those_that_record_uncertainty_reads_and_cost_nothing(comfy: Server, sampler: str) -> None:
+    s = scene("flow")
+    free = {"scorer": "trajectory", "second_scorer": "condition_gap"}
+    node = best_of(s, keep=4, steps=6, sampler_name=sampler, **free)
+    kept, report, seeds, found = save(s, node), value(s, node[2]), value(s, node[3]), save_uncertainty(s, node[1])
+    watched, patch = record(s, quantity="trajectory", start_percent=0.5)
+    plain = [ksampler(watched, sampler, steps=6, seed=derive_seed(1, i)) for i in range(4)]
+    images = [save(s, each) for each in plain]
+    scores = [read(s, each, patch) for each in plain]
+    history = comfy.run(s.graph)
+    order = [[derive_seed(1, i) for i in range(4)].index(seed) for seed in values(comfy, history, seeds)]
+    assert "Network passes: " in values(comfy, history, report)[0] and " 0 for comparing" in values(comfy, history, report)[0]
+    assert torch.equal(samples(comfy, history, kept), drawn(comfy, history, images)[order])
+    told = comfy.value(history, found)[0]
+    alone_scores = [comfy.value(history, each)[0]["scores"][0] for each in scores]
+    assert told["quantity"] == "trajectory at 1" and told["nfe"] == 0
+    assert told["scores"] == pytest.approx([alone_scores[i] for i in order], rel=1e-4)
+
+
+def test_pruning_by_free_scores_leaves_the_survivor_as_it_is(comfy: Server) -> None:
+    s = scene("eps")
+    options = {"scorer": "condition_gap", "second_scorer": "trajectory", "points": "0.4, 0.7", "fractions": "0.75, 0.5"}
+    node, resampled = best_of(s, steps=6, **options), best_of(s, steps=6, mode="resample", sampler_name="euler_ancestral", **options)
+    kept, seeds, plain, other = save(s, node), value(s, node[3]), alone(s, "euler", 4, steps=6), save(s, resampled)
+    history = comfy.run(s.graph)
+    number = [derive_seed(1, i) for i in range(4)].index(values(comfy, history, seeds)[0])
+    assert torch.equal(samples(comfy, history, kept), drawn(comfy, history, plain)[number][None])
+    assert samples(comfy, history, other).isfinite().all()
+
+
+def test_the_gap_without_guidance_is_refused_before_sampling(comfy: Server) -> None:
+    s = scene("flow")
+    counted = s.graph.node("UQTest_CountCalls", model=s.model)
+    save(s, best_of(s.having(model=counted), scorer="condition_gap", cfg=1.0))
+    with pytest.raises(PromptFailed, match="There is no condition gap"):
         comfy.run(s.graph)
 
 

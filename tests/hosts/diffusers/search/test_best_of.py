@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 import tiny_pipelines as tiny
-from uncertainty_nodes.core.options import BestOfOptions, Direction, Scorer, SearchMode
+from uncertainty_nodes.core.options import BestOfOptions, Direction, FreeOptions, Scorer, SearchMode
 from uncertainty_nodes.core.search.best_of import quantity_at
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.core.selection.calibration import Calibration
-from uncertainty_nodes.hosts.diffusers import best_of
+from uncertainty_nodes.hosts.diffusers import attach, best_of
 from uncertainty_nodes.hosts.diffusers.demo import SHAPE, sample
 from uncertainty_nodes.hosts.diffusers.search.best_of import DigitCandidates
 
@@ -99,11 +99,48 @@ def test_in_a_larger_micro_batch_neighbours_still_do_not_matter(demo):
 
 @pytest.mark.parametrize("scorer", Scorer)
 def test_each_scorer_keeps_the_best_of_the_finished(demo, scorer):
-    found = best_of(digits(demo, "DDIMScheduler"), options=BestOfOptions(candidates=3, points=(), fractions=(), scorer=scorer))
+    guidance = 1.5 if scorer is Scorer.CONDITION_GAP else 1.0
+    found = best_of(digits(demo, "DDIMScheduler", guidance), options=BestOfOptions(candidates=3, points=(), fractions=(), scorer=scorer))
     values = found.rounds[-1].scores[scorer]
-    best = values.argmin() if scorer is Scorer.DENOISED else values.argmax()
+    best = values.argmin() if scorer in (Scorer.DENOISED, Scorer.TRAJECTORY) else values.argmax()
     assert found.kept == (int(best),)
     assert len(found.images) == 1
+
+
+FREE = [("DDIMScheduler", 1.5, SearchMode.PRUNE), ("EulerAncestralDiscreteScheduler", 1.0, SearchMode.PRUNE)]
+
+
+@pytest.mark.parametrize(("scheduler", "guidance", "mode"), FREE)
+def test_free_scores_are_those_of_the_candidate_recorded_alone(demo, scheduler, guidance, mode):
+    candidates = digits(demo, scheduler, guidance)
+    second = Scorer.CONDITION_GAP if guidance != 1 else None
+    options = BestOfOptions(candidates=4, points=(0.5,), fractions=(0.5,), keep=1, scorer=Scorer.TRAJECTORY, second=second, mode=mode)
+    found = best_of(candidates, options=options)
+    assert found.scoring_rows == 0 and torch.equal(found.images, alone(candidates, found.seeds[0]))
+    last = found.rounds[-1]
+    for scorer in options.scorers:
+        for row, score in zip(last.compared, last.scores[scorer].tolist(), strict=True):
+            halves = guidance != 1
+            record = FreeOptions(scorer.free)
+            network, own = candidates.target, candidates.scheduler
+            with attach(network, own, record=record, classifier_free=halves, guidance_scale=guidance if halves else None) as run:
+                alone(candidates, derive_seed(0, row))
+            assert score == pytest.approx(float(run.result().scores), rel=1e-5)
+
+
+def test_copies_take_their_sources_steps_with_them(demo):
+    """Every row of the last comparison holds what its lineage recorded, so copies differ by their last steps alone."""
+    options = BestOfOptions(
+        candidates=4, keep=4, points=(0.4, 0.9), fractions=(1.0, 1.0), mode=SearchMode.RESAMPLE, scorer=Scorer.TRAJECTORY, sharpness=50.0
+    )
+    found = best_of(digits(demo, "EulerAncestralDiscreteScheduler"), options=options)
+    assert found.scoring_rows == 0 and len(found.rounds) == 2 and len(set(found.rounds[0].sources)) < 4
+    assert len({round(v, 9) for v in found.rounds[1].scores[Scorer.TRAJECTORY].tolist()}) == 4
+
+
+def test_the_gap_needs_guidance(demo):
+    with pytest.raises(ValueError, match="There is no condition gap"):
+        best_of(digits(demo, "DDIMScheduler"), options=BestOfOptions(candidates=2, scorer=Scorer.CONDITION_GAP))
 
 
 @pytest.mark.parametrize("scheduler", ["EulerAncestralDiscreteScheduler", "LCMScheduler"])

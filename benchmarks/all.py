@@ -19,17 +19,23 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/information": ("--images 120 --digits 32", "--images 600"),
     "quality/filtering": ("--images 40", "--images 1000"),
     "quality/free_scores": ("--images 50", "--images 1000"),
+    "quality/filtering_cfg": ("--images 50", "--images 1000"),
     "quality/posterior": ("--images 32", "--images 256"),
     "quality/pixels": ("--images 64", "--images 512"),
+    "quality/pixels --cfg 1.5": ("--images 32", "--images 512"),
+    "quality/paper": ("--images 50", "--images 2000 --digits 512"),
     "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
     "quality/guidance --cfg": ("--images 90", "--images 2000"),
     "quality/guidance --search": ("--images 30", "--images 500"),
     "quality/risk": ("--splits 100", ""),
     "quality/best_of": ("--prompts 20", "--prompts 600 --steered 200"),
+    "quality/best_of --free": ("--prompts 20", "--prompts 600"),
     "bundle/train_shapes": ("--steps 300", ""),
+    "bundle/train_shapes_ensemble": ("--steps 50", ""),
     "quality/shapes": ("--prompts 10 --images 100", "--prompts 400 --images 2000"),
     "quality/bayesian": ("--images 120 --sweep 60 --settings 3", "--images 600"),
     "quality/ensemble": ("--images 8", "--images 32"),
+    "quality/ensemble --cfg 1.5": ("--images 8", "--images 32"),
     "quality/gradient": ("", ""),
     "cost/speed": ("--pairs 3", ""),
     "cost/scaling": ("--repeats 2", ""),
@@ -47,8 +53,8 @@ def main() -> None:
     a = parser.parse_args()
     failed = []
     for name in a.only:
-        script, *option = name.split()
-        command = [sys.executable, str(Path(__file__).parent / f"{script}.py"), *option, *BENCHMARKS[name][a.full].split()]
+        script, *options = name.split()
+        command = [sys.executable, str(Path(__file__).parent / f"{script}.py"), *options, *BENCHMARKS[name][a.full].split()]
         print(f"== {name}", flush=True)
         start = time.monotonic()
         if subprocess.run(command).returncode:

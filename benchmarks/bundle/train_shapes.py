@@ -1,8 +1,8 @@
 """Train a tiny class-conditional model of drawn shapes, whose judge is a counting rule: python benchmarks/bundle/train_shapes.py
 
-The pictures are made as they are needed (benchmarks/shared/shapes.py): 20,000 of one to five discs, red or blue. A DDPM of 0.7 million
-parameters of the digit model's architecture. Stops and resumes: a checkpoint every 100 steps. The benchmarks read what it writes,
-out/shapes/model.safetensors.
+The pictures are made as they are needed (benchmarks/shared/other_models/shapes.py): 20,000 of one to five discs, red or blue. A DDPM of
+0.7 million parameters of the digit model's architecture. Stops and resumes: a checkpoint every 100 steps. The benchmarks read what it
+writes, out/shapes/model.safetensors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from uncertainty_nodes.benchmarks.bundle.trainer import Plan, Trainer
-from uncertainty_nodes.benchmarks.shared.shapes import CLASSES, draw_shapes
+from uncertainty_nodes.benchmarks.shared.other_models.shapes import CLASSES, draw_shapes
 from uncertainty_nodes.core.demo.network import read_config
 
 WIDTHS = (16, 32, 64)

@@ -9,7 +9,8 @@ prompts under out/best_of, so that a stopped run goes on where it was; --table m
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.benchmarks.shared.candidates import CANDIDATES, DRAWS, END, PROMPTS, SEED, SETTINGS, Lab, Setting, gather, score_name
+from uncertainty_nodes.benchmarks.shared.candidates import (
+    CANDIDATES,
+    DRAWS,
+    END,
+    PROMPTS,
+    SEED,
+    SETTINGS,
+    Lab,
+    Setting,
+    free_scores,
+    gather,
+    score_name,
+)
 from uncertainty_nodes.benchmarks.shared.common import write
 from uncertainty_nodes.benchmarks.shared.steering import chunks_there, steered
 from uncertainty_nodes.core.demo.extractor import Reference, load_extractor, load_reference
@@ -46,6 +59,12 @@ CUTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "8 to 4 at 0.25, to 1 at 0.5": ((0.25, 0.5), (0.5, 0.0)),
     "8 to 4 at 0.25, to 2 at 0.5, to 1 at 0.75": ((0.25, 0.5, 0.75), (0.5, 0.5, 0.0)),
 }
+FREE: dict[str, dict[str, Any]] = {
+    "trajectory": {"scorer": Scorer.TRAJECTORY},
+    "condition gap": {"scorer": Scorer.CONDITION_GAP},
+    "trajectory and gap": {"scorer": Scorer.TRAJECTORY, "second": Scorer.CONDITION_GAP},
+    "information and trajectory": {"second": Scorer.TRAJECTORY},
+}
 PLANS: dict[str, BestOfOptions] = {
     **{f"best of {n}": BestOfOptions(candidates=n, points=(), fractions=()) for n in (2, 4, 8)},
     **{name: BestOfOptions(points=points, fractions=fractions) for name, (points, fractions) in CUTS.items()},
@@ -53,6 +72,12 @@ PLANS: dict[str, BestOfOptions] = {
     "8 to 2 at 0.5, denoised": BestOfOptions(points=(0.5,), fractions=(0.25,), scorer=Scorer.DENOISED),
     "8 to 2 at 0.5, noise": BestOfOptions(points=(0.5,), fractions=(0.25,), scorer=Scorer.NOISE),
     "8 to 2 at 0.5, both": BestOfOptions(points=(0.5,), fractions=(0.25,), second=Scorer.DENOISED),
+    **{f"best of {n}, {name}": BestOfOptions(candidates=n, points=(), fractions=(), **by) for name, by in FREE.items() for n in (4, 8)},
+    **{
+        f"8 to 2 at {point:g}, {name}": BestOfOptions(points=(point,), fractions=(0.25,), **by)
+        for name, by in FREE.items()
+        for point in (0.25, 0.5)
+    },
 }
 CHECKED = ("best of 4", "8 to 2 at 0.5", "8 to 4 at 0.25, to 2 at 0.5, to 1 at 0.75", "8 to 2 at 0.5, denoised")
 LIMITS = (50.0, 75.0, 90.0)  # percentiles of earlier scores that until good accepts up to
@@ -68,6 +93,15 @@ class Replay:
     space: Space
     sigmas: list[float]
 
+    def with_free_scores(self) -> Replay:
+        """The same, with the scores of free scorers in the pool, and without the predictions that they are made of."""
+        pool = {name: values for name, values in self.pool.items() if name not in ("x0", "without")}
+        return replace(self, pool=pool | free_scores(self.setting, self.pool, self.space, self.sigmas))
+
+    def can(self, options: BestOfOptions) -> bool:
+        """Whether the pool holds what this search compares by: without guidance there is no condition gap."""
+        return all(score_name(scorer, point) in self.pool for scorer in options.scorers for point in (*options.points, END))
+
     def choose(self, options: BestOfOptions, prompt: int) -> tuple[int, int]:
         """The candidate that a search keeps, and its network passes."""
         search = Search(options, self.space.percent_to_sigma)
@@ -81,7 +115,7 @@ class Replay:
 
     def scores(self, search: Search, prompt: int, point: float) -> Scores:
         scorers, rows = search.options.scorers, list(search.rows)
-        calls = DRAWS.samples * (2 if Scorer.INFORMATION in scorers else 1)
+        calls = DRAWS.samples * (2 if Scorer.INFORMATION in scorers else 1) if search.options.drawn_scorers else 0
         return Scores({s: self.pool[score_name(s, point)][prompt, rows] for s in scorers}, calls * len(rows))
 
     @property
@@ -90,11 +124,19 @@ class Replay:
         return (self.pool["log_p"].exp() > 0.5).double()
 
 
+def replayed(lab: Lab, setting: Setting, chunks: Sequence[int]) -> Replay:
+    space = Space.of(lab.scheduler)
+    lab.scheduler.set_timesteps(setting.steps)
+    sigmas = [space.sigma_at(t) for t in lab.scheduler.timesteps]
+    return Replay(setting, gather(len(chunks), lambda i: lab.chunk(setting, chunks[i])), space, sigmas).with_free_scores()
+
+
 def table(replay: Replay, real: Reference) -> dict[str, Any]:
     """Every plan's figures, and what it keeps of the gain of the best of 8 at what share of its calls."""
     prompts = torch.arange(len(replay.good))
     chance, rows = replay.good.mean(dim=1), {}
-    chosen = {name: [replay.choose(options, p) for p in prompts.tolist()] for name, options in PLANS.items()}
+    plans = {name: options for name, options in PLANS.items() if replay.can(options)}
+    chosen = {name: [replay.choose(options, p) for p in prompts.tolist()] for name, options in plans.items()}
     full = replay.good[prompts, torch.tensor([c for c, _ in chosen[FULL]])]
     full_calls = sum(calls for _, calls in chosen[FULL]) / len(prompts)
     for name, found in chosen.items():
@@ -205,6 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=20, help="rounded up to tens (default: %(default)s)")
     parser.add_argument("--steered", type=int, default=10, help="prompts of the searches that are run one by one (default: %(default)s)")
+    parser.add_argument("--free", action="store_true", help="every scorer at 20 steps, and nothing else: results/best_of_free.json")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("out/best_of"))
@@ -213,22 +256,23 @@ def main() -> None:
     network = network.to(memory_format=torch.channels_last)  # a seventh faster on processors
     lab = Lab(network, scheduler, load_extractor(), getattr(torch, a.precision), a.work)
     chunks, one_by_one = -(-a.prompts // PROMPTS), -(-a.steered // PROMPTS)
+    settings = [s for s in SETTINGS if s.steps == 20 or not a.free]
     if a.table:
-        chunks = next(i for i in range(10**6) if not all(lab.path(s, i).exists() for s in SETTINGS))
+        chunks = next(i for i in range(10**6) if not all(lab.path(s, i).exists() for s in settings))
         one_by_one = chunks_there(a.work)
     for index in tqdm(range(chunks), desc="Candidates"):
-        for setting in SETTINGS:  # in turn, so that a stop leaves them alike
+        for setting in settings:  # in turn, so that a stop leaves them alike
             lab.chunk(setting, index)
     found, real = {}, load_reference()
-    for setting in SETTINGS:
-        space = Space.of(scheduler)
-        scheduler.set_timesteps(setting.steps)
-        sigmas = [space.sigma_at(t) for t in scheduler.timesteps]
-        replay = Replay(setting, gather(chunks, lambda i, s=setting: lab.chunk(s, i)), space, sigmas)
-        found[setting.name] = {"plans": table(replay, real), "until good": until_good(replay), "calls of real searches": check(lab, replay)}
-    about = {"prompts": chunks * PROMPTS, "candidates": CANDIDATES, "draws": DRAWS.samples, "seed": SEED, "precision": a.precision}
-    results = about | {"extractor": lab.judge.name, "settings": found, "steered": steered(lab, one_by_one)}
-    tqdm.write(f"Wrote {write('best_of', results)}")
+    for setting in settings:
+        replay = replayed(lab, setting, range(chunks))
+        found[setting.name] = {"plans": table(replay, real)}
+        if not a.free:
+            found[setting.name] |= {"until good": until_good(replay), "calls of real searches": check(lab, replay)}
+    results = {"prompts": chunks * PROMPTS, "candidates": CANDIDATES, "draws": DRAWS.samples, "seed": SEED, "precision": a.precision}
+    results |= {"extractor": lab.judge.name, "settings": found}
+    results |= {} if a.free else {"steered": steered(lab, one_by_one)}
+    tqdm.write(f"Wrote {write('best_of_free' if a.free else 'best_of', results)}")
 
 
 if __name__ == "__main__":

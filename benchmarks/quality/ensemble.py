@@ -27,7 +27,7 @@ from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.ensemble.paide import Outcomes, per_image
 from uncertainty_nodes.core.metrics.scores import spearman
 from uncertainty_nodes.core.options import EnsembleOptions, Moment, PaideOptions
-from uncertainty_nodes.hosts.diffusers.demo import CLASSES, load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS, load_demo, sample, starting_noise
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
 from uncertainty_nodes.hosts.diffusers.ensemble.members import TableMembers
 
@@ -46,12 +46,13 @@ class Lab:
     work: Path
     per_class: int
     steps: int = STEPS
+    guidance: float = 1.0
 
     @classmethod
-    def open(cls, path: Path, work: Path, per_class: int, steps: int = STEPS) -> Lab:
+    def open(cls, path: Path, work: Path, per_class: int, steps: int = STEPS, guidance: float = 1.0) -> Lab:
         network, scheduler = load_demo()
         network = network.to(memory_format=torch.channels_last)  # a seventh faster on processors
-        return cls(network, scheduler, EnsembleParameters.load(path), work, per_class, steps)
+        return cls(network, scheduler, EnsembleParameters.load(path), work, per_class, steps, guidance)
 
     @property
     def counts(self) -> list[int]:
@@ -66,13 +67,14 @@ class Lab:
         parts = []
         for i, labels in enumerate(tqdm(self.labels.split(CHUNK), desc=f"branch {branch:g}")):
             options = {"branch": branch, "steps": self.steps, "seed": SEED, "members": self.ensemble.provenance}
+            options |= {} if self.guidance == 1 else {"guidance": self.guidance}
             parts.append(kept(self.work / f"branch_{branch:g}_{i}.safetensors", options, lambda i=i, y=labels: self.chunk(branch, i, y)))
         return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
     def chunk(self, branch: float, i: int, labels: Tensor) -> dict[str, Tensor]:
-        members = TableMembers(self.network, self.ensemble, labels)
+        members = TableMembers(self.network, self.ensemble, labels, NO_CLASS)
         noise = starting_noise(len(labels), SEED, i * CHUNK)
-        found = decu(self.network, self.scheduler, noise, members, self.steps, EnsembleOptions(branch, seed=i))
+        found = decu(self.network, self.scheduler, noise, members, self.steps, EnsembleOptions(branch, seed=i), self.guidance)
         return {"information": found.information.curve, "distance": found.distance.curve, "samples": found.samples}
 
 
@@ -100,10 +102,15 @@ def branches(lab: Lab, chosen: Sequence[float] = BRANCHES) -> dict[str, Any]:
     for branch in chosen:
         found = lab.measured(branch)
         steps = len(found["information"])
-        table[f"{branch:g}"] = {"steps_after": steps, "NFE": lab.steps - steps + len(lab.ensemble) * steps} | {
+        table[f"{branch:g}"] = {"steps_after": steps, "NFE": calls_of(lab, steps)} | {
             moment.value: {name: told(lab, at(found[name], moment)) for name in ("information", "distance")} for moment in Moment
         }
     return table
+
+
+def calls_of(lab: Lab, steps: int) -> int:
+    """Of an image whose members part ``steps`` steps before the end."""
+    return (lab.steps - steps + len(lab.ensemble) * steps) * (1 if lab.guidance == 1 else 2)
 
 
 def bandwidths(lab: Lab, branch: float) -> dict[str, Any]:
@@ -140,15 +147,28 @@ def cost(lab: Lab, repeats: int, images: int = 8) -> dict[str, Any]:
     }
 
 
+def under_cfg(a: argparse.Namespace) -> dict[str, Any]:
+    """The default branch without guidance and at the scale that was asked for."""
+    result: dict[str, Any] = {"images_per_class": a.images, "steps": a.steps, "scales": {}}
+    for scale in (1.0, a.cfg):
+        lab = Lab.open(a.ensemble, a.work / f"cfg_{scale:g}", a.images, a.steps, scale)
+        result["scales"][f"{scale:g}"] = branches(lab, [EnsembleOptions().branch])
+    return result | {"members": len(lab.ensemble), "training_digits": lab.counts, "default": EnsembleOptions().moment.value}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=20, help="of each class")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--ensemble", type=Path, default=FOLDER / "ensemble.safetensors")
     parser.add_argument("--other", type=Path, help="an ensemble whose shares went to other digits")
+    parser.add_argument("--cfg", type=float, help="the default branch under classifier-free guidance of this scale instead")
     parser.add_argument("--repeats", type=int, default=5, help="of the timing")
     parser.add_argument("--work", type=Path, default=Path("out/ensemble/measured"))
     a = parser.parse_args()
+    if a.cfg is not None:
+        print(f"Wrote {write('ensemble_cfg', under_cfg(a))}")
+        return
     lab, default = Lab.open(a.ensemble, a.work / "own", a.images, a.steps), EnsembleOptions()
     result = {
         "images_per_class": a.images,

@@ -5,6 +5,9 @@ method's map, summed over the steps that it watches, is set beside the error of 
 sparsification curve and the oracle's: lower is better) and AURG (between random's and the map's: higher is better), in grey
 levels of an image in [-1, 1], means over images with 95 % bootstrap intervals. The digits are those that the extractor did
 not see; the denoiser has seen the whole MNIST training split, so to it they are not new. Stops and resumes by chunks.
+
+--cfg: without guidance and at this scale of classifier-free guidance instead, maps of the conditional prediction and of the mix that the
+sampler follows, and those that cost no call (results/pixels_cfg.json).
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from uncertainty_nodes.benchmarks.shared.common import kept, write
 from uncertainty_nodes.benchmarks.shared.methods import asked
 from uncertainty_nodes.benchmarks.shared.pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
 from uncertainty_nodes.benchmarks.shared.pool import Chunk, Lab
+from uncertainty_nodes.benchmarks.shared.under_cfg.pixels import FREE
+from uncertainty_nodes.benchmarks.shared.under_cfg.pixels import maps as maps_at
 from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval, sparsification
 from uncertainty_nodes.core.options import Quantity
@@ -60,11 +65,23 @@ def rows(parts: list[dict[str, Tensor]], digits: Tensor) -> dict[str, Any]:
         maps = torch.cat([p[name] for p in parts if name in p])
         nfe = float(parts[0][f"nfe {method}"].mean())
         table[method] = row(maps, errors[: len(maps)], nfe)
-        if method.split(",")[0] in set(Quantity):
+        if method.split(",")[0] in {*Quantity, *FREE}:
             table[f"{method}, the other way up"] = row(-maps, errors[: len(maps)], nfe)
     for name, maps in controls(images, errors).items():
         table[name] = row(maps, errors, 0.0)
     return {"rmse": round(float(errors.square().flatten(1).mean(dim=1).sqrt().mean()), 5), "methods": table}
+
+
+def under_cfg(lab: Lab, drawn: list[Chunk], scale: float) -> dict[str, Any]:
+    """Both tables, and the scales that they are of."""
+    tables = {}
+    for each in (1.0, scale):
+        parts = [
+            kept(lab.path(f"pixels_cfg_{each:g}", c), lab.options, lambda c=c, s=each: maps_at(lab, c, s))
+            for c in tqdm(drawn, desc=f"CFG {each:g}")
+        ]
+        tables[f"{each:g}"] = rows(parts, torch.cat([c.images for c in drawn]))
+    return {"scales": tables}
 
 
 def row(maps: Tensor, errors: Tensor, nfe: float) -> dict[str, Any]:
@@ -82,10 +99,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(MAPS), choices=list(MAPS), help="make only these maps beside the aleatoric ones")
     parser.add_argument("--size", type=int, default=32, help="images a chunk")
     parser.add_argument("--steps", type=int, default=25, help="of sampling, of which the second half is run")
+    parser.add_argument("--cfg", type=float, help="the maps under classifier-free guidance of this scale instead")
     parser.add_argument("--work", type=Path, default=Path("out/pixels"))
     a = parser.parse_args()
     lab = Lab.open(a.work, a.size, a.steps)
     drawn = chunks(lab, a.images)
+    if a.cfg is not None:
+        print(
+            f"Wrote {write('pixels_cfg', {'images': sum(len(c.images) for c in drawn), 'steps': a.steps} | under_cfg(lab, drawn, a.cfg))}"
+        )
+        return
     parts = [measure(lab, chunk, a.only) for chunk in tqdm(drawn, desc="Chunks")]
     table = rows(parts, torch.cat([c.images for c in drawn]))
     for name, figures in table["methods"].items():

@@ -1,9 +1,10 @@
 """Filtering and best of N where the judge counts and is no network: python benchmarks/quality/shapes.py
 
 The model of train_shapes.py draws one to five discs, all red or all blue; a picture is right when a counting rule finds just that
-(benchmarks/shared/shapes.py). Eight candidates of each prompt are sampled to their end once, scored on the way, and every choice is
-replayed on those scores, as in best_of.py. Scores: AUROC for wrong pictures, with 95 % bootstrap intervals. Controls: classifier-free
-guidance at several scales. Stops and resumes by chunks of 10 prompts under out/shapes_lab.
+(benchmarks/shared/other_models/shapes.py). Eight candidates of each prompt are sampled to their end once, scored on the way, and every
+choice is replayed on those scores, as in best_of.py. Scores: AUROC for wrong pictures, with 95 % bootstrap intervals. Controls:
+classifier-free guidance at several scales. With the members of train_shapes_ensemble.py: how much they disagree on the same prompts'
+pictures, and whether that tells the wrong ones. Stops and resumes by chunks of 10 prompts under out/shapes_lab.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from uncertainty_nodes.benchmarks.quality.best_of import FULL, PLANS, Replay, ke
 from uncertainty_nodes.benchmarks.quality.direction import with_interval
 from uncertainty_nodes.benchmarks.shared import candidates
 from uncertainty_nodes.benchmarks.shared.candidates import CANDIDATES, END, PROMPTS, SEED, Setting, gather, labels_of, score_name
-from uncertainty_nodes.benchmarks.shared.common import kept, write
-from uncertainty_nodes.benchmarks.shared.shapes import is_right
+from uncertainty_nodes.benchmarks.shared.common import kept, provenance, read, write
+from uncertainty_nodes.benchmarks.shared.other_models.shapes import CLASSES, is_right
+from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.files import load_tensors
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval
-from uncertainty_nodes.core.options import DRAWN_SCORERS, Direction
+from uncertainty_nodes.core.options import DRAWN_SCORERS, Direction, EnsembleOptions
 from uncertainty_nodes.core.search.scoring import DIRECTION_OF_SCORER
 from uncertainty_nodes.hosts.diffusers.demo import sample, starting_noise
+from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
+from uncertainty_nodes.hosts.diffusers.ensemble.members import TableMembers
 from uncertainty_nodes.hosts.diffusers.space import Space
 
 SETTINGS = (Setting(20, 1.0), Setting(20, 2.0))
@@ -78,6 +82,24 @@ class Lab(candidates.Lab):
 
         return kept(self.work / f"scale_{scale:g}_{index}.safetensors", (scale, count, SEED, str(self.precision)), draw)
 
+    def disagreement(self, members: EnsembleParameters, scale: float, index: int) -> dict[str, Tensor]:
+        """Of the pictures of ``scale`` (same noises and classes): I and mean distance of the members, (100,), as the node gives them."""
+        count = PROMPTS * 10
+
+        def draw() -> dict[str, Tensor]:
+            labels = torch.arange(count) % 10
+            tables = TableMembers(self.network, members, labels, no_class=CLASSES)
+            steps = SETTINGS[0].steps
+            found = decu(self.network, self.scheduler, noise_of(count, index * count), tables, steps, EnsembleOptions(), scale)
+            return {
+                "information": found.information.badness,
+                "distance": found.distance.badness,
+                "nfe": torch.tensor([found.information.nfe]),
+            }
+
+        path = self.work / f"ensemble_{scale:g}_{index}.safetensors"
+        return kept(path, (scale, count, SEED, members.provenance), draw)  # float32: members are close together
+
 
 @dataclass(frozen=True, eq=False)
 class Counted(Replay):
@@ -116,6 +138,20 @@ def scores(replay: Counted) -> dict[str, Any]:
     return rows
 
 
+def ensembles(lab: Lab, members: EnsembleParameters, images: int) -> dict[str, Any]:
+    """AUROC for wrong pictures of how much the members disagree, without guidance and at the scale of the candidates."""
+    rows: dict[str, Any] = {"members": len(members)}
+    for scale in tqdm([setting.cfg for setting in SETTINGS], desc="Ensemble"):
+        indexes = range(-(-images // 100))
+        parts = [lab.disagreement(members, scale, i) for i in indexes]
+        wrong = ~torch.cat([lab.scale(scale, i)["right"] for i in indexes])
+        row: dict[str, Any] = {"images": len(wrong), "wrong": int(wrong.sum()), "nfe": float(parts[0]["nfe"])}
+        if min(row["wrong"], row["images"] - row["wrong"]) >= FEWEST_WRONG:
+            row |= {name: with_interval(torch.cat([p[name] for p in parts]), wrong) for name in ("information", "distance")}
+        rows[f"CFG {scale:g}"] = row
+    return rows
+
+
 def measure(lab: Lab, setting: Setting, chunks: int) -> dict[str, Any]:
     space = Space.of(lab.scheduler)
     lab.scheduler.set_timesteps(setting.steps)
@@ -130,11 +166,18 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=50, help="rounded up to tens (default: %(default)s)")
     parser.add_argument("--images", type=int, default=300, help="at each scale, rounded up to hundreds (default: %(default)s)")
     parser.add_argument("--model", type=Path, default=Path("out/shapes/model.safetensors"))
+    parser.add_argument("--ensemble", type=Path, default=Path("out/shapes/ensemble.safetensors"), help="left out where there is none")
+    parser.add_argument("--only-ensemble", action="store_true", help="measure it alone, and put it into the results that are there")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("out/shapes_lab"))
     a = parser.parse_args()
     network, scheduler, about = load_shapes(a.model)
     lab = Lab(network, scheduler, None, getattr(torch, a.precision), a.work)
+    if a.only_ensemble:
+        measured = ensembles(lab, EnsembleParameters.load(a.ensemble), a.images)
+        results = read("shapes") | {"ensemble": measured | {"command": provenance()["command"]}}
+        tqdm.write(f"Wrote {write('shapes', results)}")  # with the provenance of the rest
+        return
     chunks, found = -(-a.prompts // PROMPTS), {}
     for index in tqdm(range(chunks), desc="Candidates"):
         for setting in SETTINGS:  # in turn, so that a stop leaves them alike
@@ -148,6 +191,8 @@ def main() -> None:
         calls = SETTINGS[0].steps * (1 if scale == 1 else 2)
         scales[f"CFG {scale:g}"] = {"images": len(right), "calls": calls, "right": mean(right), "right_interval": interval}
     results = {"training": about, "prompts": chunks * PROMPTS, "seed": SEED, "precision": a.precision, "scales": scales, "settings": found}
+    if a.ensemble.exists():
+        results["ensemble"] = ensembles(lab, EnsembleParameters.load(a.ensemble), a.images)
     tqdm.write(f"Wrote {write('shapes', results)}")
 
 

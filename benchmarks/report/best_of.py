@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, table
+from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, picture, table
 
 Results = dict[str, Any]
 FULL = "best of 8"
@@ -17,23 +17,48 @@ GAIN, CALLS = 0.9, 0.65  # what pruning is to keep, at most at which share of th
 
 def section(found: Results) -> str:
     about = paragraph(f"""
-        {found["candidates"]} candidates of each of {found["prompts"]} prompts, DDIM, the network in {found["precision"]}, {found["draws"]}
-        draws a comparison, by prompt information unless named. Each row keeps one image a prompt. *Gain*: agreement over a candidate
-        taken at random; *kept*: its share of the gain of the best of 8, and *calls*, sampling and comparing, as a share of those.
-        *8 to 2 at 0.25*: two of eight go on after a quarter of the schedule, and the better of the two finished is kept. FID is of as many
-        images in every row, few of them: compare within a table only.
+        {found["candidates"]} candidates of each of {found["prompts"]} prompts, DDIM, the network in {found["precision"]},
+        {found["draws"]} draws a comparison, by prompt information unless named. Each row keeps one image a prompt. *Gain*: agreement
+        over a candidate taken at random; *kept*: its share of the gain of the best of 8, and *calls*, sampling and comparing, as a
+        share of those. *8 to 2 at 0.25*: two of eight go on after a quarter of the schedule, and the better of the two finished is
+        kept. FID is of as many images in every row, few of them: compare within a table only.
     """)
     parts = [about]
     for name, rows in found["settings"].items():
         parts += [f"**{name}.** {verdict(rows['plans'])}", plans(rows["plans"])]
     until = paragraph("""
         Until good: each image is judged by the calibrated rule, with the prompt information of the finished images of other prompts;
-        *limit*: the percentile, best first, up to which it is accepted. At most 8 attempts. *Plain*: the agreement of images that nobody
-        judged, whatever their number of calls.
+        *limit*: the percentile, best first, up to which it is accepted. At most 8 attempts. *Plain*: the agreement of images that
+        nobody judged, whatever their number of calls.
     """)
     if found["steered"]:
         parts += [paragraph(STEERED), steered(found["steered"])]
     return "\n\n".join([*parts, until, until_good(found["settings"])])
+
+
+def free(found: Results) -> str:
+    """Every scorer as the one who prunes, from results/best_of_free.json."""
+    about = paragraph(f"""
+        The same with every scorer, those that cost no call among them, on {found["prompts"]} prompts of {found["candidates"]}
+        candidates, 20 steps. *Trajectory* and *condition gap* are of the steps so far, as the search takes them; two names: joined by
+        rank. Drawing fewer candidates is what pruning at random comes to: `best of 2` and `best of 4` are its control.
+    """)
+    parts = [about, picture("Agreement gained over one candidate against network calls, by scorer", "results/choosing.png")]
+    for name, rows in found["settings"].items():
+        parts += [f"**{name}.** {free_verdict(rows['plans'])}", plans(rows["plans"])]
+    return "\n\n".join(parts)
+
+
+def free_verdict(rows: Results) -> str:
+    """Whether a free scorer chooses as well as prompt information: by the best of 8, each by its own."""
+    full, lines = rows[FULL], []
+    if full["gain_interval"][0] <= 0:
+        return "The best of 8 by prompt information is not shown to gain anything here."
+    for name in ("trajectory", "condition gap", "trajectory and gap"):
+        if (row := rows.get(f"{FULL}, {name}")) is not None:
+            lines.append(f"{name} {number(row['gain'], 3, signed=True)} ({interval(row['gain_interval'], 3)}; {row['calls']:g} calls)")
+    start = f"The best of 8 gains {number(full['gain'], 3, signed=True)} ({interval(full['gain_interval'], 3)}; {full['calls']:g} calls)"
+    return f"{start} by prompt information; by scores that cost nothing: {', '.join(lines)}."
 
 
 def verdict(rows: Results) -> str:
@@ -41,7 +66,7 @@ def verdict(rows: Results) -> str:
     full = rows[FULL]
     if full["gain_interval"][0] <= 0:
         return "The best of 8 is not shown to gain anything here, so there is nothing that pruning could keep."
-    pruned = {name: row for name, row in rows.items() if name.startswith("8 to")}
+    pruned = {name: row for name, row in rows.items() if name.startswith("8 to") and row["kept_gain"] is not None}
     aim = f"{100 * GAIN:.0f} % of the best of 8's gain ({number(full['gain'], 3, signed=True)}) at {100 * CALLS:.0f} % of its calls"
     enough = {name: row for name, row in pruned.items() if row["kept_gain"] >= GAIN}
     reached = {name: row for name, row in enough.items() if row["share_of_calls"] <= CALLS}

@@ -36,6 +36,15 @@ FAMILIES: dict[str, tuple[str, str]] = {  # settings of the guidance table that 
     "autograd": ("#009E73", "^"),
     "eps x": ("#999999", "x"),
 }
+SCORERS: dict[str, tuple[str, str]] = {  # that choose between candidates
+    "prompt information": ("#CC79A7", "o"),
+    "denoised": ("#D55E00", "s"),
+    "noise": ("#0072B2", "s"),
+    "trajectory": ("#009E73", "D"),
+    "condition gap": ("#E69F00", "v"),
+    "trajectory and gap": ("#000000", "^"),
+    "information and trajectory": ("#882255", "P"),
+}
 MARKERS = "os^vDPX*<>dph"
 SINGLE = {"plain": "*", "plain, 100 steps": "+", "random direction 0.1": "v", "best of 4 by information": "P"}
 IN_CALIBRATION = ("prompt information", "denoised", "noise", "MC dropout", "BayesDiff", "generative uncertainty", "DECU", "ink (no model)")
@@ -169,6 +178,30 @@ def frontier(figure: Figure) -> None:
     figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
 
+def choosing(figure: Figure) -> None:
+    """Agreement gained over one candidate against network calls, by the scorer that chooses; one panel a scale of guidance."""
+    figure.set_size_inches(9.5, 3.8)
+    settings = read("best_of_free")["settings"]
+    for axes, (title, rows) in zip(figure.subplots(1, len(settings), squeeze=False)[0], settings.items(), strict=True):
+        for scorer, (colour, marker) in SCORERS.items():
+            own = {n: r for n, r in rows["plans"].items() if scorer_of(n) == scorer and r["gain_interval"]}
+            for whole in (True, False):
+                points = [(r["calls"], r["gain"]) for n, r in own.items() if n.startswith("best of") == whole]
+                name = f"{scorer}, {'best of 2, 4, 8' if whole else 'pruned'}"
+                face = colour if whole else "none"
+                if points:
+                    axes.plot(*zip(*sorted(points), strict=True), marker, color=colour, markerfacecolor=face, label=name, markersize=5)
+        axes.axhline(0, color="black", linestyle=":", linewidth=1)
+        axes.set(title=title, xlabel="network calls per image kept", ylabel="agreement gained over one candidate")
+    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=7)
+
+
+def scorer_of(plan: str) -> str:
+    """Plans are named after the scorer behind the last comma, prompt information where none is."""
+    last = plan.rsplit(", ", 1)[-1]
+    return last if last in SCORERS else "both" if last == "both" else "prompt information"
+
+
 def strength_of(name: str, family: str) -> float | None:
     """The number after the family's name, where nothing else is changed."""
     try:
@@ -177,7 +210,7 @@ def strength_of(name: str, family: str) -> float | None:
         return None
 
 
-FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes, guidance, frontier)
+FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes, guidance, frontier, choosing)
 
 
 def save(draw: Callable[[Figure], None]) -> None:

@@ -14,8 +14,8 @@ def section(found: Results) -> str:
     about = paragraph(f"""
         On digits the judge is a network, and so are the features of FID. Here a rule counts: a tiny model, trained for
         {found["training"]["steps"]} steps, draws one to five discs, all red or all blue, and a picture is right when just that many
-        areas of a disc's size and of the one colour are found. 20 DDIM steps. Eight candidates of each of {found["prompts"]} prompts; AUROC
-        for wrong pictures; *gain*: right pictures beyond a candidate taken at random, one picture a prompt.
+        areas of a disc's size and of the one colour are found. 20 DDIM steps. Eight candidates of each of {found["prompts"]} prompts;
+        AUROC for wrong pictures; *gain*: right pictures beyond a candidate taken at random, one picture a prompt.
     """)
     parts = [about, verdict(found["settings"]), scales(found["scales"])]
     for name, rows in found["settings"].items():
@@ -23,6 +23,8 @@ def section(found: Results) -> str:
         if rows["scores"]:
             parts.append(table(["score at part of the schedule", "AUROC", "interval"], score_rows(rows["scores"])))
         parts.append(plans(rows["plans"]))
+    if "ensemble" in found:
+        parts.append(ensemble(found["ensemble"]))
     return "\n\n".join(parts)
 
 
@@ -54,6 +56,23 @@ def verdict(settings: Results) -> str:
             f"{number(rows['information at 1']['auroc'], 2)}, and the best of 8 by it {shown} right pictures ({interval(gain)})."
         )
     return paragraph(" ".join(lines)) if lines else ""
+
+
+def ensemble(found: Results) -> str:
+    """How well disagreement between members tells wrong pictures."""
+    about = paragraph(f"""
+        **Ensemble.** {found["members"]} members with class embeddings of their own, each trained on its own bootstrap of new pictures
+        (`bundle/train_shapes_ensemble.py`), drawn from the noises of the plain pictures: AUROC for wrong pictures of how much they
+        disagree, at the node's default branch.
+    """)
+    cells = []
+    for scale, row in ((name, row) for name, row in found.items() if name.startswith("CFG")):
+        for score in ("information", "distance"):
+            told = row.get(score, {"auroc": None, "interval": None})
+            cells.append(
+                [scale, score, row["images"], row["wrong"], f"{row['nfe']:g}", number(told["auroc"], 3), interval(told["interval"])]
+            )
+    return "\n\n".join([about, table(["setting", "score", "pictures", "wrong", "NFE", "AUROC", "interval"], cells)])
 
 
 def scales(rows: Results) -> str:

@@ -10,7 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import best_of, claims, free_scores, risk, shapes, text, under_cfg, verdicts
+from uncertainty_nodes.benchmarks.report import (
+    best_of,
+    cfg_scores,
+    claims,
+    colour,
+    free_scores,
+    risk,
+    shapes,
+    text,
+    under_cfg,
+    verdicts,
+)
 from uncertainty_nodes.benchmarks.shared import common
 from uncertainty_nodes.benchmarks.shared.common import MissingResults, command_of, read
 from uncertainty_nodes.core.files import replacing
@@ -19,18 +30,24 @@ Results = dict[str, Any]
 BENCHMARKS = (
     "filtering",
     "free_scores",
+    "filtering_cfg",
     "pixels",
+    "pixels_cfg",
+    "paper",
     "posterior",
     "guidance",
     "guidance_cfg",
     "guidance_search",
     "risk",
     "best_of",
+    "best_of_free",
     "shapes",
+    "colour",
     "direction",
     "information",
     "bayesian",
     "ensemble",
+    "ensemble_cfg",
     "gradient",
     "speed",
     "scaling",
@@ -39,17 +56,23 @@ BENCHMARKS = (
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Filtering", ("filtering",), text.filtering),
     ("Scores that cost no call, and a learned early stop", ("free_scores",), free_scores.section),
+    ("Every score under classifier-free guidance", ("filtering_cfg",), cfg_scores.section),
     ("Pixels", ("pixels",), text.pixels),
+    ("Pixels under classifier-free guidance", ("pixels_cfg",), cfg_scores.pixels),
+    ("The aleatoric paper's protocol", ("paper", "filtering"), claims.protocol),
     ("Error bars: the posterior variance", ("posterior",), free_scores.posterior),
     ("Guidance", ("guidance",), text.guidance),
     ("Guidance beside classifier-free guidance", ("guidance_cfg",), under_cfg.section),
     ("A search for guidance that improves tuned CFG", ("guidance_search",), under_cfg.search),
     ("A promise with a number", ("risk",), risk.section),
     ("Best of N with early pruning, and until good", ("best_of",), best_of.section),
+    ("Choosing by scores that cost no call", ("best_of_free",), best_of.free),
     ("A judge that counts: drawn shapes", ("shapes",), shapes.section),
+    ("Colour photos", ("colour",), colour.section),
     ("Early signal", ("direction", "information"), text.early_signal),
     ("Laplace, generative uncertainty, BayesDiff", ("bayesian",), text.bayesian),
     ("Ensembles: is what was seldom seen known to be so?", ("ensemble",), text.ensemble),
+    ("Ensembles under classifier-free guidance", ("ensemble_cfg",), cfg_scores.ensembles),
     ("Forward against exact gradient", ("gradient",), text.gradient),
     ("Speed", ("scaling",), text.scaling),
     ("Memory, and speed beside the ratio of calls", ("speed",), text.speed),

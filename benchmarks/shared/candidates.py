@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from uncertainty_nodes.benchmarks.shared.common import kept
 from uncertainty_nodes.core.demo.extractor import DigitClassifier
 from uncertainty_nodes.core.denoiser import x0_from_output
 from uncertainty_nodes.core.options import DRAWN_SCORERS, DrawOptions, Scorer
+from uncertainty_nodes.core.search.free import FreeScores
 from uncertainty_nodes.core.search.scoring import comparison_sigma, score_candidates
 from uncertainty_nodes.hosts.diffusers.attach import denoiser
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, conditions, predict, starting_noise
@@ -60,9 +62,13 @@ class Lab:
         return self.work / f"{setting.steps}_{setting.cfg:g}_{index}.safetensors"
 
     def chunk(self, setting: Setting, index: int) -> dict[str, Tensor]:
-        """Of 10 prompts x 8 candidates: features (80, D), log_p (80,), and each score at each point, (80,); drawn or read back."""
+        """Of 10 prompts x 8 candidates: features (80, D), log_p (80,), and each score at each point, (80,); drawn or read back.
+
+        x0 (80, S, pixels): the conditional predictions of every step, for scores that cost nothing; without: the unconditional ones,
+        under guidance.
+        """
         path = self.path(setting, index)
-        options = (setting.name, DRAWS.samples, POINTS, SEED, CANDIDATES, PROMPTS, str(self.precision))
+        options = (setting.name, DRAWS.samples, POINTS, SEED, CANDIDATES, PROMPTS, str(self.precision), "with predictions")
         return kept(path, options, lambda: self.draw(setting, index))
 
     @torch.no_grad()
@@ -75,8 +81,9 @@ class Lab:
         return {"features": self.judge.features(x), "log_p": log_p} | scores
 
     def sample(self, setting: Setting, x: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Finished images, and scores by ``score_name``; the scoring leaves the sampling as it is."""
+        """Finished images; scores by ``score_name``, and every step's predictions. The scoring leaves the sampling as it is."""
         space, scores = Space.of(self.scheduler), {}
+        predicted: dict[str, list[Tensor]] = {"x0": []} | ({} if setting.cfg == 1 else {"without": []})
         given, without = (denoiser(self.network, self.scheduler, cond, len(x)) for cond in conditions(labels))
 
         def compare(x0: Tensor, sigma: float, point: float) -> None:
@@ -88,25 +95,27 @@ class Lab:
         self.scheduler.set_timesteps(setting.steps)
         due = [(point, space.percent_to_sigma(point) * (1 + 1e-5)) for point in POINTS]
         for t in self.scheduler.timesteps:
-            sigma, (output, conditional) = space.sigma_at(t), self.predict(x, t, labels, setting.cfg)
+            sigma, outputs = space.sigma_at(t), self.predict(x, t, labels, setting.cfg)
+            level = torch.full((len(x),), sigma)
+            x0 = [x0_from_output(output, x, level, space.process, space.prediction) for output in outputs]
+            for kept_x0, each in zip(predicted.values(), x0, strict=True):
+                kept_x0.append(each.flatten(1))
             passed = [point for point, edge in due if sigma <= edge]
             due = due[len(passed) :]
-            if passed:
-                x0 = x0_from_output(conditional, x, torch.full((len(x),), sigma), space.process, space.prediction)
-                for point in passed:  # of points that share a step, each has the same scores
-                    compare(x0, sigma, point)
+            for point in passed:  # of points that share a step, each has the same scores
+                compare(x0[0], sigma, point)
+            output = outputs[0] if setting.cfg == 1 else outputs[1] + setting.cfg * (outputs[0] - outputs[1])
             x = self.scheduler.step(output, t, x).prev_sample.float()
         compare(x, 0.0, END)
-        return x, scores
+        return x, scores | {name: torch.stack(steps, dim=1).half() for name, steps in predicted.items()}
 
-    def predict(self, x: Tensor, t: Tensor, labels: Tensor, cfg: float) -> tuple[Tensor, Tensor]:
-        """The network's output that the sampler follows, and its conditional part, float32."""
+    def predict(self, x: Tensor, t: Tensor, labels: Tensor, cfg: float) -> tuple[Tensor, ...]:
+        """The network's outputs, float32: conditional, and under guidance unconditional."""
         if cfg == 1:
-            output = predict(self.network, x, t, labels, 1.0).float()
-            return output, output
+            return (predict(self.network, x, t, labels, 1.0).float(),)
         both = torch.cat([conditions(labels)[1]["class_labels"], labels])
         none, conditional = self.network(torch.cat([x, x]), t, class_labels=both).sample.float().chunk(2)
-        return none + cfg * (conditional - none), conditional
+        return conditional, none
 
 
 def labels_of(count: int) -> Tensor:
@@ -122,3 +131,23 @@ def gather(chunks: int, chunk: Callable[[int], dict[str, Tensor]]) -> dict[str, 
     """Chunks 0, 1, .. as one pool: (P, 8, ...) each, P = 10 x chunks."""
     parts = [chunk(i) for i in range(chunks)]
     return {name: torch.cat([p[name] for p in parts]).unflatten(0, (-1, CANDIDATES)) for name in parts[0]}
+
+
+def free_scores(setting: Setting, pool: dict[str, Tensor], space: Space, sigmas: list[float]) -> dict[str, Tensor]:
+    """What a search's free scorers tell at each point, (P, 8) by ``score_name``, from the kept predictions of ``gather``.
+
+    A point is left out for a scorer whose steps tell nothing by then, the condition gap without guidance altogether.
+    """
+    given, without = (pool[name].flatten(0, 1) if name in pool else None for name in ("x0", "without"))  # (N, S, pixels)
+    trackers = {s: FreeScores([s], space.process, space.percent_to_sigma) for s in Scorer if s.free is not None}
+    due, found = [(point, space.percent_to_sigma(point) * (1 + 1e-5)) for point in (*POINTS, END)], {}
+    for step, sigma in enumerate(sigmas):
+        cond = given[:, step].float()
+        none = None if without is None else without[:, step].float()
+        passed = [point for point, edge in due if sigma <= edge or (step == len(sigmas) - 1)]
+        due = due[len(passed) :]
+        for scorer, tracker in trackers.items():
+            tracker.observe(cond if none is None else none + setting.cfg * (cond - none), cond, none, sigma)
+            with suppress(ValueError):
+                found |= {score_name(scorer, point): tracker.scores().by[scorer] for point in passed}
+    return {name: values.unflatten(0, (-1, CANDIDATES)) for name, values in found.items()}

@@ -20,7 +20,13 @@ from uncertainty_nodes.core.files import load_tensors, replacing, save_tensors
 BENCHMARKS = Path(__file__).resolve().parents[1]
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS", BENCHMARKS / "results"))  # another folder keeps the committed figures
 MEASURED = "benchmark measurement"
-TABLES = {"guidance_cfg": ("guidance", " --cfg"), "guidance_search": ("guidance", " --search")}  # results that a script's option makes
+TABLES = {  # results that a script's option makes
+    "guidance_cfg": ("guidance", " --cfg"),
+    "guidance_search": ("guidance", " --search"),
+    "best_of_free": ("best_of", " --free"),
+    "pixels_cfg": ("pixels", " --cfg 1.5"),
+    "ensemble_cfg": ("ensemble", " --cfg 1.5"),
+}
 
 
 class MissingResults(FileNotFoundError):

@@ -119,6 +119,13 @@ def gain_interval(pool: Judged, badness: Tensor) -> list[float]:
     return [round(float(g), 3) for g in np.percentile(gains, [2.5, 97.5])]
 
 
+def off_manifold(real: Tensor, features: Tensor, k: int = 3) -> Tensor:
+    """(B,) bool: lies outside of every real image's k-th neighbour's distance. Their share is 1 - precision (Kynkaanniemi et al. 2019)."""
+    real, features = real.double(), features.double()
+    reach = torch.cdist(real, real).topk(k + 1, largest=False).values[:, k]  # the nearest of all is the image itself
+    return ~(torch.cdist(features, real) <= reach).any(dim=1)
+
+
 def detected(badness: Tensor, bad: Tensor) -> dict[str, Any] | None:
     """None without bad or without good images."""
     try:

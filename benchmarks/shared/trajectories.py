@@ -21,7 +21,8 @@ from uncertainty_nodes.hosts.diffusers.demo import conditions, predict
 from uncertainty_nodes.hosts.diffusers.information import information
 from uncertainty_nodes.hosts.diffusers.space import Space
 
-STEPS = {1.0: 25, 1.5: 20, 3.0: 20}  # by scale of classifier-free guidance: none, as in filtering.py; the best of this model; a strong one
+# by scale of classifier-free guidance: none, as in filtering.py; the two best of this model; a strong one
+STEPS = {1.0: 25, 1.25: 20, 1.5: 20, 3.0: 20}
 POINTS = (0.2, 0.35, 0.5)  # of the steps, where a search may stop
 
 

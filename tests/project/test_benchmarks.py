@@ -319,3 +319,143 @@ def test_free_scores_of_kept_samplings_are_sums_over_their_steps(benchmark):
     early = free.partial(sampled, 0.35, space)
     assert torch.allclose(early["trajectory"].exp(), followed[:7].var(dim=0, correction=0).mean(dim=1), atol=1e-5)
     assert torch.allclose(early["condition gap now"].exp(), (x0[6] - without[6]).square().mean(dim=1), atol=1e-5)
+
+
+def test_every_score_under_guidance_from_drawing_to_report(benchmark, monkeypatch, tmp_path):
+    """All images are called bad or good in turn, so that every table has its rows."""
+    trajectories, module = benchmark("shared.trajectories"), benchmark("quality.filtering_cfg")
+    monkeypatch.setitem(trajectories.STEPS, 1.5, 20)
+    monkeypatch.setattr(benchmark("shared.pool"), "CHUNK", 4)
+    monkeypatch.setattr(benchmark("shared.judging"), "RESAMPLES", 2)
+    monkeypatch.setattr(module, "FEWEST", 1)
+    monkeypatch.setattr(module, "EVERY", {1.5: 1})
+    monkeypatch.setattr(module, "off_manifold", lambda real, features: torch.arange(len(features)) % 2 == 0)
+    monkeypatch.setattr(module, "METHODS", {n: module.METHODS[n] for n in ("prompt information", "redrawn", "DECU")})
+    lab_of = module.Lab.open
+    monkeypatch.setattr(module.Lab, "open", lambda work, precision: lab_of(work, 4, precision=precision))
+    run(module, monkeypatch, "--scales", 1.5, "--images", 4, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "filtering_cfg.json").read_text())["scales"]["1.5"]
+    rows = found["off_the_real_digits"]["scores"]
+    assert found["images"] == 12 and found["off_the_digits"] == 6
+    assert rows["denoised, mix"]["nfe"] == 2 * rows["denoised, conditional"]["nfe"] and rows["trajectory"]["nfe"] == 0
+    told = found["off_the_real_digits"]["mix_less_conditional"]["noise"]
+    assert told["difference"] == pytest.approx(rows["noise, mix"]["auroc"] - rows["noise, conditional"]["auroc"], abs=2e-4)
+    written = benchmark("report.cfg_scores").section(json.loads((tmp_path / "filtering_cfg.json").read_text()))
+    assert "| DECU | 44 |" in written and "| denoised, mix |" in written
+
+
+def test_what_the_recorder_measures_is_what_the_replay_measures(benchmark, tmp_path):
+    """The conditional prediction, redrawn from kept samplings, gives the scores that attach records during one."""
+    images, trajectories, pool = benchmark("shared.under_cfg.images"), benchmark("shared.trajectories"), benchmark("shared.pool")
+    from uncertainty_nodes.core.options import AleatoricOptions, Quantity
+    from uncertainty_nodes.hosts.diffusers.demo import attach, sample
+
+    lab = pool.Lab.open(tmp_path, 2)
+    chunk = pool.Chunk.blank(11, 0, 2)
+    drawn = trajectories.drawn(lab, 1.5, chunk)
+    picked = images.Picked.of(lab, chunk, drawn, torch.arange(2))
+    replayed = images.redrawn(images.CONDITIONAL, pool.DEFAULT, picked)
+    with attach(lab.network, lab.scheduler, record=AleatoricOptions(), classifier_free=True) as watched:
+        sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, 20, 1.5)
+    for quantity in (Quantity.DENOISED, Quantity.NOISE):
+        assert torch.allclose(replayed[quantity.value].scores, watched.result(quantity).scores, rtol=0.02)  # kept in half precision
+    assert replayed["denoised"].nfe == watched.result().nfe
+
+
+def test_pixels_under_guidance(benchmark, monkeypatch, tmp_path):
+    run(benchmark("quality.pixels"), monkeypatch, "--cfg", 1.5, "--images", 2, "--size", 2, "--steps", 20, "--work", tmp_path / "work")
+    scales = json.loads((tmp_path / "pixels_cfg.json").read_text())["scales"]
+    plain, guided = scales["1"]["methods"], scales["1.5"]["methods"]
+    assert plain["trajectory"]["nfe"] == guided["condition gap"]["nfe"] == 0 and "condition gap" not in plain
+    assert guided["denoised, mix"]["nfe"] == 2 * guided["denoised, conditional"]["nfe"]
+    assert "At CFG 1.5" in benchmark("report.cfg_scores").pixels({"images": 2, "scales": scales})
+
+
+def test_free_scorers_choose_at_no_call(benchmark, monkeypatch, tmp_path):
+    candidates, module = benchmark("shared.candidates"), benchmark("quality.best_of")
+    monkeypatch.setattr(candidates, "PROMPTS", 2)
+    monkeypatch.setattr(module, "PROMPTS", 2)
+    monkeypatch.setattr(module, "SETTINGS", (candidates.Setting(20, 1.0), candidates.Setting(20, 1.5)))
+    run(module, monkeypatch, "--free", "--prompts", 2, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "best_of_free.json").read_text())["settings"]
+    plain, guided = (found[f"20 steps, CFG {cfg}"]["plans"] for cfg in ("1", "1.5"))
+    assert plain["best of 8, trajectory"]["calls"] == 8 * 20 and guided["best of 8, condition gap"]["calls"] == 8 * 40
+    assert not any("gap" in name for name in plain)
+    assert "scores that cost nothing" in benchmark("report.best_of").free({"prompts": 2, "candidates": 8, "settings": found}) or all(
+        rows["plans"]["best of 8"]["gain_interval"][0] <= 0 for rows in found.values()
+    )
+    run(benchmark("report.draw_figures"), monkeypatch)
+    assert (tmp_path / "choosing.png").exists()
+
+
+def test_the_papers_protocol(benchmark, monkeypatch, tmp_path):
+    module = benchmark("quality.paper")
+    monkeypatch.setattr(benchmark("shared.judging"), "RESAMPLES", 2)
+    lab_of = module.Lab.open
+    monkeypatch.setattr(module.Lab, "open", lambda work, steps, precision: lab_of(work, 2, steps, precision))
+    run(module, monkeypatch, "--images", 2, "--digits", 2, "--work", tmp_path / "work")
+    found = json.loads((tmp_path / "paper.json").read_text())
+    assert found["selection"]["nfe"] == 20 and found["selection"]["images"] == 6
+    u, v = found["pixels"]["methods"]["U"], found["pixels"]["methods"]["V"]
+    assert u["ause_grey_levels"] == pytest.approx(127.5 * u["ause"], abs=1e-2) and v["aurg"] > u["aurg"]
+
+
+def test_off_the_manifold_is_what_precision_does_not_count(benchmark):
+    from uncertainty_nodes.core.metrics.features import precision_recall
+
+    generator = torch.Generator().manual_seed(0)
+    real, drawn = torch.randn(60, 3, generator=generator), 1.5 * torch.randn(40, 3, generator=generator)
+    off = benchmark("shared.judging").off_manifold(real, drawn)
+    assert 1 - float(off.double().mean()) == pytest.approx(precision_recall(real, drawn).precision)
+    assert 0 < int(off.sum()) < 40
+
+
+def test_the_colour_model_from_checkpoint_to_report(benchmark, monkeypatch, tmp_path):
+    """Of an untrained network and judge: what is measured is nonsense, but all of it is there."""
+    from PIL import Image
+
+    colour, trainer = benchmark("quality.colour"), benchmark("bundle.trainer")
+    for name in benchmark("shared.other_models.colour").CLASSES:
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for i in range(7):
+            pixels = torch.randint(255, (32, 32, 3), generator=torch.Generator().manual_seed(i)).byte().numpy()
+            Image.fromarray(pixels).save(folder / f"{i}.jpg")
+    judging = benchmark("bundle.train_colour_judge")
+    monkeypatch.setattr(judging, "split", lambda count, seed: (torch.arange(40).numpy(), torch.arange(40, count).numpy()))
+    monkeypatch.setattr(judging, "BATCH", 20)
+    run(judging, monkeypatch, tmp_path / "photos", "--epochs", 1, "--out", tmp_path / "judge.safetensors")
+    plan = trainer.Plan(tmp_path, 1, 1e-3)
+    trainer.Trainer(plan, benchmark("bundle.train_colour").colour_config()).save()
+    for module in ("shared.candidates", "quality.colour"):
+        monkeypatch.setattr(benchmark(module), "PROMPTS", 2)
+        monkeypatch.setattr(benchmark(module), "CANDIDATES", 8)
+    monkeypatch.setattr(benchmark("shared.judging"), "RESAMPLES", 2)
+    monkeypatch.setattr(colour, "CHUNK", 4)
+    monkeypatch.setattr(colour, "STEPS", 4)
+    monkeypatch.setattr(colour, "SETTINGS", {n: colour.SETTINGS[n] for n in ("plain", "eps x 1.01", "posterior 0.02")})
+    monkeypatch.setattr(colour, "GUIDED", {"posterior 0.02": colour.GUIDED["posterior 0.02"]})
+    monkeypatch.setattr(colour, "RESULTS", tmp_path)
+    given = ("--model", tmp_path / "checkpoint.safetensors", "--judge", tmp_path / "judge.safetensors", "--work", tmp_path / "work")
+    run(colour, monkeypatch, *given, "--images", 4, "--prompts", 2)
+    found = json.loads((tmp_path / "colour.json").read_text())
+    assert found["settings"]["plain"]["fid_gain"] == 0 and found["settings"]["posterior 0.02"]["nfe"] > found["settings"]["plain"]["nfe"]
+    assert set(found["candidates"]) == {"4 steps, CFG 1", "4 steps, CFG 3"} and (tmp_path / "colour.png").exists()
+
+
+def test_scaling_eps_of_a_velocity_model(benchmark):
+    """The scheduler's own eps of the moved output is as many times as large."""
+    from diffusers import DDIMScheduler
+
+    settings = benchmark("shared.guidance.settings")
+    scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False)
+    scheduler.set_timesteps(20)
+    x, output, t = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4), scheduler.timesteps[10]
+    alpha = scheduler.alphas_cumprod[t] ** 0.5
+    sigma = (1 - scheduler.alphas_cumprod[t]) ** 0.5
+
+    def eps(v: torch.Tensor) -> torch.Tensor:
+        return alpha * v + sigma * x
+
+    moved = settings.scale_eps(scheduler, output, x, t, 1.02)
+    assert torch.allclose(eps(moved), 1.02 * eps(output), atol=1e-5)

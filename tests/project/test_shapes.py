@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("scipy", reason="the judge of the drawn shapes needs scipy: pip install -e .[dev]")
 
-from uncertainty_nodes.benchmarks.shared.shapes import CLASSES, MOST, draw_shapes, is_right, judge
+from uncertainty_nodes.benchmarks.shared.other_models.shapes import CLASSES, MOST, draw_shapes, is_right, judge
 
 LABELS = torch.arange(200) % CLASSES
 

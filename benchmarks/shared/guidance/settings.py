@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from uncertainty_nodes.core.denoiser import Prediction, eps_from_x0, output_shift, x0_from_output
 from uncertainty_nodes.core.guidance.step import scale, without_mean
 from uncertainty_nodes.core.options import (
     COARSE_STEP_SIZE,
@@ -24,6 +25,7 @@ from uncertainty_nodes.core.options import (
 from uncertainty_nodes.hosts.diffusers.attach import score
 from uncertainty_nodes.hosts.diffusers.demo import attach, conditions, predict, sample, starting_noise
 from uncertainty_nodes.hosts.diffusers.information import information
+from uncertainty_nodes.hosts.diffusers.space import Space
 
 STEPS = 20
 PAIR = DrawOptions(samples=2)
@@ -135,9 +137,19 @@ class Cfg:
         for i, t in enumerate(model.scheduler.timesteps):
             scale = self.scale if self.begin <= i / STEPS < self.end else 1.0
             output = predict(model.network, x, t, labels, scale).float()
-            x = model.scheduler.step(output * self.factor, t, x).prev_sample
+            x = model.scheduler.step(scale_eps(model.scheduler, output, x, t, self.factor), t, x).prev_sample
             calls += 1 if scale == 1 else 2
         return x, float(calls)
+
+
+def scale_eps(scheduler: Any, output: Tensor, x: Tensor, t: Tensor, factor: float) -> Tensor:
+    """The network's output, whatever it predicts, whose eps is ``factor`` times as large."""
+    space = Space.of(scheduler)
+    if factor == 1 or space.prediction is Prediction.EPS:
+        return output * factor
+    level = torch.full((len(x),), space.sigma_at(t))
+    eps = eps_from_x0(x, x0_from_output(output, x, level, space.process, space.prediction), level, space.process)
+    return output + output_shift((factor - 1) * eps, level, space.process, space.prediction)
 
 
 def guided(strength: float, factor: float = 1.0, cfg: float = 1.0, **options: Any) -> Guided:

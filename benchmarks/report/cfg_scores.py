@@ -1,0 +1,157 @@
+"""The report's sections on scores under classifier-free guidance: images, pixels, ensembles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uncertainty_nodes.benchmarks.report.markdown import interval, listed, number, paragraph, table
+
+Results = dict[str, Any]
+ASKED, NATURAL = "not_what_was_asked", "off_the_real_digits"
+JUDGES = {ASKED: "not what was asked", NATURAL: "off the real digits"}
+
+
+def section(found: Results) -> str:
+    about = paragraph("""
+        The images of the free scores' section. What costs calls is measured on all bad images and on every 14th (20th at CFG 1.5, 7th
+        at the strong scale), which leaves an AUROC what it is. Two judges: *not what was asked*, the classifier gives the asked digit p
+        < 0.5; *off the real digits*, the image lies outside of the third neighbour's distance of every real one in the classifier's
+        features (as *precision* counts), on the images that were picked by number alone. *Conditional* redraws the conditional
+        prediction, which is what the package measures; *mix* the one that the sampler follows, at twice the calls.
+    """)
+    parts = [about, advice(found)]
+    for scale, row in found["scales"].items():
+        counts = f"{row['images']} images, {row['bad']} not what was asked, {row['off_the_digits']} off the real digits"
+        parts.append(f"**CFG {scale}**, {row['steps']} steps: {counts}.")
+        judged = {name: row[name] for name in JUDGES if "scores" in row.get(name, {})}
+        few = [f"{JUDGES[name]}: {row[name]['bad']} bad of {row[name]['images']}" for name in JUDGES if name in row and name not in judged]
+        if few:
+            parts.append(f"Too few for an AUROC: {', '.join(few)}.")
+        if judged:
+            parts.append(scores(judged))
+            parts.append(differences(judged))
+        if row["gains"]:
+            parts.append(gains(row["gains"]))
+    return "\n\n".join(parts)
+
+
+def scores(judged: dict[str, Results]) -> str:
+    first = next(iter(judged.values()))
+    order = sorted(first["scores"], key=lambda name: -first["scores"][name]["auroc"])
+    header = ["score", "NFE"]
+    for name, row in judged.items():
+        header += [f"AUROC, {JUDGES[name]} ({row['bad']} of {row['images']})", "95 %"]
+    cells = [
+        [name, f"{first['scores'][name]['nfe']:g}"]
+        + [text for row in judged.values() for text in (number(row["scores"][name]["auroc"], 3), interval(row["scores"][name]["interval"]))]
+        for name in order
+    ]
+    return table(header, cells)
+
+
+def differences(judged: dict[str, Results]) -> str:
+    """What redrawing the mix adds to redrawing the conditional prediction."""
+    first = next(iter(judged.values()))["mix_less_conditional"]
+    header = ["AUROC of the mix less that of the conditional prediction"]
+    for name in judged:
+        header += [JUDGES[name], "95 %"]
+    cells = [
+        [score]
+        + [
+            text
+            for row in judged.values()
+            for d in (row["mix_less_conditional"][score],)
+            for text in (number(d["difference"], 3, signed=True), interval(d["interval"], 3))
+        ]
+        for score in first
+    ]
+    return table(header, cells)
+
+
+def gains(rows: Results) -> str:
+    cells = [
+        [name, r["images"], number(r["gain"], 2, signed=True), interval(r["gain_interval"])]
+        + [number(r["gain_within_class"], 2, signed=True), number(r["recall"] - r["recall_random"], 3, signed=True)]
+        for name, r in rows.items()
+    ]
+    title = "Filtering by a score that costs nothing, the best 5/6 kept"
+    return table([title, "images", "FID gain", "95 %", "within each digit", "recall, less random"], cells)
+
+
+def advice(found: Results) -> str:
+    """Which prediction to measure under guidance, in a sentence, and which score finds most."""
+    ups, downs, best = [], [], []
+    for scale, row in found["scales"].items():
+        asked = row.get(ASKED, {})
+        if "scores" not in asked:
+            continue
+        name, top = max(asked["scores"].items(), key=lambda item: item[1]["auroc"])
+        best.append(f"at CFG {scale} `{name}` ({number(top['auroc'], 2)}, {interval(top['interval'])})")
+        for score, d in asked["mix_less_conditional"].items():
+            if d["interval"] and d["interval"][0] > 0:
+                ups.append(f"`{score}` at CFG {scale} ({number(d['difference'], 2, signed=True)})")
+            if d["interval"] and d["interval"][1] < 0:
+                downs.append(f"`{score}` at CFG {scale} ({number(d['difference'], 2, signed=True)})")
+    if not best:
+        return "Too few bad images at every scale."
+    told = f"Bad images are found best {listed(best)}."
+    if not ups and not downs:
+        return (
+            f"{told} Redrawing the mix is not shown to find more than redrawing the conditional prediction, at twice the calls: keep that."
+        )
+    more = f" The mix finds more by {listed(ups)}." if ups else ""
+    less = f" It finds fewer by {listed(downs)}." if downs else ""
+    advice = "Redrawing the mix costs twice the calls of redrawing the conditional prediction."
+    return f"{told} {advice}{more}{less}"
+
+
+def pixels(found: Results) -> str:
+    scale = max(found["scales"], key=float)
+    about = paragraph(f"""
+        {found["images"]} digits as above, without guidance and at CFG {scale}. *Trajectory* and *condition gap* cost no call: here they
+        are of the steps after the middle of the schedule, which is all that a reconstruction has.
+    """)
+    parts = [about, pixel_advice(found)]
+    for each, row in found["scales"].items():
+        rows = sorted(row["methods"].items(), key=lambda item: item[1]["ause"])
+        cells = [
+            [
+                n,
+                f"{r['nfe']:g}",
+                number(r["ause"], 4),
+                interval(r["ause_interval"], 4),
+                number(r["aurg"], 4),
+                interval(r["aurg_interval"], 4),
+            ]
+            for n, r in rows
+        ]
+        parts += [f"**CFG {each}**, RMSE {number(row['rmse'], 3)}", table(["map", "NFE", "AUSE ↓", "95 %", "AURG ↑", "95 %"], cells)]
+    return "\n\n".join(parts)
+
+
+def pixel_advice(found: Results) -> str:
+    """Whether the map that costs nothing points at errors as well as the best of the others."""
+    lines = []
+    for scale, row in found["scales"].items():
+        rows = {n: r for n, r in row["methods"].items() if n not in ("oracle", "random") and "other way" not in n}
+        best = min(rows, key=lambda n: rows[n]["ause"])
+        free = rows["trajectory"]
+        lines.append(
+            f"At CFG {scale} `{best}` points at errors best (AUSE {number(rows[best]['ause'], 3)}, "
+            f"{interval(rows[best]['ause_interval'], 3)}; {rows[best]['nfe']:g} calls), and the trajectory, at no call, has "
+            f"{number(free['ause'], 3)} "
+            f"({interval(free['ause_interval'], 3)})."
+        )
+    return " ".join(lines)
+
+
+def ensembles(found: Results) -> str:
+    about = f"The default branch under classifier-free guidance, {found['images_per_class']} images a class, {found['steps']} steps."
+    cells = []
+    for scale, branches in found["scales"].items():
+        for branch, row in branches.items():
+            for quantity, told in row[found["default"]].items():
+                scarce = told["scarce_against_full"]
+                cells.append([scale, branch, quantity, f"{row['NFE']:g}", number(told["spearman_of_class_means"], 2, signed=True)])
+                cells[-1] += [number(scarce["auroc"], 3), interval(scarce["interval"])]
+    return "\n\n".join([about, table(["CFG", "branch", "score", "NFE", "rank correlation", "AUROC", "95 %"], cells)])

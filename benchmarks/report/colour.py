@@ -1,0 +1,68 @@
+"""The report's section on the colour model, from results/colour.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uncertainty_nodes.benchmarks.report import best_of, tables
+from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, picture, table
+
+Results = dict[str, Any]
+
+
+def section(found: Results) -> str:
+    model, judge = found["model"], found["judge"]
+    about = paragraph(f"""
+        A class-conditional model of CIFAR-10, 2.7 million parameters, by velocity, after {model["steps"]} training steps of 64 photos
+        (`bundle/train_colour.py`; the running mean of its weights). The judge is a classifier that the scripts train, right on {
+        100 * judge["accuracy_held_out"]:.1f} % of {
+        judge["held_out"]
+    } photos that neither saw; *bad*: it gives the asked class p < 0.5, so it
+        calls some good pictures bad. FID and recall are in its 64 features (`{judge["architecture"]}`) against those photos, not in
+        Inception's. The test split was not used. 20 DDIM steps. Not measured here: ensembles and the Laplace scores, which need a
+        training of their own.
+    """)
+    parts = [about, in_short(found)]
+    if found["settings"]:
+        seeds = ", ".join(map(str, found["seeds"]))
+        parts += [f"**Guidance and its controls**, seeds {seeds}.", tables.guidance(found)]
+        if any(found["beyond"].values()):
+            parts += ["What guidance adds beyond each control, in FID:", tables.beyond(found, "fid_gain", 2)]
+    if found["candidates"]:
+        parts.append(picture("Pictures of the model, a row a class, without guidance and with it; none was picked", "results/colour.png"))
+    for name, row in found["candidates"].items():
+        parts += [f"**{name}**: {row['bad']} of {row['images']} pictures are bad.", scores(row["scores"])]
+        parts += [f"Eight candidates of each of {found['prompts']} prompts. {best_of.verdict(row['plans'])}", best_of.plans(row["plans"])]
+    return "\n\n".join(parts)
+
+
+def scores(rows: Results) -> str:
+    cells = []
+    for name, r in rows.items():
+        auroc = r["auroc"] or {"auroc": None, "interval": None}
+        cells.append([name, number(auroc["auroc"], 3), interval(auroc["interval"]), number(r["auroc_within_class"], 3)])
+        cells[-1] += [number(r["gain"], 2, signed=True), interval(r["gain_interval"]), number(r["gain_within_class"], 2, signed=True)]
+    header = ["score at part of the schedule", "AUROC", "95 %", "within class", "FID gain of the best 5/6", "95 %", "within class"]
+    return table(header, cells)
+
+
+def in_short(found: Results) -> str:
+    """What somebody should know of it first: how good the model is, and whether the digits' findings hold."""
+    lines = []
+    for name, row in found["candidates"].items():
+        rows = {n: r for n, r in row["scores"].items() if r["auroc"]}
+        best, top = max(rows.items(), key=lambda item: item[1]["auroc"]["auroc"])
+        full = row["plans"][best_of.FULL]
+        shown = "is shown to gain" if full["gain_interval"][0] > 0 else "is not shown to gain"
+        lines.append(
+            f"{name}: {100 * row['bad'] / row['images']:.0f} % are bad; `{best}` finds them best (AUROC "
+            f"{number(top['auroc']['auroc'], 2)}, {interval(top['auroc']['interval'])}), and the best of 8 by prompt information {shown} "
+            f"agreement ({number(full['gain'], 3, signed=True)}, {interval(full['gain_interval'], 3)})."
+        )
+    return " ".join(lines)
+
+
+def advice(found: Results) -> str:
+    """One sentence for the README."""
+    steps = found["model"]["steps"]
+    return f"**Colour photos**, a weak model of CIFAR-10 ({steps} training steps), judged by a small classifier: {in_short(found)}"

@@ -1,0 +1,1 @@
+"""Models beside the bundled one, with judges of their own: drawn shapes, colour photos."""

@@ -1,0 +1,1 @@
+"""Every score under classifier-free guidance, of images and of pixels."""

@@ -61,6 +61,13 @@ def free_verdict(rows: Results) -> str:
     return f"{start} by prompt information; by scores that cost nothing: {', '.join(lines)}."
 
 
+def free_advice(found: Results) -> list[str]:
+    """For the README: a line a setting."""
+    return [
+        f"**Choosing at no call**, {name}, {found['prompts']} prompts: {free_verdict(r['plans'])}" for name, r in found["settings"].items()
+    ]
+
+
 def verdict(rows: Results) -> str:
     """Whether pruning reaches its target, and by which plan at the fewest calls."""
     full = rows[FULL]

@@ -1,17 +1,19 @@
 """What README.md says of the measurements, derived from the results: python benchmarks/report/readme.py
 
-The paragraphs on classifier-free guidance, on promises and on counted shapes are written between their marks. Of the rest of "What it can
-and cannot do", every figure must be one of ``figures`` and every claim must hold by ``claims``; tests/project/test_benchmarks.py checks it.
+The paragraphs of ``blocks`` are written between their marks. Of the rest of "What it can and cannot do", every figure must be one of
+``figures`` and every claim must hold by ``claims``; tests/project/test_benchmarks.py checks it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import risk, shapes, under_cfg
+from uncertainty_nodes.benchmarks.report import best_of, cfg_scores, colour, risk, shapes, under_cfg
 from uncertainty_nodes.benchmarks.report.markdown import interval, number
-from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, read
+from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, MissingResults, read
 from uncertainty_nodes.core.files import replacing
 
 Results = dict[str, Any]
@@ -51,10 +53,24 @@ PLANS = {  # rows of the README -> of best_of.json
 }
 
 
+BLOCKS: dict[str, tuple[str, Callable[[Results], list[str]]]] = {  # mark -> results' file, and what it says
+    "cfg": ("guidance_cfg", under_cfg.advice),
+    "scores under cfg": ("filtering_cfg", lambda found: [f"**Which images are bad, under CFG**: {cfg_scores.advice(found)}"]),
+    "promise": ("risk", lambda found: [risk.advice(found)]),
+    "counted": ("shapes", lambda found: [shapes.advice(found)]),
+    "free maps": ("pixels_cfg", lambda found: [f"**A map for no call**: {cfg_scores.pixel_advice(found)}"]),
+    "free choice": ("best_of_free", best_of.free_advice),
+    "colour": ("colour", lambda found: [colour.advice(found)]),
+}
+
+
 def blocks() -> dict[str, str]:
-    """Mark -> the text that belongs between it and its end."""
-    found = {"cfg": "\n".join(f"- {line}" for line in under_cfg.advice(read("guidance_cfg")))}
-    return found | {"promise": f"- {risk.advice(read('risk'))}", "counted": f"- {shapes.advice(read('shapes'))}"}
+    """Mark -> the text that belongs between it and its end; of what was measured."""
+    found = {}
+    for mark, (name, lines) in BLOCKS.items():
+        with suppress(MissingResults):
+            found[mark] = "\n".join(f"- {line}" for line in lines(read(name)))
+    return found
 
 
 def figures() -> list[str]:
@@ -114,17 +130,62 @@ def claims() -> dict[str, bool]:
     half, first = guided["forward 0.2, second half of the schedule"], guided["forward 0.2, first half of the schedule"]
     plans = read("best_of")["settings"]
     maps = {n: r["ause"] for n, r in read("pixels")["methods"].items() if n != "oracle"}
+    return (
+        claims_on_scores(scores, own, best, joined)
+        | claims_on_guidance(guided, half, first)
+        | claims_on_choosing(plans)
+        | {
+            "*denoised* points at errors best": min(maps, key=lambda n: maps[n]).startswith("denoised"),
+        }
+    )
+
+
+def claims_on_scores(scores: Results, own: Results, best: str, joined: float) -> dict[str, bool]:
+    spreads = [own[n] for n in ("denoised", "noise", "denoised, finished image", "MC dropout")]
+    by_pixels = [r["auroc"]["pixels, semantic variance 0.001"]["auroc"] for r in read("bayesian")["generative"].values()]
+    low, high = scores["DECU"]["auroc"]["interval"]
     return {
         "finds bad images best": best == "prompt information",
         "Joining it with others by rank does not improve it": joined <= own["prompt information"]["auroc"]["auroc"],
-        "*denoised* points at errors best": min(maps, key=lambda n: maps[n]).startswith("denoised"),
-        "gains more in Fréchet distance. Try it first": guided["eps x 1.02"]["fid_gain"] >= guided["posterior 0.02"]["fid_gain"],
+        "a **weak signal**": all(r["auroc"]["interval"][0] > 0.5 and r["auroc"]["auroc"] < 0.75 for r in spreads),
+        "finds some bad images and makes the rest less varied": all(r["recall"] < r["recall_random"] and r["gain"] <= 0 for r in spreads),
+        "Keep the best *of each prompt*": all(r["gain_within_class"] > max(r["gain"], 0) for r in spreads),
+        "by pixels alone it reaches about 0.6": all(abs(a - 0.6) < 0.08 for a in by_pixels),
+        "not what is badly drawn": low <= 0.5 <= high,
+    }
+
+
+def claims_on_guidance(guided: Results, half: Results, first: Results) -> dict[str, bool]:
+    default, across, masked = (guided[n] for n in ("posterior 0.02", "posterior 0.02, orthogonal", "forward 0.1, top 5 % of pixels"))
+    strong, gradient = guided["posterior 0.05"], [guided[n] for n in ("forward 0.1", "forward 0.2", "autograd 0.1")]
+    shown = {name: guided[key] for name, key in GUIDED.items()}
+    return {
+        "gains more in Fréchet distance. Try it first": guided["eps x 1.02"]["fid_gain"] >= default["fid_gain"],
+        "it gains nearly as much": across["fid_gain"] > 0.8 * default["fid_gain"],
         "turned round it spoils the images": guided["posterior -0.02"]["fid_gain_interval"][1] < 0,
+        "Stronger guidance shows what was asked for still more often": strong["agreement"] > default["agreement"],
+        "recall falls": strong["recall"] < default["recall"] < guided["plain"]["recall"],
+        "gains less here than the mix": all(r["fid_gain"] < default["fid_gain"] for r in gradient),
         "in the first half alone it does harm": first["fid_gain_interval"][1] < 0,
-        "as much where it waits for the second half of the schedule": half["fid_gain_interval"][1] >= guided["posterior 0.02"]["fid_gain"],
+        "as much where it waits for the second half of the schedule": half["fid_gain_interval"][1] >= default["fid_gain"],
+        "at less loss of variety": half["recall"] > default["recall"],
+        "mask of 5 % of the pixels does nothing": masked["fid_gain_interval"][0] <= 0 <= masked["fid_gain_interval"][1],
         "more steps gain nothing": guided["plain, 100 steps"]["fid_gain"] <= 0,
-        "A suited CFG comes first": plans["20 steps, CFG 1.5"]["plans"]["one candidate at random"]["agreement"]
-        >= plans["20 steps, CFG 1"]["plans"]["best of 4"]["agreement"] - 0.005,
+        "is the surest way to what was asked for": max(shown, key=lambda n: shown[n]["agreement"]).startswith("control: best of 4"),
+    }
+
+
+def claims_on_choosing(settings: Results) -> dict[str, bool]:
+    plain, cfg, quick = (settings[f"{steps} steps, CFG {scale}"]["plans"] for steps, scale in ((20, "1"), (20, "1.5"), (6, "1")))
+    pruned, few = plain["8 to 2 at 0.25"], quick["8 to 2 at 0.25"]
+    return {
+        "A suited CFG comes first": cfg["one candidate at random"]["agreement"] >= plain["best of 4"]["agreement"] - 0.005,
+        "does nearly what a pruned *best of 8* does, for fewer calls": plain["best of 4"]["agreement"] >= pruned["agreement"] - 0.01
+        and plain["best of 4"]["calls"] < pruned["calls"],
+        "saves about 40 % of the calls": abs(pruned["share_of_calls"] - 0.6) < 0.03,
+        "keeps about 90 % of its gain": abs(pruned["kept_gain"] - 0.9) < 0.03,
+        "at 6 steps comparing takes back half of that": abs((1 - few["share_of_calls"]) / (1 - pruned["share_of_calls"]) - 0.5) < 0.1,
+        "the best of many are alike": cfg["best of 8"]["fid"] > cfg["one candidate at random"]["fid"],
     }
 
 

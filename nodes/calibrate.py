@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from comfy_api.latest import io
 
@@ -10,6 +11,7 @@ from ..core.options import limits
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import PROMPT_KIND
 from ..core.selection.calibration import Calibration as History
+from ..core.selection.step_scores import StepScores
 from ..hosts.comfyui.batch import join_scores, parse_labels
 from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
 from .sockets import Calibration, Uncertainty, checked, number_input, schema
@@ -88,6 +90,7 @@ class Calibrate(io.ComfyNode):
             history = History.fit([scores], direction, quantity, made).label(
                 *parse_labels(scores, accepted_indexes[0], rejected_indexes[0])
             )
+            history = replace(history, steps=StepScores.of((result.sigmas, result.curve) for result in uncertainty))
             if path is not None:
                 history = collect_scores(path, history, limit[0])
         return io.NodeOutput(history, ui={"text": describe(history) + describe_promise(history, bad_share[0], confidence[0])})

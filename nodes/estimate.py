@@ -237,7 +237,7 @@ class ReadUncertainty(io.ComfyNode):
     @classmethod
     def execute(cls, latent: dict[str, Any], record: RunRecord) -> io.NodeOutput:
         result = warn_of_failed(record.of(latent["samples"]), "Read Uncertainty")
-        return io.NodeOutput(latent, result, ui=show_curve(result))
+        return io.NodeOutput(latent, result, ui=show_curve(result, cls.SCHEMA.node_id))
 
 
 NODES = [UncertaintyEstimator, RecordUncertainty, ReadUncertainty]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from comfy_api.latest import io
 
@@ -15,7 +14,7 @@ from ..hosts.comfyui.sampling.ksampler import KSample
 from ..hosts.comfyui.sampling.record import Record as RunRecord
 from ..hosts.comfyui.view.live import Live
 from ..hosts.comfyui.view.report import warn_of_failed
-from ..hosts.comfyui.view.stage import stage_of, tell_stage
+from ..hosts.comfyui.view.stage import Stage
 from .sampling import ksampler_inputs
 from .sockets import Calibration, Record, Uncertainty, checked, number_input, option_input, percent_input, schema
 
@@ -167,10 +166,10 @@ class UncertaintyGuidedSampler(Checked, io.ComfyNode):
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         sampling = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
-        stages: list[dict[str, Any]] = []
         live = Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
-        latent, result = sample_guided(sampling, options, on_trace=lambda trace: stages.append(stage_of(trace)), live=live)
-        return io.NodeOutput(latent, warn_of_failed(result, "Uncertainty-Guided Sampler"), ui={"uq_stage": stages, **live.shown})
+        stage = Stage(live)
+        latent, result = sample_guided(sampling, options, on_trace=stage.show, live=live)
+        return io.NodeOutput(latent, warn_of_failed(result, "Uncertainty-Guided Sampler"), ui=stage.shown | live.shown)
 
 
 class UncertaintyGuidance(Checked, io.ComfyNode):
@@ -205,8 +204,9 @@ class UncertaintyGuidance(Checked, io.ComfyNode):
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         record, live = RunRecord(), Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
-        patched = attach_guidance(model, options, record, on_trace=tell_stage(live.node), live=live)
-        return io.NodeOutput(patched, record, ui=live.shown)
+        stage = Stage(live)
+        patched = attach_guidance(model, options, record, on_trace=stage.tell, live=live)
+        return io.NodeOutput(patched, record, ui=stage.shown | live.shown)
 
 
 class UncertaintyGuider(Checked, io.ComfyNode):
@@ -251,8 +251,9 @@ class UncertaintyGuider(Checked, io.ComfyNode):
     ) -> io.NodeOutput:
         options = guidance_options(strength, percentile, samples, start_percent, end_percent, mode, units, preset, calibration)
         record, live = RunRecord(), Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
-        guider = make_guider(model, positive, negative, cfg, options, record, tell_stage(live.node), live)
-        return io.NodeOutput(guider, record, ui=live.shown)
+        stage = Stage(live)
+        guider = make_guider(model, positive, negative, cfg, options, record, stage.tell, live)
+        return io.NodeOutput(guider, record, ui=stage.shown | live.shown)
 
 
 NODES = [UncertaintyGuidedSampler, UncertaintyGuidance, UncertaintyGuider]

@@ -16,6 +16,7 @@ from ..files import load_tensors, locked, save_tensors
 from ..options import Direction, limits
 from ..values import check_count, check_list, check_tensor, check_text, check_texts, intact
 from .risk import RiskLimit, check_promise, labels_needed, risk_limit, tell
+from .step_scores import StepScores, join_steps
 
 KIND = "calibration"
 VERSION = 1
@@ -31,6 +32,7 @@ class Calibration:
     scores: (N,) float64, ascending, finite, N >= 1.   direction: which end is bad.   quantity: the score's name.
     provenance: how they were made, one entry per run.
     seen: how many scores were collected in all, N or more: of too many a random sample is kept. 0 stands for N.
+    steps: what the scores of the latest images were at each step; None where nobody told.
     labelled: (M,) float64, finite scores of images that somebody called good or bad.   bad: (M,) bool, which of them are bad.
     Raises ValueError when scores are not such a sample.
     """
@@ -42,6 +44,7 @@ class Calibration:
     seen: int = 0
     labelled: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
     bad: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    steps: StepScores | None = None
 
     def __post_init__(self) -> None:
         s = self.scores
@@ -151,7 +154,8 @@ class Calibration:
             scores = torch.cat([self.scores, further])
         else:
             scores = self.scores.new_tensor(sample(self.scores.tolist(), self.seen, further.tolist(), most))
-        joined = replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen)
+        steps = self.steps if bool(again.any()) else join_steps(self.steps, other.steps)
+        joined = replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen, steps=steps)
         return joined.label(other.labelled, other.bad)
 
     def thin(self, most: int) -> Calibration:
@@ -162,6 +166,8 @@ class Calibration:
         """Write as safetensors. Raises OSError when the file cannot be written."""
         metadata = {"direction": self.direction.value, "quantity": self.quantity, "provenance": list(self.provenance), "seen": self.seen}
         tensors = {"scores": self.scores}
+        if self.steps is not None:
+            tensors |= {"step_sigmas": self.steps.sigmas, "step_scores": self.steps.scores}
         if len(self.labelled):
             tensors |= {"labelled": self.labelled, "bad": self.bad.to(torch.uint8)}
         save_tensors(path, tensors, KIND, VERSION, metadata)
@@ -174,7 +180,9 @@ class Calibration:
             scores = check_tensor("scores", tensors["scores"], (None,)).double()
             runs = tuple(check_texts("provenance", run) for run in check_list("provenance", metadata["provenance"]))
             seen = check_count("seen", metadata.get("seen", len(scores)), len(scores))  # files of earlier versions hold all
-            calibration = cls(scores, Direction(metadata["direction"]), check_text("quantity", metadata["quantity"]), runs, seen)
+            steps = StepScores(tensors["step_sigmas"].double(), tensors["step_scores"].double()) if "step_sigmas" in tensors else None
+            direction, quantity = Direction(metadata["direction"]), check_text("quantity", metadata["quantity"])
+            calibration = cls(scores, direction, quantity, runs, seen, steps=steps)
             if "labelled" not in tensors:
                 return calibration
             labelled = check_tensor("labelled", tensors["labelled"], (None,)).double()

@@ -103,7 +103,7 @@ class SampleFilter(io.ComfyNode):
         *values, unsure = first_values(decision, scores.tolist(), images, latents, masks)
         title = f"{len(decision.accepted)} of {count} accepted" + (f", {len(decision.unsure)} set aside" if decision.unsure else "")
         lines = [*decision.reasons, *([reviewed.sentence] if reviewed.sentence else [])]
-        ui = show(summary | more, title, lines, chart=False) | {"uq_verdict": verdicts}
+        ui = show(summary | more, title, lines, chart=False, kind=cls.SCHEMA.node_id) | {"uq_verdict": verdicts}
         return io.NodeOutput(
             *values,
             unsure,

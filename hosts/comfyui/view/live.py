@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ....core.options import Direction
 from ....core.result import Uncertainty
+from .usual import Usual, find_usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 EVENT = "uncertainty.live"
 KEY = "uq_live"  # in what a node shows
+KIND = "uq_kind"  # there too: its class, since a page hands what comes late to whichever node has the id by then
 SECONDS = 0.1  # between two messages
 DIGITS = 4
 SERIES = 64  # images that are told apart
 
-Step = list[Any]  # place on the axis, noise level, score of each image
+Step = list[Any]  # place on the axis, noise level, score of each image; where a calibration knows it, between which scores most were
 
 
 class Live:
@@ -42,11 +44,11 @@ class Live:
 
     def __init__(self, node: str | None, kind: str) -> None:
         self.node, self.kind = node, kind
-        self.run: dict[str, Any] = {"curve": None, "kind": kind}
+        self.run: dict[str, Any] = {"curve": None}
 
     @property
     def shown(self) -> dict[str, list[Any]]:
-        return {KEY: [self.run]}
+        return {KEY: [self.run], KIND: [self.kind]}
 
     @contextmanager
     def follow(
@@ -67,14 +69,16 @@ class LiveRun:
     """The scores of one run."""
 
     def __init__(self, live: Live, head: dict[str, Any]) -> None:
-        self.live, self.head = live, {**head, "run": uuid.uuid4().hex[:12]}
+        self.usual = usual_of(live, head)
+        self.live, self.head = live, {**head, "run": uuid.uuid4().hex[:12], "usual": self.usual and self.usual.shown}
         self.steps: list[Step] = []
         self.sent, self.last = 0, -math.inf
         self.to = address(live)
 
     def add(self, place: float, sigma: float | None, scores: Tensor | Sequence[float | None]) -> None:
         """The scores of all images at one place of the axis, None for one that is out."""
-        self.steps.append(step(place, sigma, scores))
+        band = self.usual and self.usual.band(sigma)
+        self.steps.append([*step(place, sigma, scores), *([[rounded(side) for side in band]] if band else [])])
         if time.monotonic() - self.last >= SECONDS:
             self.send()
 
@@ -93,10 +97,19 @@ class LiveRun:
             self.to = None
 
 
-def show_curve(result: Uncertainty) -> dict[str, list[Any]]:
-    """The ``ui`` of a node that gives a finished result: its curve in the form of one that was followed."""
+def usual_of(live: Live, head: dict[str, Any]) -> Usual | None:
+    try:
+        return None if live.node is None else find_usual(live.node, head["direction"])
+    except Exception:
+        log.warning("The live curve has no band of earlier images; the run goes on without it.", exc_info=True)
+        return None
+
+
+def show_curve(result: Uncertainty, kind: str) -> dict[str, list[Any]]:
+    """The ``ui`` of a node of this class that gives a finished result: its curve in the form of one that was followed."""
     steps = [step(i, sigma, scores) for i, (sigma, scores) in enumerate(zip(result.sigmas.tolist(), result.curve, strict=True))]
-    return {KEY: [{"curve": {**head(len(steps), "level", result.direction), "run": name_of(steps), "steps": steps}}]}
+    curve = {**head(len(steps), "level", result.direction), "run": name_of(steps), "steps": steps}
+    return {KEY: [{"curve": curve}], KIND: [kind]}
 
 
 def head(length: int, axis: str, direction: Direction, limit: float | None = None, span: tuple[int, int] | None = None) -> dict[str, Any]:

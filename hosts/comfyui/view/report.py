@@ -17,6 +17,7 @@ from ....core.files import replacing
 from ....core.result import FAILED, Uncertainty
 from ....core.view.summary import csv_table
 from .chart import draw_report
+from .live import KIND
 from .temporary import write_temporary
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,12 @@ def warn_of_failed(result: Uncertainty, node: str) -> Uncertainty:
     return result
 
 
-def show(summary: Summary, title: str, lines: Iterable[str], chart: bool) -> dict[str, list[Any]]:
-    """The ``ui`` of a node: numbers for our widget, lines for whoever reads the history, and a chart where it is the node's purpose.
+def show(summary: Summary, title: str, lines: Iterable[str], chart: bool, kind: str) -> dict[str, list[Any]]:
+    """The ``ui`` of a node of this class: numbers for our widget, lines for the history, and a chart where it is the node's purpose.
 
     Lists with the same keys each time, as ComfyUI wants it. A picture counts as a result of the run wherever results are listed.
     """
-    shown = {"uq_report": [{**summary, "title": title}], "text": list(lines)}
+    shown = {"uq_report": [{**summary, "title": title}], "text": list(lines), KIND: [kind]}
     return {"images": [write_temporary(".png", lambda path: draw_report(summary, title).save(path, "PNG"))], **shown} if chart else shown
 
 

@@ -7,16 +7,17 @@ import math
 from typing import Any
 
 import torch.nn.functional as F
-from server import PromptServer
 
 from ....core.options import GuidanceOptions, HeatmapOptions
 from ....core.view.colormaps import color_words
 from ....core.view.planes import levels_as_bytes, pack_planes
-from ..sampling.trace import OnTrace, Trace
+from ..sampling.trace import Trace
+from .live import Live, address
 from .temporary import write_temporary
 
 log = logging.getLogger(__name__)
 MESSAGE = "uncertainty.guided"
+KEY = "uq_stage"  # in what a node shows
 
 
 def stage_of(trace: Trace) -> dict[str, Any]:
@@ -30,14 +31,26 @@ def stage_of(trace: Trace) -> dict[str, Any]:
     return {"evaluations": evaluations, "places": places, "curves": curves, "map": _map(trace), "paper": _paper()}
 
 
-def tell_stage(node_id: str | None) -> OnTrace:
-    """Sends it to the page that queued the run, for a node whose sampling happens in another one."""
+class Stage:
+    """The last run of one node. ``shown`` is part of its ``ui``: of a node that patches a model it is filled later, as that of ``Live``."""
 
-    def send(trace: Trace) -> None:
-        server = PromptServer.instance
-        server.send_sync(MESSAGE, {"node": str(node_id), "stage": stage_of(trace)}, server.client_id)
+    def __init__(self, live: Live) -> None:
+        self.live = live
+        self.run: dict[str, Any] = {"stage": None}
 
-    return send
+    @property
+    def shown(self) -> dict[str, list[Any]]:
+        return {KEY: [self.run]}
+
+    def show(self, trace: Trace) -> None:
+        self.run["stage"] = stage_of(trace)
+
+    def tell(self, trace: Trace) -> None:
+        """Also to the page that queued the run, where the sampling happens in another node."""
+        self.show(trace)
+        if to := address(self.live):
+            place, server, client = to
+            server.send_sync(MESSAGE, {**place, **self.run}, client)
 
 
 def _images(trace: Trace) -> int:

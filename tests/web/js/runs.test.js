@@ -3,7 +3,7 @@ import test from "node:test";
 
 import * as runs from "../../../web/js/live/runs.js";
 
-const head = { of: 3, span: [0, 2], axis: "step", direction: "high_is_bad", limit: null };
+const head = { of: 3, span: [0, 2], axis: "step", direction: "high_is_bad", limit: null, usual: null };
 const run = (name, ...scores) => ({ ...head, run: name, steps: scores.map((each, place) => [place, 3 - place, each]) });
 
 test("messages add up to one run, in whatever pieces they come", () => {
@@ -53,4 +53,17 @@ test("the worst image is found by the direction of its score", () => {
   assert.deepEqual(runs.worst(run("a", [1, 5, null])), { image: 1, score: 5 });
   assert.deepEqual(runs.worst({ ...run("a", [1, 5]), direction: "low_is_bad" }), { image: 0, score: 1 });
   assert.deepEqual(runs.worst(run("a")), { image: -1, score: null });
+});
+
+test("a calibration of the workflow knows the band, step by step and beside this tab's own runs", () => {
+  const usual = { name: "portraits", count: 40 };
+  const told = { ...run("a", [1], [5]), usual };
+  told.steps[0].push([0.5, 2]);
+  const earlier = Array.from({ length: 9 }, (_, i) => run(`e${i}`, [i], [i]));
+  assert.deepEqual(runs.bandOf(earlier, told), [[0, 0.5, 2]]);
+  told.steps[1].push([0.5, 3]);
+  assert.deepEqual(runs.worseThanBand(told, runs.bandOf([], told)), [true]);
+  const attempts = { ...run("b", [1]), axis: "attempt", usual };
+  attempts.steps[0].push([0.5, 2]);
+  assert.deepEqual(runs.bandOf([], attempts), [[0, 0.5, 2], [2, 0.5, 2]], "every attempt is compared with the same");
 });

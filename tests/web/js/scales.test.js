@@ -73,4 +73,5 @@ test("a box holds its left and upper edge, not the others", () => {
 
 test("numbers are written in three digits", () => {
   assert.deepEqual([0.12345, 1234567, 2, -0.5, null, NaN].map(scales.short), ["0.123", "1230000", "2", "-0.5", "–", "–"]);
+  assert.deepEqual([0.00012345, -0.0012345, 0.0002, 123456789, 1e-30].map(scales.short), ["1.23e-4", "-1.23e-3", "0.0002", "1.23e+8", "1e-30"]);
 });

@@ -18,7 +18,10 @@ const stages = new WeakMap(); // node -> its stage
 app.registerExtension({
   name: "UncertaintyNodes.Guidance",
   setup() {
-    api.addEventListener("uncertainty.guided", ({ detail }) => stages.get(findNode(detail.node))?.showRun(detail.stage));
+    api.addEventListener("uncertainty.guided", ({ detail }) => {
+      const node = findNode(detail.node);
+      if (node?.comfyClass === detail.kind) stages.get(node)?.showRun(detail.stage);
+    });
   },
   nodeCreated(node) {
     if (!NODES.includes(node.comfyClass)) return;
@@ -29,7 +32,7 @@ app.registerExtension({
       label: speaker(texts)("label"),
       height: () => heightOf(stages.get(node)?.shown),
       width: WIDTH,
-      draw: (_, output) => stages.get(node)?.showRun(output?.uq_stage?.at(-1)),
+      draw: (_, output) => stages.get(node)?.showRun(output?.uq_stage?.at(-1)?.stage),
       connect: (_, signal) => queueMicrotask(() => follow(node, signal)),
     });
     stages.set(node, new Stage(node, panel.element, () => panel.resize()));

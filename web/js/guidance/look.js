@@ -23,5 +23,5 @@ export const STYLE = `
 .uq .uq-handle .uq-line { stroke: var(--uq-good); stroke-width: 2; fill: none; stroke-linecap: round; }
 .uq .uq-handle:hover .uq-line, .uq .uq-handle:focus-visible .uq-line { stroke-width: 4; }
 .uq .uq-tune .uq-price { font-variant-numeric: tabular-nums; }
-.uq .uq-tune .uq-trouble { color: var(--error-text, #f66); }
+.uq .uq-tune .uq-trouble:not(.uq-soft) { color: var(--error-text, #f66); }
 `;

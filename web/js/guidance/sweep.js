@@ -2,23 +2,13 @@
 
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
-import { locator, rootGraph } from "../shared/nodes.js";
+import { executionId, locator, rootGraph } from "../shared/nodes.js";
 import { PREVIEW, sweepPrompt } from "./prompt.js";
 
 const ENDS = ["executed", "execution_error", "execution_interrupted"];
 
 // The types that a class gives out, as the server told them.
 const typesOf = (name) => LiteGraph.registered_node_types[name]?.nodeData?.output ?? [];
-
-// The id that the server knows the node by: "5:3" inside of a subgraph, whose way to the root is looked for.
-export function executionId(node, graph = rootGraph()) {
-  for (const each of graph.nodes) {
-    if (each === node) return String(node.id);
-    const inner = each.subgraph && executionId(node, each.subgraph);
-    if (inner) return `${each.id}:${inner}`;
-  }
-  return null;
-}
 
 // The files of the pictures, in the order of the values. Throws an Error whose message is a key of words.js, or with `reason` a refusal.
 export async function runSweep(node, values, steps, signal) {

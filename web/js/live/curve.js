@@ -5,8 +5,9 @@ import { svg } from "../shared/dom.js";
 import { linear, nearestCurve, scoreScale, short } from "../shared/scales.js";
 import { bandOf, seriesOf, worseThanBand } from "./runs.js";
 
-const BOX = { height: 120, left: 40, right: 8, top: 8, bottom: 18 };
+const BOX = { height: 120, left: 50, right: 8, top: 8, bottom: 18 };
 const WIDTH = 280; // until the page has laid the chart out
+const HALF = 0.3; // of a step: how far a band of one step reaches to each side
 const REACH = 14; // how far from a curve the pointer may be
 
 // words(run): { left, right, label, hint(image, score) }. on.light(image or -1, point): the pointer, or a key, chose a curve.
@@ -34,7 +35,7 @@ export function drawCurve(curve, run, earlier) {
   const { box } = curve;
   curve.element.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
   const series = seriesOf(run);
-  if (curve.earlier !== earlier || curve.run?.run !== run.run) curve.band = bandOf(earlier, run); // the same all through a run
+  if (run.usual || curve.earlier !== earlier || curve.run?.run !== run.run) curve.band = bandOf(earlier, run); // of earlier runs the same all through a run
   const { band } = curve;
   const limits = run.limit === null || run.limit === undefined ? [] : [run.limit];
   const values = [...series.flatMap((points) => points.map(([, score]) => score)), ...band.flatMap(([, ...sides]) => sides), ...limits];
@@ -57,11 +58,12 @@ function drawScene(curve, run, band, across, up) {
   const scene = JSON.stringify([box.width, up.domain, up.log, band, run.span, run.limit, words.left, words.right]);
   if (scene === curve.scene) return;
   curve.scene = scene;
-  const sides = [1, 2].map((side) => band.map((each) => [across.of(each[0]), up.of(each[side])]));
+  const wide = band.length === 1 ? [-1, 1].map((side) => [band[0][0] + side * HALF, ...band[0].slice(1)]) : band;
+  const sides = [1, 2].map((side) => wide.map((each) => [across.of(each[0]), up.of(each[side])]));
   const limit = run.limit === null || run.limit === undefined ? [] : [limitMark(box, up.of(run.limit))];
   curve.back.replaceChildren(
     ...heights(box, up, 2),
-    ...(band.length > 1 ? [bandMark(...sides)] : []),
+    ...(band.length ? [bandMark(...sides)] : []),
     ...limit,
     axes(box),
     ...ends(box, words.left, words.right),

@@ -94,18 +94,22 @@ function readOut(panel, image, point) {
     return;
   }
   const swatch = (name, text) => html("span", {}, html("span", { class: `uq-swatch ${name}` }), text);
-  const images = panel.earlier.filter((each) => each.run !== run.run).reduce((sum, each) => sum + (each.steps[0]?.[2].length ?? 0), 0);
-  const marks = seen.band.length > 1 ? [swatch("uq-gray", say("band", { count: images }))] : [];
+  const marks = seen.band.length ? [swatch("uq-gray", bandWords(panel, run))] : [];
   if (isNumber(run.limit)) marks.push(swatch("uq-dropped", say("beyond", { limit: short(run.limit) })));
   else if (seen.worse.some(Boolean)) marks.push(swatch("uq-dropped", say("worse")));
   panel.legend.replaceChildren(...marks);
 }
 
+function bandWords({ earlier }, run) {
+  if (run.steps.some(([, , , sides]) => sides)) return say("usual", run.usual);
+  const count = earlier.filter((each) => each.run !== run.run).reduce((sum, each) => sum + (each.steps[0]?.[2].length ?? 0), 0);
+  return say("band", { count });
+}
+
 // What the node sent when it had run: the whole curve.
 function draw(panel, output) {
-  const { curve: run, kind } = output?.uq_live?.at(-1) ?? {};
+  const { curve: run } = output?.uq_live?.at(-1) ?? {};
   if (!run?.steps?.length) return;
-  if (kind && kind !== panel.node.comfyClass) return; // of a node with the same id in the workflow that was open before
   update(panel, run, false);
   keepRun(panel.node, run);
 }

@@ -1,6 +1,7 @@
 // Runs as the server tells them (hosts/comfyui/view/live.py), without a page: put together from messages, compared with earlier ones.
 // A run: { run: its name, of: places on the axis, span: the first and last that is measured, axis, direction, limit,
-// steps: [[place, noise level, [score of each image]], ...] }.
+// steps: [[place, noise level, [score of each image], [low, high]], ...] }. usual: { name, count } of the calibration that knows what was
+// usual there, from low to high; then a step may have these two.
 
 import { isNumber, percentile } from "../shared/scales.js";
 
@@ -11,9 +12,9 @@ const BAND = [10, 90]; // percent
 
 // The run with what a message adds. A message of another run starts anew; one that came twice changes nothing.
 export function merge(known, message) {
-  const { run, of, span, axis, direction, limit, from, steps } = message;
+  const { run, of, span, axis, direction, limit, usual, from, steps } = message;
   const before = known?.run === run ? known.steps : [];
-  return { run, of, span, axis, direction, limit, steps: [...before.slice(0, from), ...steps] };
+  return { run, of, span, axis, direction, limit, usual, steps: [...before.slice(0, from), ...steps] };
 }
 
 // Of each image its [place, score], where it has one. Each attempt draws other images: a series is one of them, with its index in its batch.
@@ -38,7 +39,11 @@ export const remember = (earlier, run) => [...earlier.filter((each) => each.run 
 const isAlike = (a, b) => a.of === b.of && a.axis === b.axis && a.direction === b.direction;
 
 // [[place, low, high], ...]: where most images of earlier runs of the same kind were. Empty where there were too few.
+// The calibration of the workflow knows it; without one the earlier runs of this tab do.
 export function bandOf(earlier, run) {
+  const told = run.steps.filter(([, , , sides]) => sides).map(([place, , , sides]) => [place, ...sides]);
+  if (told.length && run.axis === "attempt") return run.span.map((place) => [place, ...told[0].slice(1)]); // the same for all
+  if (told.length) return told;
   const byPlace = new Map();
   for (const each of earlier) {
     if (each.run === run.run || !isAlike(each, run)) continue;

@@ -3,7 +3,7 @@
 import { html, svg } from "./dom.js";
 import { linear, short, ticks } from "./scales.js";
 
-export const BOX = { width: 260, height: 126, left: 44, right: 10, top: 16, bottom: 18 };
+export const BOX = { width: 260, height: 126, left: 50, right: 10, top: 16, bottom: 18 };
 
 export const acrossRange = (box) => [box.left, box.width - box.right];
 export const upRange = (box) => [box.height - box.bottom, box.top];

@@ -16,6 +16,16 @@ export function findNode(executionId) {
   return node;
 }
 
+// The id that the server knows the node by, whose way to the root is looked for; null outside of the graph.
+export function executionId(node, graph = rootGraph()) {
+  for (const each of graph.nodes) {
+    if (each === node) return String(node.id);
+    const inner = each.subgraph && executionId(node, each.subgraph);
+    if (inner) return `${each.id}:${inner}`;
+  }
+  return null;
+}
+
 export const locator = (node) => (node.graph && node.graph.isRootGraph === false ? `${node.graph.id}:${node.id}` : `${node.id}`);
 
 export const rememberedOutput = (node) => app.nodeOutputs?.[locator(node)];

@@ -50,8 +50,15 @@ export function ticks(low, high, count = 4) {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-// Three digits, as people read them.
-export const short = (value) => (isNumber(value) ? Number(value.toPrecision(3)).toString() : "–");
+const LONGEST = 7; // signs that axes have room for
+
+// Three digits, as people read them; with an exponent where that would be long.
+export function short(value) {
+  if (!isNumber(value)) return "–";
+  const rounded = Number(value.toPrecision(3));
+  const text = rounded.toString();
+  return text.length > LONGEST ? rounded.toExponential() : text;
+}
 
 // How many values fall into each of `count` bins of equal width between low and high; the last bin holds its upper edge too.
 export function histogram(values, count, [low, high] = extent(values)) {

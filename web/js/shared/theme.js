@@ -22,7 +22,7 @@ const STYLE = `
 .uq .uq-row { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; }
 .uq .uq-row > .uq-push { margin-left: auto; }
 .uq .uq-charts { display: flex; flex-wrap: wrap; gap: 4px 12px; }
-.uq figure { margin: 0; flex: 1 1 180px; min-width: 0; }
+.uq figure { margin: 0; flex: 1 1 180px; min-width: 0; max-width: 340px; }
 .uq figcaption { color: var(--uq-soft); }
 .uq svg { display: block; width: 100%; height: auto; overflow: visible; }
 .uq svg text { fill: var(--uq-soft); font: 11px system-ui, sans-serif; }

@@ -4,6 +4,7 @@
 import { app } from "../../../../scripts/app.js";
 import { html } from "./dom.js";
 import { rememberedOutput } from "./nodes.js";
+import { followCached, recallRuns } from "./recall.js";
 import { useTheme } from "./theme.js";
 
 const GAP = 4;
@@ -66,7 +67,10 @@ function follow(node) {
   node.onDrawBackground = () => restore(node); // in place of the host's, which would load the picture that the panel stands for
 }
 
+// output: what the node sent, or null. The host hands what comes late to whichever node has the id in the workflow that is open then.
 function drawAll(node, output) {
+  const kind = output?.uq_kind?.[0];
+  if (kind && kind !== node.comfyClass) return;
   for (const panel of panels.get(node)?.values() ?? []) {
     panel.shown = output;
     panel.draw?.(panel, output);
@@ -78,8 +82,7 @@ function drawAll(node, output) {
 // What the front-end remembers of the last run, when it opens a workflow once more.
 function restore(node) {
   const output = rememberedOutput(node);
-  const waits = [...(panels.get(node)?.values() ?? [])].some((panel) => panel.shown === undefined);
-  if (output && waits) queueMicrotask(() => drawAll(node, output)); // not while the canvas goes through the widgets
+  if (output && waits(node)) queueMicrotask(() => drawAll(node, output)); // not while the canvas goes through the widgets
 }
 
 function makeRoom(panel, height, width) {
@@ -104,10 +107,18 @@ function keepFromCanvas(event, element) {
   if (scrolls || (event.type === "pointerdown" && event.target.closest?.("button, input, select, summary, [data-drag]"))) event.stopPropagation();
 }
 
+const waits = (node) => [...(panels.get(node)?.values() ?? [])].some((panel) => panel.shown === undefined);
 const restoreAll = () => inGraphs.forEach(restore);
+
+function recallAll() {
+  restoreAll();
+  const isForgotten = (node) => waits(node) && !rememberedOutput(node);
+  return recallRuns([...inGraphs].filter(isForgotten), (node, output) => isForgotten(node) && drawAll(node, output));
+}
 
 app.registerExtension({
   name: "UncertaintyNodes.Panels",
-  afterConfigureGraph: () => restoreAll(),
+  setup: () => followCached((node) => panels.has(node), drawAll),
+  afterConfigureGraph: () => void recallAll(),
   onNodeOutputsUpdated: () => restoreAll(),
 });

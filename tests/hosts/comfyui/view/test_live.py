@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -213,3 +214,51 @@ def test_an_interrupted_run_ends_its_curve(comfy: Server) -> None:
         with pytest.raises(PromptInterrupted):
             comfy.wait(prompt).raise_for_status()
         assert events.of(EVENT)[-1]["done"]
+
+
+def scored(s: Scene, by: str) -> tuple[Node, Any]:
+    """The node that shows a curve, and its scores: its own, or what a reader gives of its record."""
+    if by == "sampler":
+        drawn = guided_sampler(s)
+        return drawn, drawn[1]
+    patched, recorder = record(s)
+    return recorder, s.graph.node("UQ_ReadUncertainty", latent=ksampler(patched, steps=4), record=recorder[1])[1]
+
+
+@pytest.mark.parametrize(("by", "judge"), [("reader", "Calibrate"), ("reader", "Sample Filter"), ("sampler", "Calibrate")])
+def test_a_calibration_in_the_workflow_tells_what_was_usual(comfy: Server, by: str, judge: str) -> None:
+    name = f"usual {by} {judge}"
+    first = scene("eps", batch=12, salt=760)
+    watched, scores = scored(first, by)
+    first.graph.node("UQ_Calibrate", uncertainty=scores, name=name)
+    run = shown(comfy.run(first.graph), watched)
+    assert run["usual"] is None and all(len(step) == 3 for step in run["steps"]), "there is no file yet"
+
+    s = scene("eps", batch=1, salt=761)
+    watched, scores = scored(s, by)
+    if judge == "Sample Filter":
+        loaded = s.graph.node("UQ_LoadCalibration", name=name)
+        kept = s.graph.node("UQ_SampleFilter", uncertainty=scores, rule="calibrated", value=100.0, calibration=loaded)
+        s.graph.node("UQTest_SaveValue", value=kept[6])
+    else:
+        s.graph.node("UQ_Calibrate", uncertainty=scores, name=name)
+    with Events(comfy) as events:
+        again = shown(comfy.run(s.graph, client_id=events.client_id), watched)
+        assert joined(events.of(EVENT)) == again["steps"]
+    assert again["usual"] == {"name": name, "count": 12}
+    known = [(earlier[2], step[3]) for earlier, step in zip(run["steps"], again["steps"], strict=True) if len(step) == 4]
+    assert len(known) == (4 if by == "reader" else 1), "guidance scores some of the steps that it shows"
+    for scores_there, sides in known:
+        assert tuple(sides) == pytest.approx(tuple(np.percentile(scores_there, (10, 90))), rel=1e-3)
+
+
+def test_a_damaged_calibration_is_no_band_and_no_error_of_the_sampler(comfy: Server) -> None:
+    path = comfy.base / "output" / "uncertainty" / "calibration" / "broken.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"no calibration")
+    s = scene("eps", batch=1, salt=770)
+    drawn = guided_sampler(s)
+    s.graph.node("UQ_Calibrate", uncertainty=drawn[1], name="broken")
+    save(s, drawn)
+    history = comfy.wait(comfy.queue(s.graph))
+    assert shown(history, drawn)["usual"] is None and len(shown(history, drawn)["steps"]) == 4

@@ -28,7 +28,7 @@ def stage(comfy: Server, family: str, **settings: Any) -> tuple[dict[str, Any], 
     told = s.graph.node("UQTest_SaveUncertainty", uncertainty=node[1])
     history = comfy.run(s.graph)
     (sent,) = history.outputs[str(node)]["uq_stage"]
-    return sent, comfy.value(history, told)[0]["nfe"]
+    return sent["stage"], comfy.value(history, told)[0]["nfe"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,8 @@ def test_a_patched_model_tells_the_page_that_queued_it(comfy: Server) -> None:
     guided, node = guidance(s, mode="posterior")
     s.graph.node("UQTest_SaveLatent", name="guided", latent=ksampler(guided, steps=4))
     with Events(comfy) as events:
-        comfy.run(s.graph, client_id=events.client_id)
+        history = comfy.run(s.graph, client_id=events.client_id)
         told = events.wait_for("uncertainty.guided")
     assert [message["node"] for message in told] == [str(node)]
-    assert len(told[0]["stage"]["evaluations"]) == 4
+    assert len(told[0]["stage"]["evaluations"]) == 4 and told[0]["kind"] == "UQ_UncertaintyGuidance"
+    assert history.outputs[str(node)]["uq_stage"] == [{"stage": told[0]["stage"]}], "what it shows is filled when the run has ended"

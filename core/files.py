@@ -6,6 +6,7 @@ import errno
 import glob
 import json
 import os
+import re
 import sys
 import time
 import uuid
@@ -32,6 +33,7 @@ else:
 
 PRODUCER = "uncertainty_nodes"
 BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # what systems call a lock that another has
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 LOCK_SECONDS, LOCK_PAUSE = 60.0, 0.02
 
 
@@ -54,11 +56,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def remove_leftovers(path: str | Path) -> None:
-    """What a process that was killed inside ``replacing`` left beside ``path``. For who knows that no other writes it now."""
+def remove_leftovers(path: str | Path, seconds: float = 0.0) -> None:
+    """What a process that was killed inside ``replacing`` left beside ``path``. For who knows that no other writes it now.
+
+    seconds: how long nothing must have been written to it, for who doesn't know.
+    """
     for temporary in Path(path).parent.glob(f".{glob.escape(Path(path).name)}.*.tmp"):
         with suppress(OSError):
-            temporary.unlink()
+            if not seconds or time.time() - temporary.stat().st_mtime > seconds:
+                temporary.unlink()
+
+
+def remove_all_leftovers(folder: Path) -> None:
+    """The same of whatever was being written in this very folder."""
+    for temporary in folder.glob(".*.tmp"):
+        if LEFTOVER.fullmatch(temporary.name):
+            with suppress(OSError):
+                temporary.unlink()
 
 
 @contextmanager

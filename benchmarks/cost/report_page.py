@@ -35,7 +35,8 @@ JUMPS = 30
 # until the page has drawn what a change asks for: two frames, the second begins when the first is on the screen
 BUSY = """const [change, done] = arguments, start = performance.now();
 new Function(change)(); requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));"""
-LOADED = "const shown = [...document.querySelectorAll('#grid img')]; return shown.length > 0 && shown.every(i => i.complete && i.naturalWidth);"
+LOADED = """const shown = [...document.querySelectorAll('#grid img')];
+return shown.length > 0 && shown.every(image => image.complete && image.naturalWidth);"""
 CHANGES = {
     "limit": "document.getElementById('keep').value = {}; document.getElementById('keep').oninput();",
     "search": "document.getElementById('find').value = {!r}; document.getElementById('find').oninput();",
@@ -81,7 +82,8 @@ def make_report(folder: Path) -> dict[str, float]:
     if process.returncode:
         raise RuntimeError((folder / "log.txt").read_text())
     unit = 1 if sys.platform == "darwin" else 1024
-    return {"seconds": round(time.perf_counter() - start, 2), "peak_MB": round(used.ru_maxrss * unit / 1e6, 1), "processor": round(used.ru_utime + used.ru_stime, 2)}  # fmt: skip
+    seconds, busy = time.perf_counter() - start, used.ru_utime + used.ru_stime
+    return {"seconds": round(seconds, 2), "processor_seconds": round(busy, 2), "peak_MB": round(used.ru_maxrss * unit / 1e6, 1)}
 
 
 def look(page: Path, picture: Path) -> dict[str, Any]:
@@ -96,7 +98,8 @@ def look(page: Path, picture: Path) -> dict[str, Any]:
         seconds = round(time.perf_counter() - start, 2)
         rng, busy, elements = np.random.default_rng(0), {}, 0
         for name, change in CHANGES.items():
-            values = ["red", "", "ring", "000123", ""] if name == "search" else rng.uniform(0, 100 if name == "limit" else 1, JUMPS).tolist()
+            shares = rng.uniform(0, 100 if name == "limit" else 1, JUMPS).tolist()
+            values = ["red", "", "ring", "000123", ""] if name == "search" else shares
             times = []
             for value in values:
                 times.append(driver.execute_async_script(BUSY, change.format(value)))
@@ -121,7 +124,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--browser", action="store_true")
-    parser.add_argument("--folder", type=Path, help="that an earlier run of this script made, or where to make it (default: a temporary one)")
+    parser.add_argument("--folder", type=Path, help="of an earlier run of this script, or to be made (default: a temporary one)")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = a.folder or Path(temporary)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from ...core.files import remove_leftovers
 from ..shared.export import write_exports
 from ..shared.ledger import Ledger
 from .options import ExportOptions
 
+STALE = 600.0  # seconds after which nobody is writing a temporary file any more: the job itself may be at its exports now
 log = logging.getLogger(__name__)
 
 
@@ -19,5 +21,7 @@ def run(options: ExportOptions) -> Path:
         if not count:
             raise ValueError(f"There is no result in {str(options.folder)!r} yet: wait for the first batch of score or generate.")
         path = write_exports(ledger)
+    for written in (path, path.with_suffix(".csv")):
+        remove_leftovers(written, STALE)
     log.info("Results of %d images: %s and %s", count, path, path.with_suffix(".csv").name)
     return path

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...core.files import replacing
+from ...core.files import remove_leftovers, replacing
 from ...core.options import Direction
 from ..shared.text import printable
 from .options import ReportOptions
 from .results import Results, Shown, read_results
-from .thumbnails import write_thumbnails
+from .thumbnails import remove_others, write_thumbnails
 
 log = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page")
@@ -36,6 +36,9 @@ def run(options: ReportOptions) -> Path:
     styles = "\n".join(path.read_text(encoding="utf-8") for path in STYLES)
     scripts = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     write_text(out / "index.html", page.replace("/*STYLE*/", styles).replace("/*SCRIPT*/", scripts))
+    remove_others(out, thumbnails)
+    for path in (out / "data.js", out / "index.html"):
+        remove_leftovers(path)
     log.info("%d images: look at %s", len(results.images), (out / "index.html").resolve().as_uri())
     return out / "index.html"
 

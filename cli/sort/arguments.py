@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...core.options.limits import CONFIDENCE
 from ..shared.arguments import DEFAULT, Commands, add_command, read_options
 from .options import KEEP, Put, SortOptions
 
@@ -12,16 +13,30 @@ TEXT = """Sort an archive by the scores that are stored in its images, with no m
 score --note have written. Scores made in different ways cannot be compared: the most frequent way counts, and the other images are
 left out and told.
 
-list: writes sorted.csv only. move, copy: puts the images into kept/ and rejected/ too; a file of the same name is never replaced."""
+list: writes sorted.csv only. move, copy: puts the images into kept/ and rejected/ too; a file of the same name is never replaced.
+--at-most-bad needs some hundred labelled images: the limit that it finds holds for images like those; where they are too few it says how
+many are needed. A stopped run goes on where it was, and what an earlier run put there is sorted again, not copied twice: images that were
+moved there before count among the others, and may change sides when --keep does."""
 
 
 def add_sort(commands: Commands[argparse.ArgumentParser]) -> None:
     sort = add_command(commands, "sort", "sort images by the scores stored in them, with no model", TEXT)
     sort.add_argument("folder", type=Path, help="folder of images, with all its sub-folders; or a list of images")
-    sort.add_argument("--keep", type=float, default=KEEP.default, help="percent of the images to keep, the surest (default: %(default)g)")
+    how_many = sort.add_mutually_exclusive_group()
+    how_many.add_argument("--keep", type=float, default=KEEP.default, help="percent to keep, the surest (default: %(default)g)")
+    told = "keep as many as may be while at most PERCENT of them are bad, by --labels or --calibration"
+    how_many.add_argument("--at-most-bad", type=float, metavar="PERCENT", help=told)
     sort.add_argument("--by", help="the quantity to sort by, such as information (default: the one that most images have)")
     sort.add_argument("--put", choices=[put.value for put in Put], default=Put.LIST.value, help=f"what becomes of the images {DEFAULT}")
     sort.add_argument("--out", type=Path, help="folder for sorted.csv, kept/ and rejected/ (default: FOLDER)")
+    promise = sort.add_argument_group("a promise", "for --at-most-bad")
+    promise.add_argument("--confidence", type=float, help=f"how sure that must be, in percent (default: {CONFIDENCE.default:g})")
+    told = "CSV or JSON lines with file and label, good or bad, of images that you looked at: drawn at random, not picked"
+    promise.add_argument("--labels", type=Path, help=told)
+    promise.add_argument(
+        "--calibration", type=Path, help="in place of --labels: what --save-calibration or ComfyUI's Calibrate has written"
+    )
+    promise.add_argument("--save-calibration", type=Path, metavar="FILE", help="write scores and labels there, for further images")
     sort.set_defaults(run=run_sort)
 
 

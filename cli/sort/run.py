@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import csv
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.files import replacing
+from ...core.files import remove_leftovers, replacing
 from ...core.view.notes import Note
-from ..shared.inputs.sources import find_sources, is_list
+from ..shared.inputs.sources import is_list
 from ..shared.notes import notes_in, own_notes
 from ..shared.pictures import ImageFile
 from ..shared.progress import progress_bar
 from .options import Put, SortOptions
+from .places import Places, order_by_name
 
 log = logging.getLogger(__name__)
-KEPT, REJECTED, TABLE = "kept", "rejected", "sorted.csv"
+TABLE = "sorted.csv"
 COLUMNS = ("file", "rank", "score", "quantity", "direction", "kept")
 
 
@@ -35,18 +35,28 @@ class Scored:
 
 
 def run(options: SortOptions) -> list[Scored]:
-    """Write sorted.csv, and put the images where they are asked to be; returns them, the surest first."""
-    images = find_sources(options.folder)
-    scored = comparable(collect(images, options), len(images))
-    scored.sort(key=lambda s: (s.note.badness, s.image.name))
-    kept = round(len(scored) * options.keep / 100)
+    """Put the images where they are asked to be, and write sorted.csv; returns them, the surest first."""
     target = options.target if options.out or not is_list(options.folder) else options.folder.parent
-    write_table(target / TABLE, scored, kept)
+    places = Places(options.folder, target, options.put)
+    scored = comparable(collect(places.images, options), len(places.images))
+    scored.sort(key=lambda s: (s.note.badness, order_by_name(s.image.path), s.image.name))
+    kept = count_kept(options, scored)
+    files = [each.image.name for each in scored]
     if options.put is not Put.LIST:
-        for number, each in enumerate(scored):
-            put(each.image.path, target / (KEPT if number < kept else REJECTED), options.put)
+        places_now = [places.put(each.image.path, number < kept) for number, each in enumerate(scored)]
+        files = places_now if options.put is Put.MOVE else files
+    write_table(target / TABLE, scored, files, kept)
     log.info("Kept %d of %d by %s: %s", kept, len(scored), scored[0].note.quantity, target / TABLE)
     return scored
+
+
+def count_kept(options: SortOptions, scored: Sequence[Scored]) -> int:
+    """How many of the surest. Raises what ``keep_by_promise`` raises."""
+    if options.at_most_bad is None:
+        return round(len(scored) * options.keep / 100)
+    from .promise import keep_by_promise  # late: the other ways need no torch
+
+    return keep_by_promise(options, [each.image for each in scored], [each.note for each in scored])
 
 
 def collect(images: Sequence[ImageFile], options: SortOptions) -> list[Scored]:
@@ -66,7 +76,7 @@ def collect(images: Sequence[ImageFile], options: SortOptions) -> list[Scored]:
 def comparable(scored: Sequence[Scored], images: int) -> list[Scored]:
     """The scores of the most frequent way, one an image."""
     way, _ = Counter(each.way for each in scored).most_common(1)[0]
-    same = {each.image.name: each for each in scored if each.way == way}
+    same = {each.image.path: each for each in scored if each.way == way}
     others = sorted({f"{each.note.quantity} ({each.note.method or 'it is not told how'})" for each in scored if each.way != way})
     if len(same) < images:
         told = f" (scored in other ways: {'; '.join(others[:5])})" if others else ""
@@ -75,25 +85,11 @@ def comparable(scored: Sequence[Scored], images: int) -> list[Scored]:
     return list(same.values())
 
 
-def write_table(path: Path, scored: Sequence[Scored], kept: int) -> None:
+def write_table(path: Path, scored: Sequence[Scored], files: Sequence[str], kept: int) -> None:
+    remove_leftovers(path)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
         write = csv.writer(file, lineterminator="\n").writerow
         write(COLUMNS)
-        for rank, each in enumerate(scored, start=1):
+        for rank, (each, name) in enumerate(zip(scored, files, strict=True), start=1):
             score = "" if each.note.score is None else repr(each.note.score)
-            write([each.image.name, rank, score, each.note.quantity, each.note.direction.value, "yes" if rank <= kept else "no"])
-
-
-def put(path: Path, folder: Path, how: Put) -> None:
-    """Nothing is ever replaced: another file of that name gets a number. What lies there already stays."""
-    if path.parent == folder:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    target, number = folder / path.name, 1
-    while target.exists():
-        target, number = folder / f"{path.stem} ({number}){path.suffix}", number + 1
-    if how is Put.MOVE:
-        shutil.move(path, target)
-    else:
-        with replacing(target) as temporary:
-            shutil.copy2(path, temporary)
+            write([name, rank, score, each.note.quantity, each.note.direction.value, "yes" if rank <= kept else "no"])

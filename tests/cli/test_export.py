@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_a_folder_of_an_older_version_gets_its_table_and_keeps_all_that_it_says(
     assert run("export", tmp_path) == 0
     assert json.loads((tmp_path / "uncertainty.json").read_text()) == {**told, "seconds": 0.5, "skipped": {}, "rows": rows}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["uncertainty.csv", "uncertainty.json"]
+
+
+def test_what_killed_exports_left_is_cleared_away_once_it_is_old(tmp_path):
+    path = write_scores(tmp_path / "uncertainty.json")
+    old, new = (tmp_path / f".uncertainty.json.{letter * 32}.tmp" for letter in "ab")
+    for leftover in (old, new):
+        leftover.write_text("half")
+    os.utime(old, (0, 0))
+    assert run("export", tmp_path) == 0
+    assert not old.exists() and new.exists() and path.exists()
 
 
 def test_bad_folders_are_refused_in_a_sentence(tmp_path, caplog):

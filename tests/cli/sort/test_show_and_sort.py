@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from uncertainty_nodes.core.options import Direction
 from uncertainty_nodes.core.view.notes import Note, write_note, write_notes
 from uncertainty_nodes.core.view.notes.looks import look_of
 
+OTHER_DISK = Path("/dev/shm")
 SCORES = {"a.png": 3.0, "b.jpg": 1.0, "c.webp": 4.0, "deep/d.png": None, "e.png": 2.0}
 
 
@@ -86,6 +89,55 @@ def test_sort_puts_images_apart_and_replaces_none(archive, put):
     assert sorted(p.name for p in (archive / "rejected").iterdir()) == ["b.jpg", "d.png"]
     assert (archive / "b.jpg").exists() == (put == "copy")
     assert Image.open(archive / "kept" / "a.png").size == (4, 4)
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("put", ["move", "copy"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_second_run_doubles_nothing_and_another_share_changes_sides(archive, tmp_path, put, elsewhere):
+    (archive / "f").mkdir()
+    for name in ("f/a.png", "f/e.png"):  # one of the same name, one with the same bytes too
+        (archive / name).write_bytes((archive / ("a.png" if name == "f/a.png" else "b.jpg")).read_bytes())
+    out = ["--out", str(tmp_path / "out")] if elsewhere else []
+    target = tmp_path / "out" if elsewhere else archive
+    asked = ["sort", str(archive), "--put", put, *out]
+    assert main([*asked, "--keep", "60"]) == 0
+    once, table = files_in(target), rows(target / "sorted.csv")
+    assert sum(name.startswith(("kept/", "rejected/")) for name in once) == len(table) == 7
+    assert main([*asked, "--keep", "60"]) == 0
+    assert files_in(target) == once and rows(target / "sorted.csv") == table
+    assert main([*asked, "--keep", "100"]) == 0
+    assert len(files_in(target / "kept")) == 7 and files_in(target / "rejected") == []
+    assert len(files_in(archive)) == {"move": 0, "copy": 7}[put] if elsewhere else True
+
+
+@pytest.mark.skipif(not OTHER_DISK.is_dir(), reason="there is no second disk in memory here")
+@pytest.mark.parametrize("cut_at", range(6))
+def test_a_move_to_another_disk_that_is_cut_between_copy_and_removal_doubles_nothing(archive, monkeypatch, cut_at):
+    with tempfile.TemporaryDirectory(dir=OTHER_DISK) as other:
+        assert archive.stat().st_dev != Path(other).stat().st_dev
+        asked = ["sort", str(archive), "--put", "move", "--out", other, "--keep", "60"]
+        pixels = {name: (archive / name).read_bytes() for name in SCORES}
+        removed, unlink = [], Path.unlink
+
+        def cut(path, **more):
+            if path.parent in (archive, archive / "deep"):
+                removed.append(path)
+                if len(removed) == cut_at + 1:
+                    raise KeyboardInterrupt
+            unlink(path, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", cut)
+            assert main(asked) == (130 if cut_at < 5 else 0)
+        assert main(asked) == 0
+        assert files_in(Path(other)) == ["kept/a.png", "kept/c.webp", "kept/e.png", "rejected/b.jpg", "rejected/d.png", "sorted.csv"]
+        assert files_in(archive) == []
+        assert all(next(Path(other).rglob(Path(name).name)).read_bytes() == content for name, content in pixels.items())
+        assert [row["file"] for row in rows(Path(other) / "sorted.csv")][0] == "kept/c.webp"
 
 
 def test_other_ways_of_scoring_are_left_out_and_told(archive, caplog):

@@ -13,11 +13,12 @@ from ...core.options import (
     InformationOptions,
     SamplingScore,
     Scorer,
+    SearchMode,
     UntilOptions,
     parse_size,
 )
 from ...core.options.bounds import bounds
-from ...core.options.limits import IMAGES, KEEP
+from ...core.options.limits import BAD_SHARE, CONFIDENCE, IMAGES, KEEP
 from ..shared.arguments import (
     DEFAULT,
     Commands,
@@ -35,7 +36,7 @@ from ..shared.arguments import (
 )
 from ..shared.inputs.loading import add_loading, read_loading
 from .options import GenerateOptions
-from .search import ATTEMPTS, CANDIDATES, MICRO_BATCH, RULES, WANTED, SearchOptions
+from .search import ATTEMPTS, CANDIDATES, MICRO_BATCH, MODES, RULES, WANTED, SearchOptions
 
 COMPARED = BestOfOptions().draws.samples  # model calls of a comparison; twice as many by information
 ACCEPTED = bounds(UntilOptions, "value").default
@@ -109,6 +110,14 @@ def add_best_of_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--prune-at", type=float, nargs="+", default=[], metavar="POINT", help=told)
     scorers, default = [scorer.value for scorer in Scorer], BestOfOptions().scorer.value
     group.add_argument("--scorer", choices=scorers, default=default, help=f"what candidates are compared by {DEFAULT}")
+    modes = [mode.value for mode in MODES]
+    told = "prune: the worst end. resample: copies of the best take their place and go on with fresh noise; needs a --scheduler that adds "
+    told += "some, such as euler_a"
+    group.add_argument("--mode", choices=modes, default=SearchOptions.mode.value, help=f"{told} {DEFAULT}")
+    usual = bounds(BestOfOptions, "sharpness").default
+    group.add_argument(
+        "--sharpness", type=float, help=f"resample: how strongly the best are preferred, 0 = not at all (default: {usual:g})"
+    )
     told = "candidates in one call of the network: more is faster on a GPU; each call is filled up, so that pruning then saves less"
     add_whole(group, "--micro-batch", bounds=MICRO_BATCH, help=told)
 
@@ -118,11 +127,14 @@ def add_until_options(parser: argparse.ArgumentParser) -> None:
     told = f"{ATTEMPTS.default} for each image wanted"
     add_whole(group, "--max-attempts", bounds=ATTEMPTS, help="images to draw at most", default=told)
     rules = [rule.value for rule in RULES]
-    told = "calibrated: as good as the best of earlier images; threshold: the score itself"
+    told = "calibrated: as good as the best of earlier images; threshold: the score itself; at_most_bad: that percent of them, by labels"
     group.add_argument("--rule", choices=rules, default=UntilOptions().rule.value, help=f"what is accepted. {told} {DEFAULT}")
-    told = f"calibrated: percent of the earlier images that would be accepted (default: {ACCEPTED:g}); threshold: the score's limit"
-    group.add_argument("--value", type=float, help=told)
-    told = "the earlier images' scores, as a file of ComfyUI's Calibrate by the same method (default: the first images of this run)"
+    told = f"calibrated: percent of the earlier images that would be accepted (default: {ACCEPTED:g}); threshold: the score's limit; "
+    group.add_argument("--value", type=float, help=f"{told}at_most_bad: percent of those accepted (default: {BAD_SHARE.default:g})")
+    told = f"at_most_bad: how sure that must be, in percent; surer needs more labels (default: {CONFIDENCE.default:g})"
+    group.add_argument("--confidence", type=float, help=told)
+    told = "the earlier images' scores by the same method, as ComfyUI's Calibrate or sort --save-calibration writes them (default: the "
+    told += "first images of this run)"
     group.add_argument("--calibration", type=Path, help=told)
     add_whole(group, "--calibrate-with", bounds=IMAGES, help="how many first images those are, without --calibration")
 
@@ -154,7 +166,8 @@ def run_generate(arguments: argparse.Namespace) -> None:
         from ..shared.engine import make_engine
         from .run import run
     lists = {"prune": tuple(arguments.prune), "prune_at": tuple(arguments.prune_at)}
-    search = read_options(SearchOptions, arguments, scorer=Scorer(arguments.scorer), rule=FilterRule(arguments.rule), **lists)
+    kinds = {"scorer": Scorer(arguments.scorer), "rule": FilterRule(arguments.rule), "mode": SearchMode(arguments.mode)}
+    search = read_options(SearchOptions, arguments, **kinds, **lists)
     engine = make_engine(read_engine(arguments), arguments.device)
     method, loading = SamplingScore(arguments.method), read_loading(arguments)
     run(read_options(GenerateOptions, arguments, method=method, search=search, loading=loading), engine)

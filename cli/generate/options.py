@@ -19,6 +19,7 @@ from ...core.options import (
     Quantity,
     Request,
     SamplingScore,
+    SearchMode,
 )
 from ...core.options.bounds import bounds, check_fields
 from ...core.options.limits import BATCH, DIGIT, IMAGES, SEED, STEPS
@@ -88,6 +89,11 @@ class GenerateOptions:
             raise ValueError(
                 f"best_of needs the method information, which scores the finished image; {self.method.value} is measured while one image "
                 "is drawn alone. Leave out --method; what the candidates are compared by is --scorer."
+            )
+        if self.search.mode is SearchMode.RESAMPLE and self.model == DEMO:
+            raise ValueError(
+                "The demo model's sampler adds no noise, so that copies of a candidate would all end as the same image: leave out --mode, "
+                "or name another --model, with a --scheduler such as euler_a."
             )
         if self.search.until_kept is not None and (self.keep is not None or self.each):
             name = "keep" if self.keep is not None else "each"

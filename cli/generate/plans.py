@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Protocol
 
 import torch
 
+from ...core.options import FilterRule
 from ...core.result import Uncertainty
 from ...core.search.until import Until
 from ...core.selection.calibration import Calibration
@@ -32,7 +32,11 @@ class Plan(Protocol):
         """One that is drawn, now or by an earlier run."""
 
     def next_numbers(self, batch: int) -> Sequence[int] | None:
-        """The images to draw now, at most a batch; none: the run is at its end; None: what was asked for must be added first."""
+        """The images to draw now, at most a batch; none: the run is at its end; None: what was asked for must be added first.
+
+        Which images share a batch depends neither on the order in which batches are done nor on stops: a processor may choose another
+        arithmetic for a batch of another size, and an image should come out the same to the last bit.
+        """
 
     def choose(self, ranked: Iterable[Mapping[str, Any]]) -> set[int]:
         """The images to keep, of rows in the order of their ranks."""
@@ -61,10 +65,10 @@ class FixedCount:
 
     def next_numbers(self, batch: int) -> Sequence[int]:
         missing: list[int] = []
-        while self.next < self.total and len(missing) < batch:
-            if not self.is_drawn[self.next]:
-                missing.append(self.next)
-            self.next += 1
+        while self.next < self.total and not missing:
+            end = min(self.next - self.next % batch + batch, self.total)
+            missing = [number for number in range(self.next, end) if not self.is_drawn[number]]
+            self.next = end
         return missing
 
     def choose(self, ranked: Iterable[Mapping[str, Any]]) -> set[int]:
@@ -82,7 +86,7 @@ class UntilAccepted:
     """Image 0, 1, 2, .. until ``total`` are accepted, each attempt one image; decisions are ``core.search.until.Until``'s own.
 
     first: how many images the rule is read off where there is no ``calibration``; they are then judged by it as the others are.
-    pending: numbers that were asked for and are not drawn yet.
+    next: where the batch after those that were asked for begins. accepted: how many of the first 0, 1, 2, .. that were judged.
     """
 
     options: GenerateOptions
@@ -90,16 +94,19 @@ class UntilAccepted:
     first: int
     run: Until | None = field(init=False, default=None)
     drawn: dict[int, Drawing] = field(init=False, default_factory=dict)
-    pending: set[int] = field(init=False, default_factory=set)
+    next: int = field(init=False, default=0)
+    accepted: list[int] = field(init=False, default_factory=lambda: [0])
     verb = "Keep"
 
     @classmethod
     def load(cls, options: GenerateOptions) -> UntilAccepted:
-        """Raises what ``Calibration.load`` and ``Calibration.check`` raise."""
+        """Raises what ``Calibration.load``, ``Calibration.check`` and ``Calibration.risk_threshold`` raise."""
         search, calibration = options.search, None
         if search.calibration is not None:
             calibration = Calibration.load(search.calibration)
             calibration.check(quantity_of(options), options.direction)
+            if search.rule is FilterRule.AT_MOST_BAD:  # labels too few are better known before the first image is drawn
+                calibration.risk_threshold(search.until_options().value, search.until_options().confidence)
         return cls(options, calibration, search.calibrate_with if search.needs_first else 0)
 
     @property
@@ -113,27 +120,36 @@ class UntilAccepted:
 
     def add(self, drawing: Drawing) -> None:
         self.drawn[drawing.image] = drawing
-        self.pending.discard(drawing.image)
 
     def next_numbers(self, batch: int) -> Sequence[int] | None:
-        """Never more than are still wanted, so that no image is drawn for nothing."""
-        self.judge()
-        if self.run is None:
-            useful = range(self.first)
-        elif self.run.done:
-            return []
-        else:
-            start = self.run.attempts
-            useful = range(start, min(start + self.total - self.run.accepted, self.run.options.max_attempts))
-        numbers = list(islice((n for n in useful if n not in self.drawn and n not in self.pending), batch))
-        self.pending |= set(numbers)
-        return None if self.pending and not numbers else numbers
+        """Never more than are still wanted, so that no image is drawn for nothing. The next batch is known once it is sure how many
+        those are: what is being drawn elsewhere may all be accepted.
+        """
+        while True:
+            self.judge()
+            if self.run is not None and self.run.done:
+                return []
+            size = self.first - self.next
+            if size < 1 and self.run is not None:
+                size = self.still_wanted(self.run, batch)
+            if size < 1:
+                return None
+            numbers = range(self.next, self.next + min(size, batch))
+            self.next = numbers.stop
+            if missing := [number for number in numbers if number not in self.drawn]:
+                return missing
+
+    def still_wanted(self, run: Until, batch: int) -> int:
+        """From image ``next`` on, as if all before it and none after it were judged; 0 where that is not known yet, or no try is left."""
+        known = min(run.attempts, self.next)
+        being_drawn = self.next - known
+        wanted = self.total - self.accepted[known] - being_drawn
+        return min(wanted, run.options.max_attempts - self.next) if wanted >= batch or not being_drawn else 0
 
     @property
     def limit(self) -> float:
         """In the score's units. Only once there is a run."""
-        value, calibration = self.options.search.until_options().value, self.run.calibration if self.run else None
-        return value if calibration is None else calibration.threshold_at(value)
+        return math.nan if self.run is None else self.run.limit
 
     def judge(self) -> None:
         """In the order of the numbers, as far as they are there: so that a run that was stopped comes to the same."""
@@ -141,7 +157,8 @@ class UntilAccepted:
             self.run = Until(self.options.search.until_options(), self.calibration or self.calibrate())
         while self.run is not None and not self.run.done and self.run.attempts in self.drawn:
             drawing = self.drawn[self.run.attempts]
-            self.run.offer(as_result(drawing, self.options), drawing.calls or 0.0)
+            (verdict,) = self.run.offer(as_result(drawing, self.options), drawing.calls or 0.0)
+            self.accepted.append(self.accepted[-1] + verdict.accepted)
 
     def calibrate(self) -> Calibration | None:
         if not self.first:
@@ -161,6 +178,8 @@ class UntilAccepted:
     def details(self) -> Mapping[str, Any]:
         run, asked = self.run, self.options.search.until_options()
         told = {"until_kept": asked.wanted, "max_attempts": asked.max_attempts, "rule": asked.rule.value, "value": asked.value}
+        if asked.rule is FilterRule.AT_MOST_BAD:
+            told |= {"confidence": asked.confidence}
         if run is not None:
             told |= {"limit": self.limit, "attempts": run.attempts, "accepted": run.accepted, "calls": run.nfe}
         return {"until": told}

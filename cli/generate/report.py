@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ...core.options import FilterRule
 from ..shared.ledger import Ledger
 from ..shared.records import tell_unscored
 from .drawings import KEPT, REJECTED
@@ -33,7 +34,10 @@ def report_until(options: GenerateOptions, plan: UntilAccepted, new: int) -> Non
     if run is None:
         return
     asked, where = run.options, f"the score's limit {plan.limit:.4g}"
-    if run.calibration is not None:
+    if run.calibration is not None and asked.rule is FilterRule.AT_MOST_BAD:
+        where += f"; of what reaches it at most {asked.value:g} % are bad, {asked.confidence:g} % sure "
+        where += f"from {len(run.calibration.labelled)} labels"
+    elif run.calibration is not None:
         where += f", which the best {asked.value:g} % of {len(run.calibration)} earlier scores reach"
     log.info("Drawn: %d. Accepted %d of %d judged by %s: %s.", new, run.accepted, run.attempts, options.method.value, where)
     if not run.succeeded:

@@ -6,22 +6,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core.options import BestOfOptions, FilterRule, Scorer, UntilOptions, check_range
+from ...core.options import BestOfOptions, FilterRule, Scorer, SearchMode, UntilOptions, check_range
 from ...core.options.bounds import bounds, check_fields
-from ...core.options.limits import IMAGES
+from ...core.options.limits import BAD_SHARE, CONFIDENCE, IMAGES
 
 CANDIDATES = replace(bounds(BestOfOptions, "candidates"), default=1)
 MICRO_BATCH = bounds(BestOfOptions, "micro_batch")
 WANTED = bounds(UntilOptions, "wanted")
 ATTEMPTS = bounds(UntilOptions, "max_attempts")  # the default is for each image wanted
-RULES = (FilterRule.CALIBRATED, FilterRule.THRESHOLD)
+MODES = (SearchMode.PRUNE, SearchMode.RESAMPLE)
+RULES = (FilterRule.CALIBRATED, FilterRule.THRESHOLD, FilterRule.AT_MOST_BAD)
 
 
 @dataclass(frozen=True)
 class SearchOptions:
     """prune: the share of an image's candidates that ends at each of the points prune_at; empty: all are finished.
 
+    mode, sharpness: what happens to the candidates then; see ``BestOfOptions``.
     calibration: a file of earlier scores for the rule calibrated; without it, the first calibrate_with images of the run are those.
+    For the rule at_most_bad, with labels. confidence: of that rule.
     """
 
     best_of: int = CANDIDATES.field()
@@ -35,18 +38,14 @@ class SearchOptions:
     value: float | None = None
     calibration: Path | None = None
     calibrate_with: int = IMAGES.field()
+    confidence: float | None = None
+    mode: SearchMode = SearchMode.PRUNE
+    sharpness: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         self.check_prune()
-        if self.until_kept is None:
-            self.check_absent(("max_attempts", "value", "calibration"), "until_kept")
-        elif self.rule is FilterRule.THRESHOLD:
-            self.check_absent(("calibration",), "the rule calibrated")
-            if self.value is None:
-                raise ValueError("The rule threshold needs the score to compare with: give --value.")
-        if self.until_kept is not None:
-            self.until_options()
+        self.check_until()
         if self.calibration is not None and not self.calibration.is_file():
             raise FileNotFoundError(
                 f"There is no file {str(self.calibration)!r}; save one with ComfyUI's Calibrate or core's Calibration, or leave out "
@@ -58,13 +57,34 @@ class SearchOptions:
                 f"got {self.attempts}."
             )
 
+    def check_until(self) -> None:
+        if self.until_kept is None:
+            self.check_absent(("max_attempts", "value", "calibration", "confidence"), "until_kept")
+            return
+        if self.rule is not FilterRule.AT_MOST_BAD:
+            self.check_absent(("confidence",), "the rule at_most_bad")
+        elif self.calibration is None:
+            raise ValueError(
+                "The rule at_most_bad needs labelled images: name their file with --calibration. ComfyUI's Calibrate writes one, and "
+                "so does sort --labels FILE --save-calibration FILE."
+            )
+        if self.rule is FilterRule.THRESHOLD:
+            self.check_absent(("calibration",), "the rule calibrated")
+            if self.value is None:
+                raise ValueError("The rule threshold needs the score to compare with: give --value.")
+        self.until_options()
+
     def check_prune(self) -> None:
         if self.best_of == 1:
-            self.check_absent(("prune", "prune_at"), "best_of above 1")
+            self.check_absent(("prune", "prune_at", "sharpness"), "best_of above 1")
+            if self.mode is not SearchMode.PRUNE:
+                raise ValueError(f"The mode {self.mode.value} is about several candidates: give --best-of too, such as --best-of 4.")
+        if self.mode is SearchMode.PRUNE:
+            self.check_absent(("sharpness",), "the mode resample")
         for name in ("prune", "prune_at"):
             for value in getattr(self, name):
                 check_range(name, value, 0, 1)
-        if self.prune_at and not self.prune:
+        if self.prune_at and not self.prune and self.mode is SearchMode.PRUNE:
             raise ValueError("prune_at says when candidates end, prune how many: give --prune too, such as --prune 0.5.")
         if self.prune and len(self.prune) not in (1, len(self.points)):
             raise ValueError(
@@ -79,19 +99,23 @@ class SearchOptions:
 
     @property
     def points(self) -> tuple[float, ...]:
-        return (self.prune_at or BestOfOptions().points) if self.prune else ()
+        return (self.prune_at or BestOfOptions().points) if self.prune or self.mode is SearchMode.RESAMPLE else ()
 
     def best_of_options(self) -> BestOfOptions:
         points = self.points
-        shares = self.prune * len(points) if len(self.prune) == 1 else self.prune
+        shares = self.prune * len(points) if len(self.prune) == 1 else self.prune or (0.0,) * len(points)
         fractions = tuple(1 - share for share in shares)
-        return BestOfOptions(self.best_of, points=points, fractions=fractions, scorer=self.scorer, micro_batch=self.micro_batch)
+        how = {"mode": self.mode, "scorer": self.scorer, "micro_batch": self.micro_batch}
+        how |= {} if self.sharpness is None else {"sharpness": self.sharpness}
+        return BestOfOptions(self.best_of, points=points, fractions=fractions, **how)
 
     def candidate_arguments(self) -> dict[str, Any]:
         """What an image depends on, as results.json remembers it; nothing for one try an image, as in runs of old."""
         if self.best_of == 1:
             return {}
         named = {"best_of": self.best_of, "prune": list(self.prune), "prune_at": list(self.points), "scorer": self.scorer.value}
+        if self.mode is not SearchMode.PRUNE:
+            named |= {"mode": self.mode.value, "sharpness": self.best_of_options().sharpness}
         return named | {"the comparison's defaults": repr(self.best_of_options().draws)}
 
     @property
@@ -106,5 +130,6 @@ class SearchOptions:
         return max(default, self.calibrate_with) if self.max_attempts is None else self.max_attempts
 
     def until_options(self) -> UntilOptions:
-        value = bounds(UntilOptions, "value").default if self.value is None else self.value
-        return UntilOptions(self.until_kept or 1, self.attempts, self.rule, value)
+        usual = BAD_SHARE.default if self.rule is FilterRule.AT_MOST_BAD else bounds(UntilOptions, "value").default
+        value, confidence = (usual if self.value is None else self.value), (self.confidence or CONFIDENCE.default)
+        return UntilOptions(self.until_kept or 1, self.attempts, self.rule, value, confidence=confidence)

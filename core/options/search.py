@@ -8,7 +8,7 @@ from enum import Enum
 from .bounds import bounded, check_fields
 from .checks import check_choice
 from .filtering import FilterRule
-from .limits import FILTER_VALUE, PERCENT, SEED
+from .limits import BAD_SHARE, CONFIDENCE, FILTER_VALUE, PERCENT, SEED
 from .sampling import DrawOptions
 from .scores import FreeScore
 
@@ -103,7 +103,7 @@ def check_points(points: tuple[float, ...], fractions: tuple[float, ...]) -> Non
 class UntilOptions:
     """Sample again, with a seed of its own each time, until ``wanted`` images are accepted; ``max_attempts`` runs at most.
 
-    rule, value: as in Sample Filter; only rules that judge an image by itself, ``threshold`` and ``calibrated``.
+    rule, value, confidence: as in Sample Filter; only rules that judge an image by itself.
     """
 
     wanted: int = bounded(1, 1, 1_000_000)
@@ -111,13 +111,16 @@ class UntilOptions:
     rule: FilterRule = FilterRule.CALIBRATED
     value: float = FILTER_VALUE.field()
     seed: int = SEED.field()
+    confidence: float = CONFIDENCE.field()
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.rule not in (FilterRule.THRESHOLD, FilterRule.CALIBRATED):
+        if self.rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT):
             raise ValueError(
                 f"The rule {self.rule.value!r} compares images of one batch, but here each image is judged by itself; "
-                "use 'threshold' or 'calibrated'."
+                "use 'threshold', 'calibrated' or 'at_most_bad'."
             )
         if self.rule is FilterRule.CALIBRATED:
             PERCENT.check("value", self.value)
+        if self.rule is FilterRule.AT_MOST_BAD:
+            BAD_SHARE.check("value (percent of bad images)", self.value)

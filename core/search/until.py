@@ -36,7 +36,7 @@ class Verdict:
 class Until:
     """The state of one run. A host samples with ``seed``, scores, and hands the result to ``offer``, until it is ``done``.
 
-    calibration: for the rule ``calibrated``. Decisions are ``core.selection.filtering.decide``'s own.
+    calibration: for the rules ``calibrated`` and ``at_most_bad``. Decisions are ``core.selection.filtering.decide``'s own.
     settings: how the scores are made, of what results don't tell themselves; they must not contradict the calibration's.
     """
 
@@ -64,8 +64,10 @@ class Until:
     @property
     def limit(self) -> float:
         """The score that decides."""
-        value, calibration = self.options.value, self.calibration
-        return calibration.threshold_at(value) if self.options.rule is FilterRule.CALIBRATED and calibration is not None else value
+        o, calibration = self.options, self.calibration
+        if calibration is None or o.rule is FilterRule.THRESHOLD:
+            return o.value
+        return calibration.threshold_at(o.value) if o.rule is FilterRule.CALIBRATED else calibration.risk_threshold(o.value, o.confidence)
 
     def offer(self, result: Uncertainty, nfe: float = 0.0) -> list[Verdict]:
         """Judge the batch of one attempt. nfe: calls that its sampling cost, of all its images; those of the score are added.
@@ -99,9 +101,10 @@ class Until:
         return sorted(self.verdicts, key=lambda v: v.rank)[: self.options.wanted]
 
     def _judge(self, result: Uncertainty, attempt: int, seed: int) -> list[Verdict]:
-        rule, value = self.options.rule, self.options.value
+        o = self.options
         made = {**common_settings([result.provenance]), **self.settings}
-        found = decide(result.scores, result.direction, rule, value, self.calibration, quantity=result.quantity, made=made)
+        how = {"quantity": result.quantity, "made": made, "confidence": o.confidence}
+        found = decide(result.scores, result.direction, o.rule, o.value, self.calibration, **how)
         sign, accepted = 1 if result.direction is Direction.HIGH_IS_BAD else -1, set(found.accepted)
         return [
             Verdict(attempt, i, seed, score, sign * score, i in accepted, found.reasons[i])

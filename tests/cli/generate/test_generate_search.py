@@ -15,10 +15,13 @@ from PIL import Image
 import tiny_text
 from bad_items import begins_as, run, spoil
 from uncertainty_nodes.cli.generate import worker as generate
-from uncertainty_nodes.core.options import Direction
+from uncertainty_nodes.core.options import BestOfOptions, Direction, Request, SchedulerName, SearchMode
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.core.selection.calibration import Calibration
 from uncertainty_nodes.hosts.diffusers.demo import load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.diffusers.draw import PipelineDrawer
+from uncertainty_nodes.hosts.diffusers.load import Setup
+from uncertainty_nodes.hosts.diffusers.search.best_of import best_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy
 STEPS = 4
@@ -130,6 +133,26 @@ def test_best_of_with_pipelines(tmp_path, monkeypatch, kind, scale):
         alone = (pipe(row["shown"], **call)[0][0] * 255).round().byte().permute(1, 2, 0).numpy()
         found = np.asarray(Image.open(tmp_path / "out" / row["file"]))
         assert np.abs(found.astype(int) - alone).max() <= 1
+
+
+def test_copies_of_the_best_take_the_place_of_the_worst(tmp_path, caplog):
+    tiny_text.make("sd", tmp_path / "words").save_pretrained(tmp_path / "sd")
+    model = ["-n", 1, "--model", tmp_path / "sd", "--prompt", "a b", "--guidance-scale", 1, "--best-of", 4, "--mode", "resample"]
+    noisy = ["--scheduler", "euler_a", "--prune", 0.5, "--prune-at", 0.3, 0.6]
+    for name, more in (("mild", []), ("keen", ["--sharpness", 100])):
+        assert draw(tmp_path / name, *model, *noisy, *more) == 0
+    setup = Setup(scheduler=SchedulerName.EULER_ANCESTRAL)
+    drawer = PipelineDrawer.load(tmp_path / "sd", [Request("a b")], 0, {"guidance_scale": 1}, "cpu", setup=setup)
+    for name, sharpness in (("mild", 1.0), ("keen", 100.0)):
+        options = BestOfOptions(4, points=(0.3, 0.6), fractions=(0.5, 0.5), mode=SearchMode.RESAMPLE, sharpness=sharpness)
+        found = best_of(drawer.candidates(0, STEPS), options=options)
+        row = rows(tmp_path / name)[0]
+        assert (row["candidate"], row["calls"]) == (found.kept[0], found.network_rows + found.scoring_rows)
+        pixels = (found.images[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        assert np.array_equal(np.asarray(Image.open(tmp_path / name / row["file"])), pixels)
+    assert draw(tmp_path / "mild", *model, *noisy, "--sharpness", 2) == 1 and "made with other options (sharpness);" in caplog.text
+    assert draw(tmp_path / "still", *model, "--scheduler", "ddim") == 1
+    assert "adds no noise, so that copies of a candidate would all end as the same image" in caplog.text
 
 
 def test_a_search_that_was_stopped_goes_on_and_loses_one_image_at_most(tmp_path, monkeypatch):
@@ -277,6 +300,9 @@ def test_bad_searches_are_refused_in_a_sentence(tmp_path, caplog):
         (["--until-kept", 2, "--value", 101], "value must be between 0 and 100, got 101"),
         (["--until-kept", 2, "--max-attempts", 3], "max_attempts must be at least calibrate_with, 16"),
         (["--until-kept", 2, "--calibration", tmp_path / "none"], "There is no file"),
+        (["--mode", "resample"], "The mode resample is about several candidates: give --best-of too"),
+        (["--best-of", 4, "--mode", "resample"], "The demo model's sampler adds no noise"),
+        (["--best-of", 4, "--sharpness", 2], "sharpness belongs to the mode resample"),
         (["--until-kept", 2, "--rule", "threshold", "--value", 1, "--calibration", tmp_path], "calibration belongs to the rule calibrated"),
     ):
         caplog.clear()

@@ -19,14 +19,16 @@ from ..shared.arguments import (
     read_options,
     words,
 )
+from ..shared.inputs.loading import add_loading, read_loading
 from .options import SUGGESTED_SAMPLES, WIDTH_SAMPLES, FitOptions
 
 TEXT = f"""Fit the last-layer Laplace posterior of a model on a folder of images like those that it was trained on. Generative uncertainty
 and BayesDiff draw from it. A stopped run goes on where it was.
 
 Demo model: white digits on black in sub-folders 0 to 9, or --class for all; without a folder, the 512 real digits that come with the
-package. The demo model's own fit comes with it too, so that this is for trying. Other models: the folder of a saved Stable Diffusion
-(1, 2, XL or 3) pipeline; captions as a .txt beside each image, else --prompt for all. About {SUGGESTED_SAMPLES:,} images serve well.
+package. The demo model's own fit comes with it too, so that this is for trying. Other models: Stable Diffusion (1, 2, XL or 3), as the
+folder of a saved pipeline or one .safetensors file; captions as a .txt beside each image, else --prompt for all. About
+{SUGGESTED_SAMPLES:,} images serve well. The fit belongs to the model as it is loaded: draw with the same --lora later.
 
 Transparent images are taken as they look on a white page. An image or caption that can't be read is named and left out."""
 
@@ -52,10 +54,11 @@ def add_fit_laplace(commands: Commands[argparse.ArgumentParser]) -> None:
     fit.add_argument("--layer", default="", help="name of the last layer (default: found by itself)")
     add_seed_and_device(fit)
     add_batch(fit)
+    add_loading(fit, sampling=False)
     fit.set_defaults(run=run_fit_laplace)
 
 
 def run_fit_laplace(arguments: argparse.Namespace) -> None:
     with needs_diffusers("Fitting"):
         from .run import run
-    run(read_options(FitOptions, arguments, covariance=Covariance(arguments.covariance)))
+    run(read_options(FitOptions, arguments, covariance=Covariance(arguments.covariance), loading=read_loading(arguments)))

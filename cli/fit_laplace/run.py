@@ -28,7 +28,7 @@ def run(options: FitOptions) -> Laplace:
     """Fit, and write to ``out``; returns the fit."""
     check_device(options.device)
     if options.model != DEMO:
-        pipeline_kind(options.model)
+        pipeline_kind(options.model, options.loading.setup())
     samples, attempts = collect_samples(options), [UnfinishedFit()]
     model_of = load_captioned_model(options)
     while True:

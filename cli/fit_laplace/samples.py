@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -72,6 +73,8 @@ def collect_samples(options: FitOptions) -> list[Sample]:
 def partial_path(options: FitOptions, samples: Sequence[Sample], laplace: LaplaceOptions) -> Path:
     """Where an unfinished fit of exactly this is kept: beside ``out``, under a name that says of what it is."""
     model = options.model if options.model == DEMO else Path(options.model).resolve().as_posix()
+    if loading := options.loading.fingerprint():
+        model += f" {json.dumps(loading)}"
     lines = [f"{s.name} {s.version} {s.label} {s.caption}" for s in samples]
     exact = "\n".join([model, options.layer, str(options.batch), str(replace(laplace, prior_precision=1.0)), *lines])
     digest = sha256(exact.encode("utf-8", "surrogateescape")).hexdigest()[:12]
@@ -82,7 +85,7 @@ def load_captioned_model(options: FitOptions) -> ModelOf:
     """A function of the caption; the demo model has none."""
     if options.model != DEMO:
         with loading_bars(shown=on_terminal()):
-            return load_captioned(options.model, options.device)
+            return load_captioned(options.model, options.device, options.loading.dtype, options.loading.setup())
     model = DemoModel(options.device)
     return lambda caption: model
 

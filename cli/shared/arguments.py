@@ -52,7 +52,8 @@ def words(text: str) -> str:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default=DEMO, help=f"demo, or the folder of a saved diffusers pipeline {DEFAULT}")
+    told = "demo, the folder of a saved diffusers pipeline, or one .safetensors file of a whole model"
+    parser.add_argument("--model", default=DEMO, help=f"{told} {DEFAULT}")
 
 
 def add_class(group: Group, help: str) -> None:

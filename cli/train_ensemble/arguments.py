@@ -20,13 +20,15 @@ from ..shared.arguments import (
     read_options,
     words,
 )
+from ..shared.inputs.loading import add_loading, read_loading
 from .options import KINDS, TrainOptions
 
 TEXT = """Train an ensemble on a folder of images: several small additions to one model, each on its own draw of the images.
 How far they disagree about an image tells how little the model knows of it. A stopped run goes on where it was.
 
-Demo model: white digits on black in sub-folders 0 to 9; trains tables of class embeddings. Other models: the folder of a saved
-Stable Diffusion (1, 2, XL or 3) pipeline; trains LoRAs (needs peft), or the embeddings of one new word, written * in captions.
+Demo model: white digits on black in sub-folders 0 to 9; trains tables of class embeddings. Other models: Stable Diffusion (1, 2, XL
+or 3), as the folder of a saved pipeline or one .safetensors file; trains LoRAs (needs peft), or the embeddings of one new word, written *
+in captions. With --lora or --textual-inversion the members are additions to the model with those, and belong to it.
 Captions: a .txt beside each image, else --prompt for all, in which {folder} stands for the name of the image's folder.
 
 Transparent images are taken as they look on a white page. An image or caption that can't be read is named and left out."""
@@ -56,6 +58,7 @@ def add_train_ensemble(commands: Commands[argparse.ArgumentParser]) -> None:
     add_whole(train, "--size", bounds=PIXELS, help="sides of the images in pixels; 0: as the model draws")
     add_seed_and_device(train)
     add_engine(train)
+    add_loading(train, sampling=False, training=True)
     train.add_argument("--export", type=Path, metavar="FOLDER", help="also write each member as an ordinary LoRA or embedding file")
     train.set_defaults(run=run_train_ensemble)
 
@@ -68,4 +71,4 @@ def run_train_ensemble(a: argparse.Namespace) -> None:
     training = EnsembleTrainingOptions(a.steps, a.batch, a.learning_rate, a.seed)
     bootstrap = BootstrapOptions(Bootstrap(a.bootstrap), a.bootstrap_size, a.seed)
     engine = make_engine(read_engine(a), a.device)
-    run(read_options(TrainOptions, a, kind=kind, training=training, bootstrap=bootstrap), engine)
+    run(read_options(TrainOptions, a, kind=kind, training=training, bootstrap=bootstrap, loading=read_loading(a)), engine)

@@ -8,6 +8,8 @@ from pathlib import Path
 from ...core.options import BootstrapOptions, EnsembleKind, EnsembleTrainingOptions, check_fields
 from ...core.options.limits import MEMBERS, PIXELS, RANK, VECTORS
 from ..shared.checks import DEMO, check_new_file
+from ..shared.inputs.loading import LoadingOptions
+from ..shared.notes import settings_code
 
 KINDS = (EnsembleKind.CLASS_EMBEDDING, EnsembleKind.EMBEDDING, EnsembleKind.LORA)  # that this command trains
 
@@ -30,6 +32,7 @@ class TrainOptions:
     size: int = PIXELS.field()
     device: str = "cpu"
     export: Path | None = None
+    loading: LoadingOptions = LoadingOptions()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -39,11 +42,14 @@ class TrainOptions:
         if self.export is not None and self.member_kind is EnsembleKind.CLASS_EMBEDDING:
             raise ValueError("Class-embedding tables have no file format of their own: leave export out.")
         check_new_file(self.out)
+        self.loading.check(self.model)
 
     @property
     def member_kind(self) -> EnsembleKind:
         return self.kind or (EnsembleKind.CLASS_EMBEDDING if self.model == DEMO else EnsembleKind.LORA)
 
     def checkpoint(self, member: int) -> Path:
-        """What a stopped run goes on from. member: from 0."""
-        return self.out.with_suffix(f".member-{member + 1}.checkpoint.safetensors")
+        """What a stopped run goes on from, of this very model. member: from 0."""
+        told = {"model": Path(self.model).resolve().as_posix(), **self.loading.fingerprint()}
+        code = "" if self.model == DEMO else f"{settings_code(told)}."
+        return self.out.with_suffix(f".member-{member + 1}.{code}checkpoint.safetensors")

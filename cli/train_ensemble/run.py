@@ -30,7 +30,7 @@ def run(options: TrainOptions, engine: Engine | None = None) -> EnsembleParamete
     """Train, save to ``out``, export where asked for; returns the ensemble."""
     check_device(options.device)
     if options.model != DEMO:
-        pipeline_kind(options.model)
+        pipeline_kind(options.model, options.loading.setup())
     checkpoints = [options.checkpoint(member) for member in range(options.members)]
     if begun := sum(checkpoint.exists() for checkpoint in checkpoints):
         log.info("Going on with %d members of %d that an earlier run began.", begun, options.members)

@@ -75,7 +75,8 @@ def load_trainer(options: TrainOptions) -> DemoTrainer | PipelineTrainer:
     if options.model == DEMO:
         return DemoTrainer(options, DemoModel(options.device))
     with loading_bars(shown=on_terminal()):
-        return PipelineTrainer(options, load_pipeline(options.model, options.device, torch.float32))
+        loading = options.loading
+        return PipelineTrainer(options, load_pipeline(options.model, options.device, loading.dtype or torch.float32, loading.setup()))
 
 
 @dataclass(frozen=True, eq=False)

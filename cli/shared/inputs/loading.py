@@ -62,15 +62,18 @@ class LoadingOptions:
         return {name: value for name, value in told.items() if value}
 
 
-def add_loading(parser: argparse.ArgumentParser, sampling: bool = True) -> None:
-    """sampling: whether the command samples, so that a scheduler is of use."""
+def add_loading(parser: argparse.ArgumentParser, sampling: bool = True, training: bool = False) -> None:
+    """sampling: whether the command samples, so that a scheduler is of use. training: whether the model has to stay where it computes."""
     group = parser.add_argument_group("how the model is loaded", "for other models than demo")
     told = "of a single file: folder of a saved pipeline of the same kind, for the small files that say how it is built"
     group.add_argument("--config", type=Path, help=f"{told} (default: a folder of the file's name beside it, else what diffusers kept)")
     group.add_argument("--variant", help="of the weights in a folder, such as fp16 (default: found by itself)")
     names = [precision.value for precision in Precision]
-    group.add_argument("--dtype", choices=names, help="what it computes in (default: float16 on a GPU, else float32)")
-    group.add_argument("--cpu-offload", action="store_true", help="keep on the CPU what the GPU doesn't need just now: less memory, slower")
+    default = "float32" if training else "float16 on a GPU, else float32"
+    group.add_argument("--dtype", choices=names, help=f"what it computes in (default: {default})")
+    if not training:
+        told = "keep on the CPU what the GPU doesn't need just now: less memory, slower"
+        group.add_argument("--cpu-offload", action="store_true", help=told)
     group.add_argument("--lora", type=lora, action="append", default=[], metavar="FILE[:STRENGTH]", help="may be given several times")
     told = "an embedding, and the word in prompts that stands for it (default: the file's name); may be given several times"
     group.add_argument("--textual-inversion", type=embedding, action="append", default=[], metavar="[WORD=]FILE", help=told)
@@ -84,7 +87,7 @@ def read_loading(arguments: argparse.Namespace) -> LoadingOptions:
         arguments.config,
         arguments.variant,
         arguments.dtype and Precision(arguments.dtype),
-        arguments.cpu_offload,
+        getattr(arguments, "cpu_offload", False),
         tuple(arguments.lora),
         tuple(arguments.textual_inversion),
         scheduler and SchedulerName(scheduler),

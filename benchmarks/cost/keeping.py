@@ -4,7 +4,7 @@ python benchmarks/cost/keeping.py
 Synthetic records, as generate keeps them: appended eight at a time, each batch a transaction that reaches the disk, then sorted and
 exported as JSON and table. Processor time, so that other work on the machine does not count; bytes are the peak that Python held.
 The older way, which wrote the whole JSON anew, is the control. `--images` tiny pictures are then scored by a model that takes no time:
-what is left is finding, reading and keeping them.
+what is left is finding, reading and keeping them. A map of each image, for the report, is a file of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from uncertainty_nodes.cli.score.run import run
 from uncertainty_nodes.cli.score.worker import Scored
 from uncertainty_nodes.cli.shared.export import write_exports
 from uncertainty_nodes.cli.shared.ledger import Ledger
+from uncertainty_nodes.cli.shared.maps import SIDE, map_path, write_map
 from uncertainty_nodes.cli.shared.records import DRAWINGS
 from uncertainty_nodes.core.files import replacing
 
@@ -60,6 +61,14 @@ def rewrite(folder: Path, size: int) -> float:
     with replacing(folder / "older.json") as path:
         path.write_text(json.dumps({"images": rows}, indent=1))
     return (time.process_time() - start) / BATCH
+
+
+def keep_maps(folder: Path, count: int = 2000) -> dict[str, float]:
+    """Seconds and bytes of one of the largest: half precision, SIDE by SIDE."""
+    values, start = np.random.default_rng(0).random((SIDE, SIDE)).astype(np.float16), time.process_time()
+    for i in range(count):
+        write_map(folder / "results.json", f"{i:06d}", values)
+    return {"seconds": (time.process_time() - start) / count, "bytes": map_path(folder / "results.json", "000000").stat().st_size}
 
 
 def peak(work: Callable[[], object]) -> int:
@@ -108,6 +117,7 @@ def main() -> None:
         kept = {size: keep(folder[str(size)], size) for size in sizes}
         memory = {size: peak(lambda size=size: keep(folder["memory"] / str(size), size)) for size in sizes}
         older = {size: rewrite(folder["memory"], size) for size in sizes}
+        maps = keep_maps(folder["memory"])
         folder_cost = score_folder(folder["pictures"], a.images)
     base = kept[1000]
     found = {
@@ -116,6 +126,7 @@ def main() -> None:
         "times_that_of_1000": {size: {name: round(value / base[name], 3) for name, value in row.items()} for size, row in kept.items()},
         "peak_bytes": memory,
         "whole_json_each_batch": {size: round(value, 7) for size, value in older.items()},
+        "a_map": {name: round(value, 7) for name, value in maps.items()},
         "folder": {name: round(value, 6) for name, value in folder_cost.items()},
     }
     print(json.dumps(found, indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from .text import printable, read_text
 
 log = logging.getLogger(__name__)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+ENDINGS = tuple(SUFFIXES)
 CLASS_FOLDERS = tuple("0123456789")
 BACKGROUND = "white"  # what transparent pictures are laid over
 Item = TypeVar("Item")
@@ -72,9 +74,12 @@ def find_images_below(folder: Path) -> list[ImageFile]:
 def images_in(root: Path, folder: Path, label: int | None) -> list[ImageFile]:
     if not folder.is_dir():
         return []
-    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
-    states = ((p, p.stat()) for p in sorted(files, key=lambda p: p.name))
-    return [ImageFile(p, printable(p.relative_to(root).as_posix()), s.st_size, s.st_mtime_ns, label) for p, s in states]
+    with os.scandir(folder) as entries:  # which knows of most files what they are: half the time
+        files = sorted((e.name, e) for e in entries if e.name.lower().endswith(ENDINGS) and not e.name.startswith(".") and e.is_file())
+    place = folder.relative_to(root).as_posix()
+    before = "" if place == "." else f"{place}/"
+    states = ((name, entry.stat()) for name, entry in files)
+    return [ImageFile(folder / name, printable(before + name), s.st_size, s.st_mtime_ns, label) for name, s in states]
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +26,17 @@ def find_sources(source: Path, label: int | None = None, by_class: bool = False)
         return listed_images(source, label)
     if by_class or not source.is_dir():
         return find_images(source, label, by_class)
-    folders = [source, *(folder for folder in sorted(source.rglob("*")) if folder.is_dir() and not is_hidden(folder, source))]
-    images = [image for folder in folders for image in images_in(source, folder, label)]
+    images = [image for folder in folders_below(source) for image in images_in(source, folder, label)]
     return images or find_images(source, label, by_class=False)  # which says that there is none
 
 
-def is_hidden(folder: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in folder.relative_to(root).parts)
+def folders_below(source: Path) -> list[Path]:
+    """The folder, and in the order of their paths all in it, without hidden ones and what lies in them."""
+    folders = []
+    for place, names, _ in os.walk(source):
+        names[:] = [name for name in names if not name.startswith(".")]
+        folders += [Path(place, name) for name in names]
+    return [source, *sorted(folders)]
 
 
 def listed_images(source: Path, label: int | None) -> list[ImageFile]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 
 import pytest
 import torch
-from PIL import Image
 
-from bad_items import run, write_classes
+from bad_items import run
+from ray_jobs import RUNS, ray_session
 from uncertainty_nodes.cli.shared import ray_engine
 from uncertainty_nodes.cli.shared.engine import OneProcess, make_engine
 from uncertainty_nodes.cli.shared.engine_options import EngineKind, EngineOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy, Ray's of its own
-RUNS = ["--engine", "ray", "--workers", 2]
 
 
 def double():
@@ -27,9 +25,7 @@ def double():
 @pytest.fixture(scope="module")
 def ray():
     """Ray, started once for all tests of this file: an engine takes the one that its process has joined."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import tests
-    with ray_engine.session(ray_engine.import_ray(), None, 2):
+    with ray_session(__name__) as ray:
         yield ray
 
 
@@ -120,41 +116,3 @@ def test_a_batch_that_kills_every_worker_ends_the_job_in_a_sentence(ray, monkeyp
     monkeypatch.setattr(ray_engine, "RETRIES", 1)
     with pytest.raises(OSError, match="A worker died 2 times at the same batch, likely for want of memory: use a smaller --batch"):
         list(ray_engine.RayEngine(1).run(lambda: lambda value: os.kill(os.getpid(), 9), iter([0])))
-
-
-def rows_of(name, key):
-    """All of each row but the seconds, by file."""
-    return {row["file"]: {k: v for k, v in row.items() if k != "seconds"} for row in json.loads(name.read_text())[key]}
-
-
-def files_of(out):
-    """Each picture's pixels, since what is told in the file has the seconds too, and each map."""
-    pictures = {path.relative_to(out).as_posix(): Image.open(path).tobytes() for path in out.rglob("*.png")}
-    return pictures | {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.npy")}
-
-
-@pytest.mark.parametrize(
-    "more", [["--batch", 3], ["--best-of", 2, "--scorer", "noise"], ["--until-kept", 4, "--calibrate-with", 4, "--batch", 1]]
-)
-def test_generate_gives_the_same_images_bit_for_bit(ray, tmp_path, more):
-    asked = ["-n", 10] if "--until-kept" not in more else []
-    cheap = ["--steps", 5, "--samples", 2, "--threads", 1, *asked, *more]
-    for name, engine in (("one", []), ("two", RUNS)):
-        assert run("generate", "--out", tmp_path / name, *cheap, *engine) == 0
-    one, two = ((rows_of(tmp_path / name / "results.json", "images"), files_of(tmp_path / name)) for name in ("one", "two"))
-    assert one == two and len(one[0]) >= 4 and len(one[1]) == 2 * len(one[0])
-
-
-def test_score_gives_the_same_scores_bit_for_bit_and_either_goes_on_with_the_other(ray, tmp_path, caplog):
-    folder = write_classes(tmp_path / "all")
-    (folder / "3" / "0.png").write_text("no image")
-    cheap = ["--samples", 2, "--levels", 2, "--batch", 2, "--threads", 1]
-    found = []
-    for name, engine in (("one", []), ("two", RUNS)):
-        assert run("score", folder, *cheap, "--out", tmp_path / f"{name}.json", *engine) == 0
-        found.append(rows_of(tmp_path / f"{name}.json", "rows"))
-    assert found[0] == found[1] and len(found[0]) == 7
-    caplog.clear()
-    caplog.set_level("INFO")
-    assert run("score", folder, *cheap, "--out", tmp_path / "one.json", *RUNS) == 0
-    assert "Nothing was left to score; left out: 1" in caplog.text

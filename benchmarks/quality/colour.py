@@ -43,8 +43,6 @@ CONTROLS = {
     "eps x 1.01": Cfg(1.0, factor=1.01),
     "CFG 2": Cfg(2.0),
     "CFG 3": Cfg(3.0),
-    "CFG 4": Cfg(4.0),
-    "CFG 3, eps x 1.01": Cfg(3.0, factor=1.01),
 }
 GUIDED = {"posterior 0.02": guided(0.02, mode=POSTERIOR), "CFG 3, posterior 0.02": guided(0.02, cfg=3.0, mode=POSTERIOR)}
 SETTINGS = CONTROLS | GUIDED

@@ -27,7 +27,7 @@ from uncertainty_nodes.benchmarks.shared.judging import Judged, judge_filter, of
 from uncertainty_nodes.benchmarks.shared.methods import EXACT
 from uncertainty_nodes.benchmarks.shared.pool import Chunk, Lab, scored
 from uncertainty_nodes.benchmarks.shared.trajectories import STEPS, Drawn, drawn, rounds
-from uncertainty_nodes.benchmarks.shared.under_cfg.images import CONDITIONAL, METHODS, MIX, TWICE, Picked, pairs
+from uncertainty_nodes.benchmarks.shared.under_cfg.images import CONDITIONAL, METHODS, MIX, Picked, pairs
 from uncertainty_nodes.core.demo.extractor import load_extractor, load_reference
 from uncertainty_nodes.core.metrics.scores import Undefined, auroc, bootstrap_interval
 
@@ -54,8 +54,7 @@ def measured(lab: Lab, scale: float, name: str, chunk: Chunk) -> dict[str, Tenso
         sampled = drawn(lab, scale, chunk)
         picked = Picked.of(lab, chunk, sampled, picked_places(sampled, chunk.index)[0])
         with torch.no_grad(), lab.casting(torch.float32 if name in EXACT else None):
-            found = scored(METHODS[name](picked))
-        return {k: v * TWICE.get(name, 1) if k.startswith("nfe") else v for k, v in found.items()}
+            return scored(METHODS[name](picked))
 
     return kept(path(lab, scale, name, chunk), lab.options | {"steps": STEPS[scale], "every": EVERY[scale]}, measure)
 
@@ -72,7 +71,8 @@ class Group:
 def table(lab: Lab, scale: float, images: int) -> dict[str, Any]:
     chunks = [c for _, c in rounds(lab, images, [scale]) if lab.path(f"draw_{scale:g}", c).exists()]
     pool = gather(lab, scale, images, ())
-    judged = Judged.of(torch.cat([drawn(lab, scale, c).images for c in chunks])[: len(pool.bad)], pool.label, pool.seed)
+    chunks = chunks[: len(pool.bad) // lab.size]  # whole rounds of seeds
+    judged = Judged.of(torch.cat([drawn(lab, scale, c).images for c in chunks]), pool.label, pool.seed)
     off = off_manifold(load_reference().features, judged.features)
     free = {name: turned(pool, each) for name, each in DEFAULTS.items() if each in pool.scores}
     result: dict[str, Any] = {
@@ -82,6 +82,7 @@ def table(lab: Lab, scale: float, images: int) -> dict[str, Any]:
         "off_the_digits": int(off.sum()),
         "gains": {name: judge_filter(judged, badness) for name, badness in free.items()} if scale < 2 else {},
     }
+    result["free_on_all"] = {title: rows(free, {}, bad) for title, bad in (("not_what_was_asked", pool.bad), ("off_the_real_digits", off))}
     scores, nfe, groups = costly(lab, scale, chunks, pool, off)
     for title, group in groups.items():
         values = {name: badness[group.among_picked] for name, badness in scores.items()}

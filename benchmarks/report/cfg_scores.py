@@ -23,6 +23,9 @@ def section(found: Results) -> str:
     for scale, row in found["scales"].items():
         counts = f"{row['images']} images, {row['bad']} not what was asked, {row['off_the_digits']} off the real digits"
         parts.append(f"**CFG {scale}**, {row['steps']} steps: {counts}.")
+        free = {name: row["free_on_all"][name] for name in JUDGES if "scores" in row["free_on_all"][name]}
+        if free:
+            parts += ["On all of these images, the scores that cost nothing:", scores(free)]
         judged = {name: row[name] for name in JUDGES if "scores" in row.get(name, {})}
         few = [f"{JUDGES[name]}: {row[name]['bad']} bad of {row[name]['images']}" for name in JUDGES if name in row and name not in judged]
         if few:

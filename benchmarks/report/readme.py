@@ -88,11 +88,14 @@ def figures() -> list[str]:
     branch, moment = f"{ensemble['default']['branch']:g}", ensemble["default"]["moment"]
     trained = (ensemble, ensemble["other_digits_scarce"])
     scarce = [e["branches"][branch][moment]["information"]["scarce_against_full"]["auroc"] for e in trained]
+    under = read("ensemble_cfg")["scales"]["1.5"][branch][moment]["information"]
+    guided_scarce = under["scarce_against_full"]["auroc"]
     after = guided["posterior 0.02, then eps x 1.01"]
     pieces += [
         f"{scores['denoised']['images']:,} new images, {scores['denoised']['bad']} of them bad",
         f"| sample until accepted, 75 of 100 usual images pass | {until} |",
         f"are told apart with AUROC {number(scarce[0], 2)} ({ensemble['images_per_class']} images a digit; {number(scarce[1], 2)} too",
+        f"with other digits scarce, and {number(guided_scarce, 2)} at CFG 1.5)",
         f"AUSE {ause['denoised']}; MC dropout {ause['MC dropout']}, a picture's brightness {ause['brightness (no model)']}, "
         f"noise {ause['noise']}, random {ause['random']}",
         f"({number(after['fid_gain'], 2, signed=True)}) and shows the asked digit more often ({number(after['agreement'], 3)} against "

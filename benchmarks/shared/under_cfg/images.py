@@ -145,7 +145,6 @@ METHODS: dict[str, Callable[[Picked], dict[str, Uncertainty]]] = {
     "generative uncertainty": lambda picked: {"generative uncertainty": generative_uncertainty(picked)},
     "DECU": lambda picked: {"DECU": ensemble_disagreement(picked)},
 }
-TWICE = {"generative uncertainty": 2}  # its calls are counted in steps, which are two passes each under guidance
 
 
 def pairs(names: Iterable[str]) -> list[str]:

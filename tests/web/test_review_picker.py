@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -31,23 +30,6 @@ return { cards: cards.map(card => card.textContent), on: cards.findIndex(card =>
   sources: [...dialog.querySelectorAll('img')].map(image => image.src), focus: dialog.contains(document.activeElement),
   dots: dialog.querySelectorAll('.uq-strip g').length, line: dialog.querySelectorAll('.uq-strip .uq-mark').length };
 """
-HOSTILE = [
-    "<img src=x onerror='window.hit=1'>",
-    "<script>window.hit=1</script>",
-    '"><svg onload=window.hit=1>',
-    "javascript:window.hit=1",
-    "{{7*7}}",
-]
-HOSTILE += [
-    "</dialog><b>",
-    "&lt;b&gt;",
-    "\u202eabc",
-    "${window.hit=1}",
-    "'-window.hit-'",
-    "<a href=x>",
-    "\u0000",
-    "<style>*{display:none}</style>",
-]
 
 
 @pytest.fixture(scope="module", params=RENDERERS)
@@ -248,30 +230,3 @@ def test_another_page_is_not_asked(comfy: Server, page: Browser) -> None:
         assert other.run(OPEN) == 0
         press(page, "Enter")
         assert finished(comfy, page, r)["accepted"] == "1,2,3"
-
-
-def test_300_hostile_names_show_as_text(page: Browser) -> None:
-    draw = random.Random(3)
-    page.errors()
-    names = ["".join(draw.choices(HOSTILE, k=draw.randint(1, 4))) for _ in range(300)]
-    hit = page.run(
-        """
-        const { api } = await import('/scripts/api.js');
-        const image = { index: 0, score: 0.1, rank: 1, accepted: true, heatmap: null };
-        for (const [i, name] of given.entries()) {
-          const picture = { filename: name, subfolder: name, type: name, width: 16, height: 16 };
-          const detail = { id: `${i}`, node: name, quantity: name, direction: name, scores: [0.1, 0.2], line: 0.15, accepted: [0],
-            seconds: 0, unanswered: name, images: [{ ...image, picture }] };
-          api.dispatchEvent(new CustomEvent('uncertainty.review', { detail }));
-          const dialog = document.querySelector('dialog.uq-review');
-          if (!dialog) return `no view for ${name}`;
-          if (dialog.querySelector('script, style, a, svg svg, [onerror], [onload]')) return `markup from ${name}`;
-          api.dispatchEvent(new CustomEvent('uncertainty.review.end', { detail: { id: `${i}` } }));
-        }
-        await new Promise(done => setTimeout(done, 500));
-        return window.hit ?? document.querySelectorAll('dialog.uq-review').length;
-        """,
-        names,
-    )
-    assert hit == 0
-    page.errors()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bayesian_examples import generative
+from choice_examples import drafts, flux_sweep, review, sdxl_drafts, sdxl_until
 from ensemble_examples import ensemble, trained_ensemble
 from search_examples import best_of, flux_best_of, sdxl_best_of, until
 from sheet import GUIDED_SAMPLER, GUIDER, WIDE_PICTURE, Sheet
@@ -226,4 +227,9 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "13_demo_until_accepted": until,
     "14_sdxl_best_of_n": sdxl_best_of,
     "15_flux_best_of_n_sampler": flux_best_of,
+    "16_demo_review": review,
+    "17_demo_drafts": drafts,
+    "18_sdxl_drafts": sdxl_drafts,
+    "19_sdxl_until_accepted": sdxl_until,
+    "20_flux_strength_sweep": flux_sweep,
 }

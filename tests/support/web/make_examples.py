@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tests" / "support" / name) for name in ("comfyui", "web")]
 
-from PIL import Image  # noqa: E402
+from PIL import Image, ImageOps  # noqa: E402
 
 from browser import Browser  # noqa: E402
 from comfy_server import PACKS, Server  # noqa: E402
@@ -82,8 +82,10 @@ return app.graph.nodes.filter(node => ["UQ_Report", "PreviewImage", "SaveImage"]
 def picture_of(page: Browser, name: str, sheet: Sheet) -> tuple[dict[str, Any], Image.Image]:
     """The workflow as Save writes it, and the whole graph after a run where one is possible on a CPU.
 
-    The nodes stand as they must after the run, when panels and pictures have made them grow.
+    The nodes stand as they must after the run, when panels and pictures have made them grow. Of a workflow that asks a person the picture
+    is what the person sees.
     """
+    picture = None
     columns = [[int(node.id) for node in column] for column in sheet.columns]
     layout = {"columns": columns, "noteSize": NOTE, "gap": GAP + TITLE}
     page.driver.set_window_size(2460, 1700)
@@ -93,12 +95,25 @@ def picture_of(page: Browser, name: str, sheet: Sheet) -> tuple[dict[str, Any], 
     page.run(FIT, SCREEN)  # pictures are fetched by nodes in sight only
     if "demo" in name:
         page.run("await app.queuePrompt(0);")
+        if any(node["inputs"].get("borderline") == "review" for node in sheet.graph.values()):
+            picture = answered(page)
         page.wait_for(SHOWN, 240)
         boxes = page.run(ARRANGE, layout)
         page.run(FIT, SCREEN)
     for node in workflow["nodes"]:
         node["pos"], node["size"] = boxes[str(node["id"])]
-    return tidied(workflow), screenshot(page)
+    return tidied(workflow), picture or screenshot(page)
+
+
+def answered(page: Browser) -> Image.Image:
+    """The review that the run waits for, which is then done."""
+    page.wait_for("return document.querySelector('dialog.uq-review .uq-card');", 240)
+    page.driver.set_window_size(1440, 810 + page.run("return outerHeight - innerHeight;"))
+    page.run("await new Promise(done => setTimeout(done, 1500));")
+    picture = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
+    page.run("document.querySelector('dialog.uq-review .uq-primary').click();")
+    page.driver.set_window_size(2460, 1700)
+    return ImageOps.fit(picture, THUMBNAIL, Image.Resampling.LANCZOS)
 
 
 def tidied(workflow: dict[str, Any]) -> dict[str, Any]:

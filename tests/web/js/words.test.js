@@ -29,3 +29,8 @@ test("a language is chosen, a missing one is English", () => {
   assert.equal(sentence(texts, "fr", "hello", { name: "{name}" }), "hello {name}");
   assert.equal(sentence(texts, "zh", "only"), "only");
 });
+
+test("a key that is no text of ours is shown as it is, whatever objects have under it", () => {
+  for (const key of ["__proto__", "constructor", "toString"]) assert.equal(sentence({ en: {} }, "en", key), key);
+  assert.equal(sentence({ en: {} }, "en", "{constructor}", { name: "x" }), "{constructor}");
+});

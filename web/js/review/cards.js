@@ -49,8 +49,8 @@ export function picture(image, file, say) {
 
 function foot(image, accepted, say, at = null) {
   const verdict = html("b", {}, `${at === null ? "" : `${at + 1} · `}${accepted ? "✓" : "✕"} ${say(accepted ? "accept" : "reject")}`);
-  const rule = say(image.accepted === accepted ? (accepted ? "ruleAccepts" : "ruleRejects") : "changed");
-  return html("span", { class: "uq-foot" }, verdict, html("span", { class: "uq-soft" }, rule), html("span", { class: "uq-score" }, short(image.score)));
+  const rule = image.accepted === accepted ? null : html("span", { class: "uq-soft" }, say("changed"));
+  return html("span", { class: "uq-foot" }, verdict, rule, html("span", { class: "uq-score" }, short(image.score)));
 }
 
 function swallow(event, act) {

@@ -44,11 +44,12 @@ export function openPicker(question, { say, nodeTitle, seconds, waiting }, on) {
 
   function draw(button) {
     const image = question.images[state.at];
-    const label = say("strip", { quantity: question.quantity, end: say(question.direction === "high_is_bad" ? "high" : "low") });
-    const scores = strip(question, state, dialog.clientWidth - 40, label, (at) => change(goTo(state, at)));
-    const body = state.zoomed ? large(image, state.at, state, say, act) : grid();
-    dialog.replaceChildren(head(), scores, body, html("p", { class: "uq-keys uq-soft" }, say("keys")));
-    if (!state.zoomed) fit(dialog.querySelector(".uq-grid"));
+    if (state.zoomed) {
+      dialog.replaceChildren(head(), large(image, state.at, state, say, act)); // all of the room for the picture
+    } else {
+      dialog.replaceChildren(head(), scores(), grid(), html("p", { class: "uq-keys uq-soft" }, say("keys")));
+      fit(dialog.querySelector(".uq-grid"));
+    }
     (dialog.querySelector(`[data-key="${button}"]:not(:disabled)`) ?? dialog.querySelector(`[data-at="${state.at}"]`)).focus();
   }
 
@@ -76,6 +77,11 @@ export function openPicker(question, { say, nodeTitle, seconds, waiting }, on) {
       labelled("leave", say("leave"), "Esc", () => change({ ...state, ending: "leave" })),
       labelled("done", done, "Enter", () => change(press(state, "Enter")), { class: "uq-button uq-primary" }),
     );
+  }
+
+  function scores() {
+    const label = say("strip", { quantity: question.quantity, end: say(question.direction === "high_is_bad" ? "high" : "low") });
+    return strip(question, state, dialog.clientWidth - 40, label, (at) => change(goTo(state, at)));
   }
 
   const grid = () => html("div", { class: "uq-grid", role: "group", "aria-label": say("images") });

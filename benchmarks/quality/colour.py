@@ -101,6 +101,8 @@ def guidance(lab: Lab, images: int, real: Reference) -> dict[str, Any]:
         if there:
             parts = [lab.guided(name, *place) for place in there]
             found[name] = {k: torch.cat([p[k] for p in parts]) for k in ("features", "log_p", "seed")} | {"nfe": parts[0]["nfe"]}
+    if not found:
+        return {"settings": {}, "beyond": {}}
     rows = {name: row(drawn, found["plain"], real) for name, drawn in found.items()}
     return {"settings": rows, "beyond": beyond(found, GUIDED, [n for n in CONTROLS if n != "plain"], real)}
 

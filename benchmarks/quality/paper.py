@@ -3,8 +3,8 @@
 De Vita & Belagiannis 2024, section 4: 50 DDIM steps, M = 5, U summed over pixels and over steps 45 to 48 of 50 (20 calls); of 60,000 images
 the 50,000 of highest U are kept, and their FID is set beside that of as many at random. Here the same share of --images, in the bundled
 classifier's features. Then test images noised to T/2 and denoised: AUSE and AURG of the map of U, the sum over the same steps, against
-each pixel's error, RMSE of what is left, the area between the curve and the oracle's (AUSE) and between chance and the curve (AURG). The
-paper doesn't say in which units; both are given in [-1, 1] and in grey levels of 0 to 255. Stops and resumes by chunks.
+each pixel's error, RMSE of what is left, the area between the curve and the oracle's (AUSE) and between chance and the curve (AURG).
+Stops and resumes by chunks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from uncertainty_nodes.hosts.diffusers.demo import attach, sample
 STEPS = 50
 WINDOW = StepWindow(0.91, 0.98)  # steps 45 to 48 of DDIM's, counted from 0
 OPTIONS = AleatoricOptions(DrawOptions(samples=5), window=WINDOW, pooling=Pooling.SUM)
-GREY_LEVELS = 127.5  # of 0 to 255, to one of [-1, 1]
 
 
 def selected(lab: Lab, chunk: Chunk) -> dict[str, Tensor]:
@@ -74,8 +73,6 @@ def pixels(lab: Lab, count: int) -> dict[str, Any]:
     calls = {"U": 20.0, "V": 20.0, "MC dropout": 20.0}
     rows = {name: row(torch.cat([p[name] for p in parts]), errors, nfe) for name, nfe in calls.items()}
     rows["U, low = unsure"] = row(-torch.cat([p["U"] for p in parts]), errors, calls["U"])
-    for each in rows.values():
-        each |= {f"{name}_grey_levels": round(GREY_LEVELS * each[name], 3) for name in ("ause", "aurg")}
     return {"images": len(errors), "methods": rows}
 
 

@@ -51,14 +51,22 @@ def free(found: Results) -> str:
 
 def free_verdict(rows: Results) -> str:
     """Whether a free scorer chooses as well as prompt information: by the best of 8, each by its own."""
-    full, lines = rows[FULL], []
+    full, lines, most = rows[FULL], [], 0.0
     if full["gain_interval"][0] <= 0:
         return "The best of 8 by prompt information is not shown to gain anything here."
     for name in ("trajectory", "condition gap", "trajectory and gap"):
         if (row := rows.get(f"{FULL}, {name}")) is not None:
             lines.append(f"{name} {number(row['gain'], 3, signed=True)} ({interval(row['gain_interval'], 3)}; {row['calls']:g} calls)")
+            most = max(most, row["gain"])
+    asked = {name: rows[name] for name in ("best of 2", "best of 4", FULL) if rows[name]["gain"] >= most}
+    name, row = min(asked.items(), key=lambda item: item[1]["calls"], default=(FULL, full))
     start = f"The best of 8 gains {number(full['gain'], 3, signed=True)} ({interval(full['gain_interval'], 3)}; {full['calls']:g} calls)"
-    return f"{start} by prompt information; by scores that cost nothing: {', '.join(lines)}."
+    fewer = (
+        f"`{name}` by prompt information gains as much for {row['calls']:g} calls"
+        if row["gain"] >= most
+        else "Prompt information never gains as much"
+    )
+    return f"{start} by prompt information; by scores that cost nothing: {', '.join(lines)}. {fewer}."
 
 
 def free_advice(found: Results) -> list[str]:

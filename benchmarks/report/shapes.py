@@ -37,8 +37,19 @@ def advice(found: Results) -> str:
         f"**Where a rule counts, it hardly helps**: a tiny model draws one to five discs and gets {best['wrong']} of {best['images']} "
         f"pictures wrong ({name}). Prompt information finds those with AUROC {number(rows['information at 1']['auroc'], 2)}, denoised with "
         f"{number(rows['denoised at 1']['auroc'], 2)}, and the best of 8 {shown} right more often than one at random "
-        f"({number(full['gain'], 3, signed=True)}, {interval(full['gain_interval'])}). A model's doubt need not be of what you look for."
+        f"({number(full['gain'], 3, signed=True)}, {interval(full['gain_interval'])}).{of_ensemble(found)} A model's doubt need not be of "
+        "what you look for."
     )
+
+
+def of_ensemble(found: Results) -> str:
+    """Whether its members' disagreement tells wrong pictures, without guidance."""
+    told = found.get("ensemble", {}).get("CFG 1", {}).get("information")
+    if told is None:
+        return ""
+    low, high = told["interval"]
+    verb = "finds them" if low > 0.5 else "is not shown to find them" if high >= 0.5 else "points the other way"
+    return f" An ensemble's disagreement {verb} (AUROC {number(told['auroc'], 2)}, {interval(told['interval'])})."
 
 
 def verdict(settings: Results) -> str:

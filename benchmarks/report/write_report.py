@@ -53,13 +53,20 @@ BENCHMARKS = (
     "scaling",
     "comfyui",
 )
+
+
+def protocol(filtering: Results, pixels: Results) -> str:
+    """At the paper's own number of steps too, where that was run."""
+    return claims.protocol(filtering, pixels, found_or_none("paper"))
+
+
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Filtering", ("filtering",), text.filtering),
     ("Scores that cost no call, and a learned early stop", ("free_scores",), free_scores.section),
     ("Every score under classifier-free guidance", ("filtering_cfg",), cfg_scores.section),
     ("Pixels", ("pixels",), text.pixels),
     ("Pixels under classifier-free guidance", ("pixels_cfg",), cfg_scores.pixels),
-    ("The aleatoric paper's protocol", ("paper", "filtering"), claims.protocol),
+    ("The aleatoric paper's protocol", ("filtering", "pixels"), protocol),
     ("Error bars: the posterior variance", ("posterior",), free_scores.posterior),
     ("Guidance", ("guidance",), text.guidance),
     ("Guidance beside classifier-free guidance", ("guidance_cfg",), under_cfg.section),

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 Summary = dict[str, Any]  # core.view.summary.summarize
 
 SIZE = (720, 340)
+SCALE, SMOOTH = 2, 2  # pixels of the picture for each of these; how much larger it is drawn, so that lines have no steps
 BACK, GRID, INK, SOFT = "#202124", "#44474d", "#e8eaed", "#a8adb5"
 KEPT, DROPPED = "#56b4e9", "#e69f00"  # told apart by all kinds of colour vision (Okabe and Ito 2008)
 SHOWN_CURVES = 64
@@ -38,23 +39,43 @@ class Panel:
         return self.bottom - (value - low) / ((high - low) or 1.0) * (self.bottom - self.top)
 
 
+class Pen:
+    """Draws in units of ``SIZE``, on a picture that is several times as large."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.image = Image.new("RGB", (SIZE[0] * times, SIZE[1] * times), BACK)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def line(self, points: Sequence[tuple[float, float]], fill: str, width: float) -> None:
+        self.draw.line([self._at(point) for point in points], fill, round(width * self.times), joint="curve")
+
+    def box(self, corners: Sequence[tuple[float, float]], fill: str) -> None:
+        self.draw.rectangle([self._at(corner) for corner in corners], fill)
+
+    def text(self, at: tuple[float, float], words: str, fill: str, size: int, anchor: str = "la") -> None:
+        text(self.draw, self._at(at), words, fill, size * self.times, anchor)
+
+    def _at(self, point: tuple[float, float]) -> tuple[float, float]:
+        return point[0] * self.times, point[1] * self.times
+
+
 def draw_report(summary: Summary, title: str) -> Image.Image:
     """Score per step of each image, and how the scores are spread, with the line of the filter."""
-    image = Image.new("RGB", SIZE, BACK)
-    pen = ImageDraw.Draw(image)
-    pen.fontmode = "L"
-    text(pen, (16, 12), title, INK, 15)
+    pen = Pen(SCALE * SMOOTH)
+    pen.text((16, 12), title, INK, 15)
     if summary["failed"]:
-        text(pen, (64, 301), shorten(summary["failed"], 110, placeholder=" ..."), SOFT, 11)
+        pen.text((64, 301), shorten(summary["failed"], 110, placeholder=" ..."), SOFT, 11)
     has_curve = len(summary.get("sigmas", ())) > 1
     if has_curve:
         draw_curves(pen, summary, (64, 70, 350, 280))
-    draw_histogram(pen, summary, (420 if has_curve else 64, 70, 700, 280))
+    left = 420 if has_curve else 64
+    draw_histogram(pen, summary, (left, 70, left + 280, 280))
     draw_legend(pen, summary)
-    return image
+    return pen.image.reduce(SMOOTH)
 
 
-def draw_curves(pen: ImageDraw.ImageDraw, summary: Summary, box: tuple[int, int, int, int]) -> None:
+def draw_curves(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> None:
     values = [v for image in summary["curve"] for v in image if v is not None]
     if not values:
         return
@@ -62,48 +83,48 @@ def draw_curves(pen: ImageDraw.ImageDraw, summary: Summary, box: tuple[int, int,
     panel = Panel(*box, min(values) if log else min(0.0, *values), max(values), log)
     frame(pen, panel, "score at each measured step", f"noise {summary['sigmas'][0]:.3g}", f"{summary['sigmas'][-1]:.3g}")
     for label, value in ((f"{panel.high:.3g}", panel.high), (f"{panel.low:.3g}", panel.low)):
-        text(pen, (panel.left - 6, panel.y(value)), label, SOFT, 11, anchor="rm")
+        pen.text((panel.left - 6, panel.y(value)), label, SOFT, 11, anchor="rm")
     steps = len(summary["sigmas"]) - 1
     for image, curve in list(enumerate(summary["curve"]))[:SHOWN_CURVES]:
         points = [(panel.x(i / steps), panel.y(v)) for i, v in enumerate(curve) if v is not None]
         pen.line(points, colour(summary, image), 2)
 
 
-def draw_histogram(pen: ImageDraw.ImageDraw, summary: Summary, box: tuple[int, int, int, int]) -> None:
+def draw_histogram(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> None:
     edges, kept, dropped = (summary["histogram"][name] for name in ("edges", "kept", "dropped"))
     if not edges:
-        text(pen, box[:2], "no score is a finite number", SOFT, 13)
+        pen.text((box[0], box[1]), "no score is a finite number", SOFT, 13)
         return
     highest = max(k + d for k, d in zip(kept, dropped, strict=True))
     panel = Panel(*box, 0, highest)
     bad = "high = unsure" if summary["direction"] == "high_is_bad" else "low = unsure"
     frame(pen, panel, f"images by score ({bad})", f"{edges[0]:.3g}", f"{edges[-1]:.3g}")
-    text(pen, (panel.left - 6, panel.top), str(highest), SOFT, 11, anchor="rm")
+    pen.text((panel.left - 6, panel.top), str(highest), SOFT, 11, anchor="rm")
     for i, (k, d) in enumerate(zip(kept, dropped, strict=True)):
         sides = panel.x(i / len(kept)) + 1, panel.x((i + 1) / len(kept)) - 1
         for low, high, fill in ((0, k, KEPT), (k, k + d, DROPPED)):
             if high > low:
-                pen.rectangle((sides[0], panel.y(high), sides[1], panel.y(low)), fill)
+                pen.box([(sides[0], panel.y(high)), (sides[1], panel.y(low))], fill)
     if summary["line"] is not None and edges[0] <= summary["line"] <= edges[-1]:
         at = panel.x((summary["line"] - edges[0]) / (edges[-1] - edges[0]))
         pen.line([(at, panel.top - 6), (at, panel.bottom)], INK, 2)
-        text(pen, (at, panel.top - 8), f"{summary['line']:.3g}", INK, 11, anchor="mb")
+        pen.text((at, panel.top - 8), f"{summary['line']:.3g}", INK, 11, anchor="mb")
 
 
-def draw_legend(pen: ImageDraw.ImageDraw, summary: Summary) -> None:
+def draw_legend(pen: Pen, summary: Summary) -> None:
     accepted, count = summary["accepted"], len(summary["scores"])
     if accepted is None:
         return
     for x, fill, words in ((64, KEPT, f"accepted: {len(accepted)}"), (220, DROPPED, f"rejected: {count - len(accepted)}")):
-        pen.rectangle((x, 318, x + 10, 328), fill)
-        text(pen, (x + 16, 323), words, INK, 12, anchor="lm")
+        pen.box([(x, 318), (x + 10, 328)], fill)
+        pen.text((x + 16, 323), words, INK, 12, anchor="lm")
 
 
-def frame(pen: ImageDraw.ImageDraw, panel: Panel, title: str, left: str, right: str) -> None:
+def frame(pen: Pen, panel: Panel, title: str, left: str, right: str) -> None:
     pen.line([(panel.left, panel.top), (panel.left, panel.bottom), (panel.right, panel.bottom)], GRID, 1)
-    text(pen, (panel.left, panel.top - 22), title, SOFT, 12, anchor="lb")
-    text(pen, (panel.left, panel.bottom + 6), left, SOFT, 11)
-    text(pen, (panel.right, panel.bottom + 6), right, SOFT, 11, anchor="ra")
+    pen.text((panel.left, panel.top - 22), title, SOFT, 12, anchor="lb")
+    pen.text((panel.left, panel.bottom + 6), left, SOFT, 11)
+    pen.text((panel.right, panel.bottom + 6), right, SOFT, 11, anchor="ra")
 
 
 def colour(summary: Summary, image: int) -> str:

@@ -17,6 +17,7 @@ def sampled(seed: int) -> Graph:
     wires = {"model": demo[0], "positive": demo[1], "negative": demo[2], "latent_image": demo[4]}
     latent = g.node(SAMPLER, **wires, seed=seed, steps=4, **SAMPLING, **GUIDANCE)
     g.node("PreviewImage", images=g.node("VAEDecode", samples=latent, vae=demo[3]))
+    g.node(REPORT, uncertainty=latent[1])
     return g
 
 

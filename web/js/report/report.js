@@ -3,6 +3,7 @@
 
 import { app } from "../../../../scripts/app.js";
 import { html } from "../shared/dom.js";
+import { isNumber, short } from "../shared/scales.js";
 import { speaker } from "../shared/settings.js";
 import { useTheme } from "../shared/theme.js";
 import { addPanel } from "../shared/widget.js";
@@ -40,6 +41,15 @@ function legend(report, copy) {
   return html("div", { class: "uq-row uq-soft" }, ...sides, copy);
 }
 
+// As the server's own, which is English, in the language of the page.
+function titleOf(report) {
+  const { scores, nfe, seconds, direction } = report;
+  if (![nfe, seconds].every(isNumber)) return report.title;
+  const count = say(scores.length === 1 ? "oneImage" : "images", { count: scores.length });
+  const end = say(direction === "high_is_bad" ? "high" : "low");
+  return say("title", { quantity: report.quantity, end, count, nfe: short(nfe), seconds: short(seconds) });
+}
+
 function section(report) {
   const whole = html("section");
   const light = (image) => {
@@ -51,7 +61,7 @@ function section(report) {
   if (report.histogram.edges.length) charts.push(spread(report));
   const { element, copy } = table(report, light);
   whole.append(
-    html("p", { class: "uq-title" }, report.title),
+    html("p", { class: "uq-title" }, titleOf(report)),
     ...(report.failed ? [html("p", {}, report.failed)] : []),
     html("div", { class: "uq-charts" }, ...charts),
     legend(report, copy),

@@ -3,6 +3,9 @@
 export const texts = {
   en: {
     panel: "Uncertainty",
+    title: "{quantity}, {end} | {count} | {nfe} model calls per image | {seconds} s",
+    images: "{count} images",
+    oneImage: "1 image",
     high: "high = unsure",
     low: "low = unsure",
     curves: "score at each measured step",
@@ -29,6 +32,9 @@ export const texts = {
   },
   zh: {
     panel: "不确定性",
+    title: "{quantity}，{end} | {count} | 每张图像 {nfe} 次模型调用 | {seconds} 秒",
+    images: "{count} 张图像",
+    oneImage: "1 张图像",
     high: "高 = 不确定",
     low: "低 = 不确定",
     curves: "每个测量步的分数",

@@ -48,7 +48,8 @@ const STYLE = `
 .uq-button:disabled { opacity: 0.5; cursor: default; }
 .uq :focus-visible, .uq-button:focus-visible { outline: 2px solid var(--uq-focus, #3a9bd9); outline-offset: 1px; }
 .uq table { border-collapse: collapse; width: 100%; }
-.uq td, .uq th { text-align: right; padding: 1px 6px; border-bottom: 1px solid var(--uq-line); font-weight: normal; }
+.uq tr { border-bottom: 1px solid var(--uq-line); }
+.uq td, .uq th { text-align: right; padding: 1px 6px; font-weight: normal; }
 .uq .uq-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 [data-node-id]:has(.uq-without-picture) .image-preview { display: none; }
 `;

@@ -25,6 +25,7 @@ export function addPanel(node, { name, label, height, width = 0, draw, connect, 
   const measure = () => (typeof height === "function" ? height(node, panel) : height);
   const options = { serialize: false, hideOnZoom: false, getMinHeight: measure, getMaxHeight: measure };
   panel.widget = node.addDOMWidget(name, "uncertainty", element, options);
+  panel.widget.label = label; // App Mode shows it over the panel
   panel.widget.serialize = false; // saved workflows keep the positions of the other widgets' values
   panel.resize = () => makeRoom(panel, measure() + 2 * GAP, width);
   if (!panels.has(node)) follow(node);

@@ -48,6 +48,8 @@ class Pen:
         self.draw = ImageDraw.Draw(self.image)
 
     def line(self, points: Sequence[tuple[float, float]], fill: str, width: float) -> None:
+        if len(points) < 2:  # of an image that failed
+            return
         self.draw.line([self._at(point) for point in points], fill, round(width * self.times), joint="curve")
 
     def box(self, corners: Sequence[tuple[float, float]], fill: str) -> None:

@@ -71,6 +71,14 @@ def test_scores_images_and_line_are_drawn(page: Browser) -> None:
     assert page.errors() == []
 
 
+def test_what_was_set_aside_is_neither_accepted_nor_rejected(page: Browser) -> None:
+    drawn = show(page, "keep_best_count", 2.0, borderline="set_aside", band=30.0)
+    assert drawn["headline"] == "1 of 4 passedset aside: 2"
+    assert drawn["images"] == ["✓ 1", "? 3", "? 2", "✕ 0"]
+    page.run(DRAG, [0.7, 0.28])  # what would be set aside is known when it runs
+    assert page.run(DRAWN)["images"] == ["✓ 1", "✕ 3", "✕ 2", "✕ 0"]
+
+
 @pytest.mark.parametrize(
     ("rule", "value", "wanted"), [("keep_best_count", 3.0, 1), ("drop_worst_percent", 25.0, 75), ("threshold", 0.35, None)]
 )

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 import panel_rows
+import viewer_rows
 from browser import Browser, why_not
 from comfy_server import Server
 from panels import COPY, Panel, reload
@@ -16,7 +17,7 @@ from renderers import ENTER, INTO_SUBGRAPH, RENDERERS, look_at, opened, queue
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 HOSTS_OWN = "Attempted to cleanup event listeners for graph that was never set up"  # ComfyUI 0.8.0, when a subgraph is made
-PANELS = (*panel_rows.ROWS,)
+PANELS = (*panel_rows.ROWS, *viewer_rows.ROWS)
 
 
 @pytest.fixture(scope="module", params=RENDERERS)

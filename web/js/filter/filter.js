@@ -53,7 +53,7 @@ function refresh(panel) {
   const last = isAsLastRun(chosen, report);
   const byRule = decide(batchOf(report), chosen) ?? (last ? decide(batchOf(report), { rule: "threshold", value: report.line }) : null);
   const passed = report.scores.map((_, image) => report.accepted.includes(image)); // a person may have decided otherwise than the rule
-  const decision = last && byRule ? { ...byRule, passes: passed } : byRule;
+  const decision = last && byRule ? { ...byRule, passes: passed, aside: new Set(report.unsure) } : byRule;
   const keepsFocus = panel.element.contains(document.activeElement) && document.activeElement.closest(".uq-line");
   panel.element.replaceChildren(...(decision ? parts(panel, chosen, decision) : [headline(panel, null), html("p", { class: "uq-soft" }, say("unknown"))]));
   if (keepsFocus) panel.element.querySelector(".uq-line")?.focus();
@@ -80,7 +80,8 @@ function headline(panel, decision) {
   const same = report.accepted.join() === now.join();
   const count = same ? report.accepted.length : now.length;
   const words = html("span", { class: "uq-headline", "aria-live": "polite" }, say(same ? "passed" : "would", { count, size }));
-  const before = same ? [] : [html("span", { class: "uq-soft" }, say("changed", { count: report.accepted.length }))];
+  const aside = same && report.unsure?.length ? [html("span", { class: "uq-soft" }, say("aside", { count: report.unsure.length }))] : [];
+  const before = same ? aside : [html("span", { class: "uq-soft" }, say("changed", { count: report.accepted.length }))];
   const run = button(say("run"), () => app.queuePrompt(0), { class: "uq-button uq-push", title: say("runHint") });
   return html("div", { class: "uq-row" }, words, ...before, same ? null : run);
 }

@@ -1,4 +1,4 @@
-// The images of the last run, best first, with the line between those that would pass and those that wouldn't.
+// The images of the last run, best first, with the line between those that would pass and those that wouldn't; what was set aside is neither.
 
 import { api } from "../../../../scripts/api.js";
 import { html } from "../shared/dom.js";
@@ -7,10 +7,9 @@ import { isNumber, short } from "../shared/scales.js";
 const SIDE = 46; // pixels of a picture's longer side
 
 export function pile(report, decision, say) {
-  const aside = new Set(report.unsure ?? []);
   const lastKept = decision.order.filter((i) => decision.passes[i]).pop();
   const items = decision.order.flatMap((image) => [
-    chip(report, decision, image, aside.has(image), say),
+    chip(report, decision, image, decision.aside?.has(image), say),
     ...(image === lastKept && image !== decision.order[decision.order.length - 1] ? [html("li", { class: "uq-gap", "aria-hidden": "true" })] : []),
   ]);
   return html("ul", { class: "uq-pile", "aria-label": say("images") }, ...items);
@@ -18,11 +17,11 @@ export function pile(report, decision, say) {
 
 function chip(report, decision, image, aside, say) {
   const passes = decision.passes[image];
-  const verdict = say(passes ? "accepted" : "rejected");
+  const verdict = say(aside ? "unsure" : passes ? "accepted" : "rejected");
   const score = isNumber(report.scores[image]) ? short(report.scores[image]) : say("noScore");
-  const words = say("image", { image, score, verdict }) + (aside ? ` (${say("unsure")})` : "");
+  const words = say("image", { image, score, verdict });
   const kind = `uq-chip${passes ? "" : " uq-dropped"}${aside ? " uq-aside" : ""}`;
-  const tag = html("span", { class: "uq-tag", "aria-hidden": "true" }, `${passes ? "✓" : "✕"} ${image}`);
+  const tag = html("span", { class: "uq-tag", "aria-hidden": "true" }, `${aside ? "?" : passes ? "✓" : "✕"} ${image}`);
   return html("li", { class: kind, title: words, "aria-label": words, "data-image": image }, thumbnail(report.thumbnails, image), tag);
 }
 

@@ -16,7 +16,7 @@ export const STYLE = `
   background-color: var(--uq-back); }
 .uq .uq-chip.uq-dropped { fill: none; border-color: var(--uq-bad); border-style: dashed; }
 .uq .uq-chip.uq-aside { border-color: var(--uq-soft); border-style: dotted; }
-.uq .uq-chip.uq-dropped .uq-thumb { opacity: 0.5; }
+.uq .uq-chip.uq-dropped .uq-thumb { filter: brightness(0.6); }
 .uq .uq-chip.uq-on { outline: 2px solid currentColor; outline-offset: 1px; }
 .uq .uq-thumb { display: block; background-repeat: no-repeat; }
 .uq .uq-tag { display: block; font-size: 10px; line-height: 15px; padding: 0 3px; }

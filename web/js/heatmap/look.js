@@ -7,7 +7,7 @@ export const STYLE = `
 .uq .uq-pane > img, .uq .uq-pane > canvas, .uq .uq-pane > svg { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain;
   pointer-events: none; user-select: none; }
 .uq .uq-pane > .uq-name { position: absolute; left: 6px; top: 6px; max-width: calc(100% - 12px); padding: 1px 7px; border-radius: 9px;
-  background: #000b; color: #fff; font-size: 11px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+  background: #000b; color: #fff; font-size: 11px; line-height: 1.35; overflow: hidden; overflow-wrap: anywhere; }
 .uq .uq-pane > .uq-name.uq-value { top: auto; bottom: 6px; font-variant-numeric: tabular-nums; }
 .uq .uq-pane > .uq-value:empty { display: none; }
 .uq .uq-accepted > .uq-name:not(.uq-value)::before, .uq .uq-rejected > .uq-name:not(.uq-value)::before { content: ""; display: inline-block;
@@ -20,7 +20,7 @@ export const STYLE = `
 .uq .uq-outline.uq-over { stroke: #fff; stroke-width: 1.3; }
 .uq .uq-cross { stroke: #fff; stroke-width: 1; vector-effect: non-scaling-stroke; stroke-opacity: 0.9; mix-blend-mode: difference; }
 .uq .uq-holding canvas, .uq .uq-holding svg { visibility: hidden; }
-.uq .uq-readout { min-height: 1.45em; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; font-variant-numeric: tabular-nums; }
+.uq .uq-readout { min-height: 2.9em; /* two lines, so that nothing jumps */ max-height: 2.9em; overflow: hidden; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .uq .uq-sliders { display: grid; grid-template-columns: max-content minmax(60px, 1fr) 4.2em; gap: 4px 10px; align-items: center; }
 .uq .uq-sliders input { width: 100%; margin: 0; accent-color: var(--uq-good); }
 .uq .uq-sliders output { text-align: right; font-variant-numeric: tabular-nums; }

@@ -1,6 +1,6 @@
 """Writes example_workflows/: each workflow as the front-end saves it, and a thumbnail of it after a run.
 
-COMFYUI_PATH=~/comfy/ComfyUI COMFYUI_PYTHON=... python tests/support/web/make_examples.py [name ...]
+COMFYUI_PATH=~/comfy/ComfyUI COMFYUI_PYTHON=... python tests/support/examples/make_examples.py [name ...]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "tests" / "support" / name) for name in ("comfyui", "web")]
+sys.path[:0] = [str(ROOT / "tests" / "support" / name) for name in ("comfyui", "web", "examples")]
 
 from PIL import Image, ImageOps  # noqa: E402
 

@@ -41,6 +41,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "cost/scaling": ("--repeats 2", ""),
     "cost/laplace_speed": ("", ""),
     "cost/keeping": ("--images 2000", ""),
+    "cost/report_page": ("--images 500", "--browser"),
     "report/draw_figures": ("", ""),
     "report/write_report": ("", ""),
 }

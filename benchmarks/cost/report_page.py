@@ -1,9 +1,9 @@
 """What a report of 20,000 pictures costs to make and to look at: python benchmarks/cost/report_page.py --browser
 
 A folder as generate leaves it, drawn by this script: small pictures of shapes, a map of each, scores in a ledger. Then the report
-command as a process of its own, twice: all thumbnails new, and none new. --browser opens the page in Chromium (needs selenium): how long
-until it shows pictures, how long the page is busy with a new limit, a search and a jump to any place, how many elements it ever holds,
-and a picture of it, as out/report_page.png.
+command as a process of its own, twice: all thumbnails new, and none new. --browser opens the page in Chromium (needs selenium and
+chromedriver): how long until it shows pictures, how long the page is busy with a new limit, a search and a jump to any place, how many
+elements it ever holds, and a picture of it, as out/report_page.png.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from uncertainty_nodes.benchmarks.shared.common import write
@@ -90,7 +92,7 @@ def look(page: Path, picture: Path) -> dict[str, Any]:
     options = webdriver.ChromeOptions()
     for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
         options.add_argument(flag)
-    with webdriver.Chrome(options=options) as driver:
+    with webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver"))) as driver:
         driver.set_script_timeout(60)
         start = time.perf_counter()
         driver.get(page.resolve().as_uri())

@@ -105,9 +105,16 @@ class SearchOptions:
         points = self.points
         shares = self.prune * len(points) if len(self.prune) == 1 else self.prune or (0.0,) * len(points)
         fractions = tuple(1 - share for share in shares)
-        how = {"mode": self.mode, "scorer": self.scorer, "micro_batch": self.micro_batch}
-        how |= {} if self.sharpness is None else {"sharpness": self.sharpness}
-        return BestOfOptions(self.best_of, points=points, fractions=fractions, **how)
+        sharpness = bounds(BestOfOptions, "sharpness").default if self.sharpness is None else self.sharpness
+        return BestOfOptions(
+            self.best_of,
+            points=points,
+            fractions=fractions,
+            mode=self.mode,
+            scorer=self.scorer,
+            micro_batch=self.micro_batch,
+            sharpness=sharpness,
+        )
 
     def candidate_arguments(self) -> dict[str, Any]:
         """What an image depends on, as results.json remembers it; nothing for one try an image, as in runs of old."""

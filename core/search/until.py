@@ -103,8 +103,8 @@ class Until:
     def _judge(self, result: Uncertainty, attempt: int, seed: int) -> list[Verdict]:
         o = self.options
         made = {**common_settings([result.provenance]), **self.settings}
-        how = {"quantity": result.quantity, "made": made, "confidence": o.confidence}
-        found = decide(result.scores, result.direction, o.rule, o.value, self.calibration, **how)
+        scores, direction, quantity = result.scores, result.direction, result.quantity
+        found = decide(scores, direction, o.rule, o.value, self.calibration, quantity=quantity, made=made, confidence=o.confidence)
         sign, accepted = 1 if result.direction is Direction.HIGH_IS_BAD else -1, set(found.accepted)
         return [
             Verdict(attempt, i, seed, score, sign * score, i in accepted, found.reasons[i])

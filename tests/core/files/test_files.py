@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from uncertainty_nodes.core.files import load_tensors, locked, replacing, save_tensors
+from uncertainty_nodes.core.files import load_tensors, locked, remove_all_leftovers, remove_leftovers, replacing, save_tensors
 
 
 def saved(path, kind="calibration", version=1):
@@ -48,6 +49,22 @@ def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path):
         write_half()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_write_left_is_found_again_and_nothing_else_is(tmp_path):
+    letters, names = "ab", ["x.json", "y.json"]
+    for name in names:
+        with replacing(tmp_path / name) as temporary:
+            temporary.write_text(name)
+            for letter in letters:  # as two processes leave them that were killed here
+                (tmp_path / f"{temporary.name.removesuffix('.tmp')[:-32]}{letter * 32}.tmp").write_text("half")
+    for other in (".x.json.mine.tmp", "x.json.tmp", ".hidden"):
+        (tmp_path / other).write_text("of a person")
+    os.utime(tmp_path / f".x.json.{'a' * 32}.tmp", (0, 0))
+    remove_leftovers(tmp_path / "x.json", seconds=60)
+    assert sorted(path.name[:9] for path in tmp_path.glob(".*.json.[ab]*.tmp")) == [".x.json.b", ".y.json.a", ".y.json.b"]
+    remove_all_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", ".x.json.mine.tmp", *names[:1], "x.json.tmp", *names[1:]]
 
 
 def test_metadata_that_is_no_json_writes_nothing(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -80,7 +81,24 @@ def test_verdicts_are_the_filters_own(direction):
     assert worst_first[0].score == (5.0 if direction is Direction.LOW_IS_BAD else 80.0)
 
 
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("confidence", [80.0, 99.0])
+def test_labelled_images_decide_as_in_the_filter(direction, confidence):
+    badness = torch.linspace(0, 1, 200, dtype=torch.float64)
+    scores = badness if direction is Direction.HIGH_IS_BAD else -badness
+    history = Calibration.fit([scores], direction, "information").label(scores, badness > 0.8)
+    run = Until(UntilOptions(wanted=9, rule=FilterRule.AT_MOST_BAD, value=10.0, confidence=confidence), history)
+    verdicts = run.offer(result(*scores[::10].tolist(), direction=direction))
+    limit = history.risk_threshold(10.0, confidence)
+    assert run.limit == limit and [v.accepted for v in verdicts] == [abs(v.score) <= abs(np.float32(limit)) for v in verdicts]
+    assert 0 < run.accepted < len(verdicts) and f"{confidence:g} % sure from 200 labels" in verdicts[0].reason
+
+
 def test_refusals():
+    with pytest.raises(ValueError, match="percent of bad images. must be between 0.1"):
+        UntilOptions(rule=FilterRule.AT_MOST_BAD, value=95.0)
+    with pytest.raises(ValueError, match="confidence must be between 50"):
+        UntilOptions(rule=FilterRule.AT_MOST_BAD, value=5.0, confidence=10.0)
     with pytest.raises(ValueError, match="'keep_best_count' compares images of one batch"):
         UntilOptions(rule=FilterRule.KEEP_BEST_COUNT)
     with pytest.raises(ValueError, match="needs a calibration"):

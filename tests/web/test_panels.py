@@ -26,6 +26,13 @@ def page(comfy: Server, request: pytest.FixtureRequest) -> Iterator[Browser]:
         yield page
 
 
+@pytest.fixture(scope="module")
+def other(comfy: Server, page: Browser) -> Iterator[Browser]:
+    """Another page, with the same renderer."""
+    with Browser(comfy.url) as other:
+        yield other
+
+
 @pytest.fixture(autouse=True)
 def silent(page: Browser) -> Iterator[None]:
     """No error is written to the console."""
@@ -116,3 +123,31 @@ def test_it_is_back_when_the_page_is_loaded_again(page: Browser, panel: Panel) -
     page.errors()  # of the host's own start
     assert panel.wait(page) == shown
     panel.use(page)
+
+
+@every
+def test_a_page_shows_what_it_has_queued_itself(page: Browser, other: Browser, panel: Panel) -> None:
+    workflow = panel.open(page)
+    panel.reopen(other, workflow)
+    queue(page)
+    assert panel.wait(page)
+    assert panel.read(other) is None
+    reload(other)
+    page.run("await new Promise(done => setTimeout(done, 1000));")
+    assert panel.read(other) is None, "nor does it find another page's run in the history"
+
+
+@every
+def test_what_comes_late_is_not_for_another_node(page: Browser, panel: Panel) -> None:
+    """The front-end hands it to whichever node has the id in the workflow that is open then."""
+    workflow = panel.open(page)
+    page.run("window.sent = {}; app.api.addEventListener('executed', ({ detail }) => { window.sent[detail.node] = detail.output; });")
+    queue(page)
+    shown = panel.wait(page)
+    panel.reopen(page, workflow | {"id": str(uuid4())})
+    page.run("app.nodeOutputs = {};")
+    hand = "node.onExecuted({ ...window.sent[node.id], ...given }); await new Promise(done => setTimeout(done, 300));"
+    page.run(panel.script(hand), {"uq_kind": ["UQ_Another"]})
+    assert panel.read(page) is None
+    page.run(panel.script(hand), {})
+    assert panel.wait(page) == shown

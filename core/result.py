@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Uncertainty:
     direction: which end of the score is bad.               quantity: its name.
     nfe: network evaluations per image that it cost.        seconds: the time that it cost, for the whole batch.
     provenance: how it was made, in words; FAILED names the images without a score.
+    further: what other scores said of the images at the same moment, (B,) by name; not kept in a file.
     An image whose score is not finite, at any step, failed: its score is NaN, it ranks worst, and no filter accepts it.
     Raises ValueError when the shapes disagree.
     """
@@ -44,6 +45,7 @@ class Uncertainty:
     nfe: float
     seconds: float
     provenance: dict[str, str] = field(default_factory=dict)
+    further: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         batch = self.scores.shape[0] if self.scores.ndim == 1 else -1
@@ -74,10 +76,13 @@ class Uncertainty:
     def select(self, indexes: Sequence[int]) -> Uncertainty:
         """The same result for some of its images, in the order given."""
         index = torch.as_tensor(list(indexes), dtype=torch.long, device=self.scores.device)
-        return replace(self, maps=self.maps[index], scores=self.scores[index], curve=self.curve[:, index])
+        further = {name: values[index.to(values.device)] for name, values in self.further.items()}
+        return replace(self, maps=self.maps[index], scores=self.scores[index], curve=self.curve[:, index], further=further)
 
     def cpu(self) -> Uncertainty:
-        return replace(self, maps=self.maps.cpu(), scores=self.scores.cpu(), curve=self.curve.cpu(), sigmas=self.sigmas.cpu())
+        further = {name: values.cpu() for name, values in self.further.items()}
+        moved = {name: getattr(self, name).cpu() for name in ("maps", "scores", "curve", "sigmas")}
+        return replace(self, **moved, further=further)
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors; raises OSError when the file cannot be written."""

@@ -12,7 +12,7 @@ from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import PROMPT_KIND
 from ..core.selection.calibration import Calibration as History
 from ..core.selection.step_scores import StepScores
-from ..hosts.comfyui.batch import join_scores, parse_labels
+from ..hosts.comfyui.batch import join_further, join_scores, parse_labels
 from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
 from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
@@ -87,9 +87,9 @@ class Calibrate(io.ComfyNode):
         if path is not None and path.is_file() and not bool(scores.isfinite().any()):
             history = History.load(path)  # a failed image must not end an overnight run
         else:
-            history = History.fit([scores], direction, quantity, made).label(
-                *parse_labels(scores, accepted_indexes[0], rejected_indexes[0])
-            )
+            images, bad = parse_labels(len(scores), accepted_indexes[0], rejected_indexes[0])
+            further = {name: values[images] for name, values in join_further(uncertainty).items()}
+            history = History.fit([scores], direction, quantity, made).label(scores[images], bad, further)
             history = replace(history, steps=StepScores.of((result.sigmas, result.curve) for result in uncertainty))
             if path is not None:
                 history = collect_scores(path, history, limit[0])
@@ -128,6 +128,9 @@ def describe(history: History) -> list[str]:
         lines.append(f"They are a random sample of the {history.seen} scores that were collected.")
     if len(history) < ENOUGH:
         lines.append(f"These are few. Judge images by them once there are about {ENOUGH}.")
+    if (early := history.early_stop()) is not None:
+        names = ", ".join(early.names)
+        lines.append(f"An early stop is learned from {names}, for the mode stop of Best of N and for Sample Until Accepted.")
     return lines + [f"{name}: {value}" for name, value in history.settings.items()]
 
 

@@ -15,7 +15,7 @@ from .ensemble import (
     Moment,
     PaideOptions,
 )
-from .filtering import Borderline, FilterRule, Unanswered
+from .filtering import Borderline, FilterRule, FolderPlace, Unanswered
 from .generation import RejectedTo, SamplingPasses
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .limits import MAX_SEED
@@ -23,7 +23,7 @@ from .loading import Precision, SchedulerName
 from .requests import Request, parse_size
 from .sampling import FREE_WINDOWS, AleatoricOptions, DrawOptions, FreeOptions, InformationOptions, StepWindow
 from .scores import DIRECTION_OF, DIRECTION_OF_FREE, Center, Direction, FreeScore, GapWeight, ImageScore, Pooling, Quantity, SamplingScore
-from .search import DRAWN_SCORERS, BestOfOptions, Scorer, SearchMode, UntilOptions
+from .search import DRAWN_SCORERS, SINGLE_RULES, BestOfOptions, Scorer, SearchMode, UntilOptions
 from .sweep import SweepSetting, parse_numbers, parse_sweep
 from .viewing import Colormap, HeatmapOptions, HeatmapScale
 
@@ -55,6 +55,7 @@ __all__ = [
     "EnsembleTrainingOptions",
     "FREE_WINDOWS",
     "FilterRule",
+    "FolderPlace",
     "FreeOptions",
     "FreeScore",
     "GapWeight",
@@ -76,6 +77,7 @@ __all__ = [
     "Pooling",
     "Quantity",
     "RejectedTo",
+    "SINGLE_RULES",
     "SamplingPasses",
     "SamplingScore",
     "Scorer",

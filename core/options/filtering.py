@@ -15,6 +15,13 @@ class FilterRule(str, Enum):
     AT_MOST_BAD = "at_most_bad"
 
 
+class FolderPlace(str, Enum):
+    """Which of ComfyUI's own folders holds the images to rank."""
+
+    OUTPUT = "output"
+    INPUT = "input"
+
+
 class Borderline(str, Enum):
     """What Sample Filter does with images near the line between accepted and rejected."""
 

@@ -20,6 +20,7 @@ VECTORS = Bounds(1, 1, 64)  # of an embedding that is trained
 LORA_STRENGTH = Bounds(1.0, -20.0, 20.0, 0.01)
 GRID_COLUMNS = Bounds(0, 0, 64)  # of a grid of pictures; 0 = chosen by what is shown
 PERCENT = Bounds(50.0, 0.0, 100.0, 0.5)
+GOING_ON = Bounds(95.0, 0.0, 100.0, 0.5)  # percent of the good images, or of all, that an early stop lets go on
 BAD_SHARE = Bounds(5.0, 0.1, 90.0, 0.5)  # percent of the accepted images that may be bad
 CONFIDENCE = Bounds(95.0, 50.0, 99.9, 0.5)  # percent, of a promise
 FILTER_VALUE = Bounds(30.0, -1e9, 1e9, 1e-4)  # a percent, a count or a score, as the rule says

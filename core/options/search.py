@@ -45,7 +45,8 @@ class BestOfOptions:
 
     points: fractions of the noise schedule that have passed, 0 = pure noise, rising; none: the finished images alone are compared.
     fractions: of the candidates still there, how many go on after each point; rounded up, and never fewer than ``keep``.
-    second: another scorer, joined with the first by rank.  draws: of each comparison.  micro_batch: candidates in one network call.
+    second: another scorer, joined with the first by rank.  further: free scorers that are told beside them and rank nothing.
+    draws: of each comparison.  micro_batch: candidates in one network call.
     sharpness: of the weights of ``resample``.  limit: percentile of earlier scores, best first, beyond which ``stop`` ends a candidate.
     """
 
@@ -61,6 +62,7 @@ class BestOfOptions:
     sharpness: float = bounded(1.0, 0.0, 100.0, 0.1)
     limit: float = PERCENT.field()
     seed: int = SEED.field()
+    further: tuple[Scorer, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -85,7 +87,8 @@ class BestOfOptions:
 
     @property
     def free_scorers(self) -> tuple[Scorer, ...]:
-        return tuple(scorer for scorer in self.scorers if scorer.free is not None)
+        """Those that cost none, with the further ones."""
+        return tuple(dict.fromkeys(scorer for scorer in (*self.scorers, *self.further) if scorer.free is not None))
 
 
 def check_points(points: tuple[float, ...], fractions: tuple[float, ...]) -> None:
@@ -99,11 +102,14 @@ def check_points(points: tuple[float, ...], fractions: tuple[float, ...]) -> Non
         raise ValueError(f"points must rise from noise (0) to the finished image (1), got {list(points)}.")
 
 
+SINGLE_RULES = (FilterRule.CALIBRATED, FilterRule.THRESHOLD, FilterRule.AT_MOST_BAD)  # they judge an image by itself
+
+
 @dataclass(frozen=True)
 class UntilOptions:
     """Sample again, with a seed of its own each time, until ``wanted`` images are accepted; ``max_attempts`` runs at most.
 
-    rule, value, confidence: as in Sample Filter; only rules that judge an image by itself.
+    rule, value, confidence: as in Sample Filter; only rules that judge an image by itself: ``threshold``, ``calibrated``, ``at_most_bad``.
     """
 
     wanted: int = bounded(1, 1, 1_000_000)
@@ -115,12 +121,12 @@ class UntilOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT):
+        if self.rule not in SINGLE_RULES:
             raise ValueError(
                 f"The rule {self.rule.value!r} compares images of one batch, but here each image is judged by itself; "
                 "use 'threshold', 'calibrated' or 'at_most_bad'."
             )
         if self.rule is FilterRule.CALIBRATED:
             PERCENT.check("value", self.value)
-        if self.rule is FilterRule.AT_MOST_BAD:
+        elif self.rule is FilterRule.AT_MOST_BAD:
             BAD_SHARE.check("value (percent of bad images)", self.value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -20,8 +20,10 @@ from ..options import BestOfOptions, Direction, FilterRule, Scorer, SearchMode
 from ..schedule import PercentToSigma
 from ..selection.calibration import Calibration
 from ..selection.filtering import Decision, decide
+from ..selection.ranks import best_first
 from .resampling import place_copies, systematic_counts, weigh
-from .scoring import DIRECTION_OF_SCORER, Scores
+from .scoring import Scores
+from .stopping import stops_of
 
 TOLERANCE = 1e-5  # a step that sits on a point is inside, as in core.schedule
 
@@ -47,19 +49,27 @@ class Search:
     """The state of one run. rows: what is still sampled.  lineage: candidate -> the candidate that its present state comes from.
 
     calibrations: for the mode ``stop``, earlier scores at each point, of the quantity ``quantity_at`` names.
+    settings: how this run makes its scores, which must not contradict them.
     network_rows: passes of plain sampling, which the host counts here; scoring_rows: passes of the comparisons.
     Raises ValueError when the mode is ``stop`` and calibrations do not fit.
     """
 
-    def __init__(self, options: BestOfOptions, percent_to_sigma: PercentToSigma, calibrations: Sequence[Calibration] = ()) -> None:
-        self.options, self.calibrations = options, tuple(calibrations)
+    def __init__(
+        self,
+        options: BestOfOptions,
+        percent_to_sigma: PercentToSigma,
+        calibrations: Sequence[Calibration] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.options, self.calibrations, self.settings = options, tuple(calibrations), dict(settings or {})
         self.percent_to_sigma = percent_to_sigma
         self.rows: tuple[int, ...] = tuple(range(options.candidates))
         self.lineage = list(range(options.candidates))
         self.rounds: list[Round] = []
         self.passed = self.network_rows = self.scoring_rows = 0
-        if options.mode is SearchMode.STOP:
-            check_calibrations(options, self.calibrations)
+        self.stops = stops_of(options, self.calibrations, settings) if options.mode is SearchMode.STOP else ()
+        if further := dict.fromkeys(scorer for stop in self.stops for scorer in stop.further):
+            self.options = replace(options, further=tuple(further))
 
     @cached_property
     def edges(self) -> tuple[float, ...]:
@@ -83,7 +93,7 @@ class Search:
         if self.options.mode is SearchMode.RESAMPLE:
             outcome = self._resample(scores, target)
         else:
-            decision = self._stop(scores, passed - 1) if self.options.mode is SearchMode.STOP else self._best(scores, target)
+            decision = self.stops[passed - 1].decide(scores) if self.stops else self._best(scores, target)
             outcome = decision.accepted, decision.accepted, decision.reasons
         self.passed = passed
         return self._keep(scores, percent, sigma, *outcome)
@@ -127,12 +137,6 @@ class Search:
         reasons = ("No candidate has a score that is a finite number, so the first ones go on.",) * len(self.rows)
         return Decision(first, tuple(range(count, len(self.rows))), decision.order, None, reasons)
 
-    def _stop(self, scores: Scores, point: int) -> Decision:
-        scorer, history = self.options.scorer, self.calibrations[point]
-        quantity = quantity_at(scorer, self.options.points[point])
-        direction = DIRECTION_OF_SCORER[scorer]
-        return decide(scores.by[scorer], direction, FilterRule.CALIBRATED, self.options.limit, history, quantity=quantity)
-
     def _resample(self, scores: Scores, count: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
         weights = weigh(scores.badness(self.options.scorers), self.options.sharpness)
         start = float(torch.rand((), generator=step_generator(self.options.seed, len(self.rounds)), dtype=torch.float64))
@@ -160,19 +164,6 @@ class Search:
             return self.rows
         last = self.rounds[-1]
         badness = Scores(last.scores).badness(self.options.scorers)
-        order = torch.where(badness.isfinite(), badness, torch.inf).argsort(stable=True).tolist()
-        ranks = {last.compared[i]: rank for rank, i in enumerate(order)}
+        ranks = {last.compared[i]: rank for rank, i in enumerate(best_first(badness).tolist())}
         sources = dict(zip(last.rows, last.sources, strict=True))
         return tuple(sorted(self.rows, key=lambda row: (ranks[sources[row]], row)))
-
-
-def quantity_at(scorer: Scorer, percent: float) -> str:
-    """The name of a score that was taken at a point, for its calibration: what is usual early is not so late."""
-    return f"{scorer.value} at {percent:g}"
-
-
-def check_calibrations(options: BestOfOptions, calibrations: Sequence[Calibration]) -> None:
-    if len(calibrations) != len(options.points):
-        raise ValueError(f"The mode 'stop' needs a calibration for each point, got {len(calibrations)} for {len(options.points)} points.")
-    for percent, history in zip(options.points, calibrations, strict=True):
-        history.check(quantity_at(options.scorer, percent), DIRECTION_OF_SCORER[options.scorer])

@@ -58,17 +58,21 @@ class FreeScores:
                 if window.is_active(sigma):
                     recorder.observe(x0, conditional, unconditional, level)
 
-    def scores(self) -> Scores:
-        """(1,) and maps (1, C, ...) by free scorer; they cost nothing. Raises ValueError where the steps so far tell nothing."""
-        results = {scorer: self._enough(scorer).result() for scorer in self.recorders}
+    def scores(self, needed: Sequence[Scorer] | None = None) -> Scores:
+        """(1,) and maps (1, C, ...) by free scorer; they cost nothing.
+
+        Where the steps so far tell nothing, a scorer that is ``needed`` raises ValueError, and another is left out. None: all are.
+        """
+        found = {scorer: self._enough(scorer) for scorer in self.recorders}
+        for scorer, recorder in found.items():
+            if recorder is None and (needed is None or scorer in needed):
+                raise ValueError(TOO_EARLY if scorer is Scorer.TRAJECTORY else NO_GAP)
+        results = {scorer: recorder.result() for scorer, recorder in found.items() if recorder is not None}
         return Scores({s: r.scores for s, r in results.items()}, 0, {s: r.maps for s, r in results.items()})
 
-    def _enough(self, scorer: Scorer) -> FreeRecorder:
-        trajectory = scorer.free is FreeScore.TRAJECTORY
-        for _, recorder in self.recorders[scorer]:
-            if len(recorder.sigmas) >= (2 if trajectory else 1):
-                return recorder
-        raise ValueError(TOO_EARLY if trajectory else NO_GAP)
+    def _enough(self, scorer: Scorer) -> FreeRecorder | None:
+        fewest = 2 if scorer.free is FreeScore.TRAJECTORY else 1
+        return next((recorder for _, recorder in self.recorders[scorer] if len(recorder.sigmas) >= fewest), None)
 
     def copy(self) -> FreeScores:
         recorders = {scorer: copy.deepcopy(each) for scorer, each in self.recorders.items()}

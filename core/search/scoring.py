@@ -24,12 +24,16 @@ DIRECTION_OF_SCORER = {
     **{scorer: DIRECTION_OF_FREE[scorer.free] for scorer in Scorer if scorer.free is not None},
 }
 
+EARLIEST = 0.02  # of the schedule: where flow matching begins, nothing of an image is left to compare
 MIDDLE = 0.5  # of the schedule: on the demo model prompt information tells most there, and little at lower noise
 
 
 def comparison_sigma(sigma: float, percent_to_sigma: PercentToSigma) -> float:
-    """The level to noise images to at a step at ``sigma``, 0 for finished ones: its own, but back to the middle once that is passed."""
-    return max(sigma, percent_to_sigma(MIDDLE))
+    """The level to noise images to at a step at ``sigma``, 0 for finished ones: its own, but back to the middle once that is passed.
+
+    And no earlier than EARLIEST, so that a comparison at the very first step has something to compare.
+    """
+    return min(max(sigma, percent_to_sigma(MIDDLE)), percent_to_sigma(EARLIEST))
 
 
 @dataclass(frozen=True, eq=False)

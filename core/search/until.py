@@ -38,6 +38,7 @@ class Until:
 
     calibration: for the rules ``calibrated`` and ``at_most_bad``. Decisions are ``core.selection.filtering.decide``'s own.
     settings: how the scores are made, of what results don't tell themselves; they must not contradict the calibration's.
+    stopped: images that the host left on their way, which are told and decide nothing.
     """
 
     options: UntilOptions
@@ -45,6 +46,7 @@ class Until:
     settings: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
     accepted: int = 0
+    stopped: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     nfe: float = 0.0
 
@@ -64,10 +66,12 @@ class Until:
     @property
     def limit(self) -> float:
         """The score that decides."""
-        o, calibration = self.options, self.calibration
-        if calibration is None or o.rule is FilterRule.THRESHOLD:
-            return o.value
-        return calibration.threshold_at(o.value) if o.rule is FilterRule.CALIBRATED else calibration.risk_threshold(o.value, o.confidence)
+        options, calibration = self.options, self.calibration
+        if calibration is None or options.rule is FilterRule.THRESHOLD:
+            return options.value
+        if options.rule is FilterRule.CALIBRATED:
+            return calibration.threshold_at(options.value)
+        return calibration.risk_threshold(options.value, options.confidence)
 
     def offer(self, result: Uncertainty, nfe: float = 0.0) -> list[Verdict]:
         """Judge the batch of one attempt. nfe: calls that its sampling cost, of all its images; those of the score are added.
@@ -80,6 +84,11 @@ class Until:
         self.nfe += nfe + result.nfe * len(result)
         self.attempts += 1
         return self._count(verdicts)
+
+    def pass_over(self, nfe: float) -> None:
+        """Count an attempt none of whose images was finished. nfe: calls that it cost all the same."""
+        self.nfe += nfe
+        self.attempts += 1
 
     def carry(self, result: Uncertainty) -> list[Verdict]:
         """Judge images of an earlier run, which count as accepted or best so far but as no attempt: theirs is -1, and their seed too."""
@@ -101,10 +110,11 @@ class Until:
         return sorted(self.verdicts, key=lambda v: v.rank)[: self.options.wanted]
 
     def _judge(self, result: Uncertainty, attempt: int, seed: int) -> list[Verdict]:
-        o = self.options
+        options = self.options
         made = {**common_settings([result.provenance]), **self.settings}
         scores, direction, quantity = result.scores, result.direction, result.quantity
-        found = decide(scores, direction, o.rule, o.value, self.calibration, quantity=quantity, made=made, confidence=o.confidence)
+        rule, value, sure = options.rule, options.value, options.confidence
+        found = decide(scores, direction, rule, value, self.calibration, quantity=quantity, made=made, confidence=sure)
         sign, accepted = 1 if result.direction is Direction.HIGH_IS_BAD else -1, set(found.accepted)
         return [
             Verdict(attempt, i, seed, score, sign * score, i in accepted, found.reasons[i])

@@ -15,13 +15,17 @@ from torch import Tensor
 from ..files import load_tensors, locked, save_tensors
 from ..options import Direction, limits
 from ..values import check_count, check_list, check_tensor, check_text, check_texts, intact
+from .early_stop import EarlyStop
+from .learning import FEWEST
 from .risk import RiskLimit, check_promise, labels_needed, risk_limit, tell
 from .step_scores import StepScores, join_steps
 
 KIND = "calibration"
 VERSION = 1
 PROMPT_KIND = "prompt kind"
-SETTINGS = ("model", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", "method", "window", "samples", "log_snr")  # that scores depend on
+# what scores depend on
+SETTINGS = ("model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", "method", "window", "samples", "log_snr")
+FURTHER = "further "  # begins the names of those tensors
 LATEST_RUNS = 20  # whose provenance is remembered
 
 
@@ -34,6 +38,7 @@ class Calibration:
     seen: how many scores were collected in all, N or more: of too many a random sample is kept. 0 stands for N.
     steps: what the scores of the latest images were at each step; None where nobody told.
     labelled: (M,) float64, finite scores of images that somebody called good or bad.   bad: (M,) bool, which of them are bad.
+    further: what other scores said of those images at the same moment, (M,) by name, NaN where it is not known.
     Raises ValueError when scores are not such a sample.
     """
 
@@ -45,6 +50,7 @@ class Calibration:
     labelled: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
     bad: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
     steps: StepScores | None = None
+    further: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         s = self.scores
@@ -120,12 +126,36 @@ class Calibration:
         """Badness of the labelled images, and which are bad."""
         return self.labelled if self.direction is Direction.HIGH_IS_BAD else -self.labelled, self.bad
 
-    def label(self, scores: Tensor, bad: Tensor) -> Calibration:
+    def label(self, scores: Tensor, bad: Tensor, further: Mapping[str, Tensor] | None = None) -> Calibration:
         """With labels for images of these scores, (M,) each; a score that has a label already gets the new one. Failed images get none."""
-        finite = scores.isfinite()
-        further, verdicts = scores[finite].detach().cpu().double(), bad[finite].cpu()
-        old = ~torch.isin(self.labelled, further)
-        return replace(self, labelled=torch.cat([self.labelled[old], further]), bad=torch.cat([self.bad[old], verdicts]))
+        finite, more = scores.isfinite(), further or {}
+        new, verdicts = scores[finite].detach().cpu().double(), bad[finite].cpu()
+        old = ~torch.isin(self.labelled, new)
+        known, unknown = self.labelled[old], torch.full_like(new, math.nan)
+        beside = {
+            name: torch.cat(
+                [
+                    self.further[name][old] if name in self.further else torch.full_like(known, math.nan),
+                    more[name][finite].detach().cpu().double() if name in more else unknown,
+                ]
+            )
+            for name in sorted({*self.further, *more})
+        }
+        return replace(self, labelled=torch.cat([known, new]), bad=torch.cat([self.bad[old], verdicts]), further=beside)
+
+    def early_stop(self) -> EarlyStop | None:
+        """Learned from what several scores said of the labelled images; None where fewer than three are good or bad, or one score is known.
+
+        Its scores are this calibration's own, by the name of its scorer, and ``further``.
+        """
+        if not self.further:
+            return None
+        names = (scorer_of(self.quantity), *self.further)
+        rows = torch.stack([self.labelled, *self.further.values()], dim=1)
+        known = rows.isfinite().all(dim=1)
+        if min(int((self.bad & known).sum()), int((~self.bad & known).sum())) < FEWEST:
+            return None
+        return EarlyStop.fit(names, rows, self.bad)
 
     def percentile_of(self, score: float) -> float:
         """100 * (number of better scores + half the equal ones) / N: 0 = better than all seen, 100 = worse than all seen.
@@ -156,7 +186,7 @@ class Calibration:
             scores = self.scores.new_tensor(sample(self.scores.tolist(), self.seen, further.tolist(), most))
         steps = self.steps if bool(again.any()) else join_steps(self.steps, other.steps)
         joined = replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen, steps=steps)
-        return joined.label(other.labelled, other.bad)
+        return joined.label(other.labelled, other.bad, other.further)
 
     def thin(self, most: int) -> Calibration:
         """At most so many of the scores, a random sample. Deterministic."""
@@ -170,6 +200,7 @@ class Calibration:
             tensors |= {"step_sigmas": self.steps.sigmas, "step_scores": self.steps.scores}
         if len(self.labelled):
             tensors |= {"labelled": self.labelled, "bad": self.bad.to(torch.uint8)}
+            tensors |= {FURTHER + name: values for name, values in self.further.items()}
         save_tensors(path, tensors, KIND, VERSION, metadata)
 
     @classmethod
@@ -187,7 +218,14 @@ class Calibration:
                 return calibration
             labelled = check_tensor("labelled", tensors["labelled"], (None,)).double()
             bad = check_tensor("bad", tensors["bad"], (len(labelled),), 0, 1, whole=True)
-            return calibration.label(labelled, bad.bool())
+            names = [name.removeprefix(FURTHER) for name in tensors if name.startswith(FURTHER)]
+            further = {name: check_tensor(name, tensors[FURTHER + name], (len(labelled),), missing=True) for name in names}
+            return calibration.label(labelled, bad.bool(), further)
+
+
+def scorer_of(quantity: str) -> str:
+    """Of "information at 0.25" the scorer."""
+    return quantity.split(" at ")[0]
 
 
 def common_settings(provenance: Sequence[Mapping[str, str]]) -> dict[str, str]:

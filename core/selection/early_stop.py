@@ -5,25 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..files import load_tensors, save_tensors
 from ..options import check_range
-from ..values import check_list, check_names, check_number, check_tensor, check_text, intact
+from ..result import VARIANCES
 from .learning import FEWEST, fit_logistic
-
-KIND, VERSION = "early stop", 1
-TENSORS = ("mean", "scale", "weights", "good")
+from .risk import fewest_labels, p_value
 
 
 @dataclass(frozen=True, eq=False)
 class EarlyStop:
     """log odds of a bad image = weights . (f - mean) / scale + offset, f: its K partial scores at one point of the run.
 
-    names: of the scores.  good: (G,) log odds of the images that were good, each by a fit that had not seen it; ascending.
+    names: of the scores; of those that are variances the logarithm counts.
+    good: (G,) log odds of the images that were good, each by a fit that had not seen it; ascending.
     """
 
     names: tuple[str, ...]
@@ -39,8 +36,9 @@ class EarlyStop:
 
         An image with a score that is not finite is left out. Deterministic. Raises ValueError for fewer than three of either kind.
         """
-        usable = scores.isfinite().all(dim=1)
-        x, bad = scores[usable].double(), bad[usable]
+        features = as_features(names, scores)
+        usable = features.isfinite().all(dim=1)
+        x, bad = features[usable], bad[usable]
         for kind, count in (("bad", int(bad.sum())), ("good", int((~bad).sum()))):
             if count < FEWEST:
                 raise ValueError(f"An early stop is learned from {FEWEST} good and {FEWEST} bad images or more, got {count} {kind}.")
@@ -57,30 +55,34 @@ class EarlyStop:
 
     def log_odds(self, scores: Tensor) -> Tensor:
         """(B,) from (B, K); NaN for an image with a score that is not finite."""
-        return ((scores.double() - self.mean) / self.scale) @ self.weights + self.offset
+        return ((as_features(self.names, scores) - self.mean) / self.scale) @ self.weights + self.offset
 
-    def threshold(self, lost: float) -> float:
-        """The log odds beyond which to stop, so that of good images at most the share ``lost`` is expected to be stopped.
+    def threshold(self, lost: float, confidence: float | None = None) -> float:
+        """The log odds beyond which to stop, so that of good images at most the share ``lost`` is stopped.
 
-        The ceil((1 - lost)(G + 1))-th smallest of the good ones' (split conformal: Vovk et al. 2005); inf where G is too few to promise it.
+        In expectation: the ceil((1 - lost)(G + 1))-th smallest of the good ones' (split conformal: Vovk et al. 2005). With ``confidence``
+        in 0..1: the k-th smallest, k the least with P(Bin(G, 1 - lost) <= k - 1) >= confidence, so that the promise holds in that share of
+        all sets of labels (tolerance limits: Wilks 1941; Vovk 2012, proposition 2a). inf where G is too few to promise it.
         """
         check_range("lost", lost, 0, 1)
-        rank = math.ceil((1 - lost) * (len(self.good) + 1))
-        return math.inf if rank > len(self.good) else float(self.good[max(rank, 1) - 1])
+        count = len(self.good)
+        rank = math.ceil((1 - lost) * (count + 1))
+        if confidence is not None and 0 < lost < 1:
+            rank = next((k for k in range(max(rank, 1), count + 1) if p_value(k - 1, count, 1 - lost) >= confidence), count + 1)
+        return math.inf if rank > count else float(self.good[max(rank, 1) - 1])
 
-    def save(self, path: str | Path) -> None:
-        """Write as safetensors. Raises OSError when the file cannot be written."""
-        tensors = {name: getattr(self, name) for name in TENSORS}
-        save_tensors(path, tensors, KIND, VERSION, {"names": list(self.names), "offset": self.offset})
+    def check_promise(self, lost: float, confidence: float) -> None:
+        """Raises ValueError, telling how many labels are needed, where no threshold keeps the promise."""
+        if not math.isfinite(self.threshold(lost, confidence)):
+            needed = f"{fewest_labels(lost, 1 - confidence)} are" if lost > 0 else "no number of them is"
+            raise ValueError(
+                f"{len(self.good)} labelled good images are too few to stop at most {100 * lost:g} % of good images, with "
+                f"{100 * confidence:g} % confidence; {needed} enough. Label more images, or lower limit."
+            )
 
-    @classmethod
-    def load(cls, path: str | Path) -> EarlyStop:
-        """Read what ``save`` wrote. Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file."""
-        tensors, facts = load_tensors(path, KIND, VERSION)
-        with intact(path, KIND):
-            check_names("tensors", tensors, TENSORS)
-            check_names("facts", facts, ("names", "offset"))
-            names = tuple(check_text("names", name) for name in check_list("names", facts["names"]))
-            each = {name: check_tensor(name, tensors[name], (len(names),)).double() for name in TENSORS[:-1]}
-            good = check_tensor("good", tensors["good"], (None,)).double()
-            return cls(names, **each, offset=check_number("offset", facts["offset"], -math.inf), good=good)
+
+def as_features(names: Sequence[str], scores: Tensor) -> Tensor:
+    """(B, K) float64."""
+    logarithmic = torch.tensor([name in VARIANCES for name in names])
+    values = scores.double().cpu()
+    return torch.where(logarithmic, values.clamp_min(1e-30).log(), values)

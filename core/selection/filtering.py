@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..options import Direction, FilterRule, check_range, limits
 from .calibration import Calibration
-from .ranks import rank_average
+from .ranks import best_first, rank_average
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def decide(
     if joined and extra_scores is not None:
         extra = _badness(_checked(extra_scores, "extra_scores", len(scores)), extra_direction)
         badness = rank_average([badness, extra], [1 - extra_weight, extra_weight])
-    order = _order(badness)
+    order = best_first(badness)
     if rule in (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT):
         limit = _by_count(scores, badness, order, _kept_count(rule, value, len(scores)), joined)
     else:
@@ -109,11 +109,6 @@ def _checked(scores: Tensor, name: str, count: int | None = None) -> Tensor:
 
 def _badness(scores: Tensor, direction: Direction) -> Tensor:
     return scores if direction is Direction.HIGH_IS_BAD else -scores
-
-
-def _order(badness: Tensor) -> Tensor:
-    """Indexes from best to worst; ties by index; what is not finite last."""
-    return torch.where(badness.isfinite(), badness, torch.inf).argsort(stable=True)
 
 
 def _kept_count(rule: FilterRule, value: float, batch: int) -> int:

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 
+def best_first(badness: Tensor) -> Tensor:
+    """Indexes (B,) from best to worst; equal ones in the order of the batch; what is not finite last. badness: (B,), high = bad."""
+    return torch.where(badness.isfinite(), badness, torch.inf).argsort(stable=True)
+
+
 def average_ranks(values: Tensor) -> Tensor:
     """Rank of each value, 1 = smallest; equal values share the mean of the ranks they fill. (B,) -> (B,) float64.
 

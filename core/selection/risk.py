@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..options import limits
 
-FIRST_SHARE = 8  # testing starts with the best eighth of the labelled images, or with the fewest that could prove anything
+STARTS = ((8, 0.2), (2, 0.8))  # testing starts with the best eighth and with the better half of the labels; shares of 1 - confidence
 LIMITS_TRIED = 16  # in a guess of how many labels are needed
 MOST_LABELS = 1_000_000  # that a sentence asks for
 
@@ -38,8 +38,11 @@ def risk_limit(badness: Tensor, bad: Tensor, alpha: float, confidence: float) ->
 
         H_k: R(t_k) > alpha,   p_k = P(Bin(k, alpha) <= bad images among the first k),   t_k = badness of image k,
 
-    k = m, m + 1, .. N is tested at level 1 - confidence until the first H_k that stands; the limit is the t_k before it. m is the larger of
-    N / 8 and the fewest images that could reject without a bad one, log(1 - confidence) / log(1 - alpha). Given the badness of image
+    k = m, m + 1, .. N is tested until the first H_k that stands, from two starts: m = N / 8 at a fifth of the level 1 - confidence, which
+    finds a limit where only the best images are good enough, and m = N / 2 at the rest, whose many images forgive a bad one among the
+    best. The limit is the largest t_k that either has rejected. A start is moved up to the fewest images that could reject without a bad
+    one, log(level) / log(1 - alpha); where both then are one, it has the whole level. Each sequence rejects a true H_k with at most its
+    level, so both with at most the sum (Bonferroni): N, alpha and confidence alone say where they start. Given the badness of image
     k + 1, the k before it are drawn independently from those below it, so their bad ones are Bin(k, R): the promise is exact
     where R does not fall as t rises, that is, where letting worse scores pass does not make the passing ones better.
 
@@ -47,16 +50,23 @@ def risk_limit(badness: Tensor, bad: Tensor, alpha: float, confidence: float) ->
     not picked. alpha: in 0..1, the share of bad images among those that pass. Raises ValueError for shapes that don't match.
     """
     ordered, wrong = ranked(badness, bad)
-    delta, passing = 1 - confidence, 0
-    for k in range(first_tested(len(ordered), alpha, delta), len(ordered) + 1):
-        if k < len(ordered) and ordered[k] == ordered[k - 1]:
-            continue  # equal scores pass together
-        if p_value(int(wrong[k - 1]), k, alpha) > delta:
-            break
-        passing = k
+    starts = first_tested(len(ordered), alpha, 1 - confidence)
+    passing = max(test_upwards(ordered, wrong, start, alpha, level) for start, level in starts)
     if not passing:
         return RiskLimit(None, 0, 0, len(ordered))
     return RiskLimit(float(ordered[passing - 1]), passing, int(wrong[passing - 1]), len(ordered))
+
+
+def test_upwards(ordered: np.ndarray, wrong: np.ndarray, start: int, alpha: float, level: float) -> int:
+    """How many of the best images the last hypothesis rejected from ``start`` on stands for; 0 where the first one stands."""
+    passing = 0
+    for k in range(start, len(ordered) + 1):
+        if k < len(ordered) and ordered[k] == ordered[k - 1]:
+            continue  # equal scores pass together
+        if p_value(int(wrong[k - 1]), k, alpha) > level:
+            break
+        passing = k
+    return passing
 
 
 def ranked(badness: Tensor, bad: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -86,8 +96,12 @@ def fewest_labels(alpha: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-alpha) - 1e-12)
 
 
-def first_tested(labels: int, alpha: float, delta: float) -> int:
-    return max(labels // FIRST_SHARE, fewest_labels(alpha, delta))
+def first_tested(labels: int, alpha: float, delta: float) -> list[tuple[int, float]]:
+    """Where testing starts, and at which level from there."""
+    starts = [(max(labels // share, fewest_labels(alpha, delta * part)), delta * part) for share, part in STARTS]
+    if starts[0][0] < starts[1][0]:
+        return starts
+    return [(max(labels // STARTS[1][0], fewest_labels(alpha, delta)), delta)]
 
 
 def labels_needed(badness: Tensor, bad: Tensor, alpha: float, confidence: float) -> int | None:
@@ -99,7 +113,7 @@ def labels_needed(badness: Tensor, bad: Tensor, alpha: float, confidence: float)
     if not (total := len(wrong)):
         return fewest_labels(alpha, delta)
     found = []
-    for passing in np.unique(np.linspace(max(1, total // FIRST_SHARE), total, LIMITS_TRIED).round().astype(int)):
+    for passing in np.unique(np.linspace(max(1, total // STARTS[0][0]), total, LIMITS_TRIED).round().astype(int)):
         enough = sample_size(float(wrong[passing - 1]) / passing, alpha, delta)
         if enough is not None:
             found.append(math.ceil(enough * total / passing))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..options import Direction
 from ..result import Uncertainty, name_failed
+from ..selection.ranks import best_first
 
 MAX_BINS = 24
 
@@ -28,7 +29,7 @@ def summarize_scores(
     """
     scores = scores.detach().cpu().double()
     badness = scores if direction is Direction.HIGH_IS_BAD else -scores
-    order = torch.where(badness.isfinite(), badness, torch.inf).argsort(stable=True)
+    order = best_first(badness)
     failed = (~scores.isfinite()).nonzero().flatten().tolist()
     if accepted is not None and line is None:
         line = dividing_line(scores, direction, accepted)

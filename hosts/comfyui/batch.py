@@ -47,16 +47,23 @@ def parse_indexes(name: str, text: str, count: int) -> list[int]:
     return sorted({int(word) for word in words})
 
 
-def parse_labels(scores: Tensor, accepted: str, rejected: str) -> tuple[Tensor, Tensor]:
-    """Scores of the images that somebody labelled, and which of them are bad.
+def join_further(results: Sequence[Uncertainty]) -> dict[str, Tensor]:
+    """What other scores said of all images, (B,) by name; NaN for the images of results that don't tell it."""
+    names = sorted({name for r in results for name in r.further})
+    unknown = [torch.full((len(r),), torch.nan) for r in results]
+    return {name: torch.cat([r.further.get(name, u).float().cpu() for r, u in zip(results, unknown, strict=True)]) for name in names}
+
+
+def parse_labels(count: int, accepted: str, rejected: str) -> tuple[list[int], Tensor]:
+    """Which of so many images somebody labelled, and which of those are bad.
 
     Raises ValueError for indexes that are none, or in both lists.
     """
-    good = parse_indexes("accepted_indexes", accepted, len(scores))
-    bad = parse_indexes("rejected_indexes", rejected, len(scores))
+    good = parse_indexes("accepted_indexes", accepted, count)
+    bad = parse_indexes("rejected_indexes", rejected, count)
     if both := sorted(set(good) & set(bad)):
         raise ValueError(f"accepted_indexes and rejected_indexes both name image {both[0]}; take it out of one of them.")
-    return scores[good + bad], torch.tensor([False] * len(good) + [True] * len(bad), dtype=torch.bool)
+    return good + bad, torch.tensor([False] * len(good) + [True] * len(bad), dtype=torch.bool)
 
 
 def part_tensors(name: str, batches: Sequence[Tensor], accepted: Collection[int], count: int) -> tuple[list[Tensor], list[Tensor]]:

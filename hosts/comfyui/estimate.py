@@ -20,6 +20,7 @@ from ...core.result import Uncertainty
 from ...core.schedule import levels
 from ...core.view.heatmap import heatmap
 from .model import Conditioned, check_active, check_latent, percent_to_sigma, process_of
+from .sampling.fingerprint import describe_model
 from .sampling.probe import Conditioning, Probe, run_in_place
 
 Options = AleatoricOptions | DropoutOptions
@@ -90,7 +91,7 @@ def estimate_latent(
     conds = {"positive": positive} if cfg == 1.0 else {"positive": positive, "negative": negative}
     estimator = Estimator(options, sigmas, measure)
     run_in_place(model, conds, samples, estimator, options.draws.seed, latent.get("noise_mask"), cfg)
-    provenance = estimator.result.provenance | {"host": "comfyui", "model": type(model.model).__name__}
+    provenance = estimator.result.provenance | {"host": "comfyui", **describe_model(model)}
     return replace(estimator.result, provenance=provenance).cpu()
 
 

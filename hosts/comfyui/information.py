@@ -16,6 +16,7 @@ from ...core.options import InformationOptions
 from ...core.pixelwise.information import Information, compare
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
 from .model import Cond, Conditioned, check_active, check_latent, count_active, percent_to_sigma, process_of
+from .sampling.fingerprint import describe_model
 from .sampling.probe import Conditioning, Probe, run_in_place
 
 DISTILLED = "The model is guidance-distilled: it never learned to predict without a prompt, so take its information as a rough guide."
@@ -71,7 +72,7 @@ def compare_latent(
     quadrature = window_quadrature(options, lambda percent: min(max(sigma_of(percent), low), high), process)
     comparer = Comparer(list(conds), quadrature, process, options, sign)
     run_in_place(model, conds, samples, comparer, options.draws.seed, latent.get("noise_mask"))
-    provenance = {"host": "comfyui", "model": type(model.model).__name__}
+    provenance = {"host": "comfyui", **describe_model(model)}
     return [_with_provenance(each, provenance) for each in comparer.results]
 
 

@@ -36,6 +36,7 @@ from ...core.schedule import SigmaWindow, StepGate
 from .isolation import remember
 from .memory import Memory
 from .model import SEVERAL_PARTS, Conditioned, count_active, percent_to_sigma, process_of
+from .sampling.fingerprint import describe_model
 from .sampling.gradient import check_gradient, differentiable
 from .sampling.record import Record
 from .sampling.trace import OnTrace, Trace
@@ -151,12 +152,12 @@ class Run:
             run.guide_gate = StepGate(run.guide_gate.window)
         return run
 
-    def outcome(self, name: str) -> Uncertainty | str:
-        """The result, or the sentence that says why there is none."""
+    def outcome(self, model: dict[str, str]) -> Uncertainty | str:
+        """The result, or the sentence that says why there is none. model: what is told of it."""
         if self.refusal:
             return self.refusal
         self.recorder.nfe = self.nfe
-        provenance = {"host": "comfyui", "model": name, **self.sampling}
+        provenance = {"host": "comfyui", **model, **self.sampling}
         if self.guide is not None:
             provenance["guidance"] = f"{self.guide.mode.value}, strength {self.guide.strength:g} {self.guide.units.value}"
         try:
@@ -248,7 +249,7 @@ def attach(
         finally:
             guider.model_options.pop(key, None)
         if run.evaluations:  # none: an Uncertainty Estimator, not a sampler
-            record.keep(samples, run.outcome(type(guider.model_patcher.model).__name__))
+            record.keep(samples, run.outcome(describe_model(guider.model_patcher)))
             if on_trace is not None and run.trace is not None:
                 on_trace(run.trace)
         return samples

@@ -15,6 +15,7 @@ from ...core.options import InformationOptions
 from ...core.pixelwise import information as core
 from ...core.pixelwise.information import ConditionPosterior, Information
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
+from ...core.selection.fingerprint import fingerprint_of
 from .attach import denoiser
 from .call import UNBATCHED
 from .memory import fit_draws
@@ -102,6 +103,7 @@ def _denoisers(network: nn.Module, scheduler: SchedulerMixin, conds: Sequence[Co
 
 def _described(network: nn.Module, scheduler: SchedulerMixin, info: Information, has_empty: bool = True) -> Information:
     provenance = {"host": "diffusers", "scheduler": type(scheduler).__name__, "model": type(network).__name__}
+    provenance["weights"] = fingerprint_of(network)
     if has_empty and getattr(network, "config", {}).get("guidance_embeds"):
         provenance["caution"] = DISTILLED
     return replace(info, result=replace(info.result, provenance=info.result.provenance | provenance))

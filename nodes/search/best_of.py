@@ -138,7 +138,8 @@ class BestOfN(io.ComfyNode):
                     "limit",
                     DEFAULT,
                     "limit",
-                    "For the mode stop: how much of the earlier scores, in percent and best first, would go on.",
+                    "For the mode stop: how much of the earlier scores, in percent and best first, would go on. Where calibration holds "
+                    "labelled drafts: how many of the good images go on.",
                     advanced=True,
                 ),
                 option_input(
@@ -149,7 +150,10 @@ class BestOfN(io.ComfyNode):
                     advanced=True,
                 ),
                 Calibration.Input(
-                    "calibration", optional=True, tooltip="Earlier scores for the mode stop: what Calibrate makes of the output compared."
+                    "calibration",
+                    optional=True,
+                    tooltip="Earlier scores for the mode stop: what Calibrate makes of the output compared, or of the uncertainty of "
+                    "Finish Drafts with labels.",
                 ),
             ],
             outputs=[

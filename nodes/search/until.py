@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ...core.options import DRAWN_SCORERS, FilterRule, InformationOptions, Scorer, UntilOptions, choose
-from ...core.options.limits import FILTER_VALUE, LEVELS
+from ...core.options import DRAWN_SCORERS, SINGLE_RULES, FilterRule, InformationOptions, Scorer, UntilOptions, choose
+from ...core.options.limits import CONFIDENCE, FILTER_VALUE, GOING_ON, LEVELS
 from ...core.result import Uncertainty as Result
 from ...core.selection.calibration import Calibration as History
 from ...hosts.comfyui.sampling.ksampler import KSample
-from ...hosts.comfyui.search.until import UntilOutcome, measure_by, sample_until
+from ...hosts.comfyui.search.until import EarlyEnd, UntilOutcome, measure_by, sample_until
 from ...hosts.comfyui.view.live import Live
 from ...hosts.comfyui.view.report import SKIPPED
 from ..sampling import ksampler_inputs
@@ -21,8 +21,10 @@ DEFAULT, DRAWS = UntilOptions(), InformationOptions().draws
 WIRED = ("model", "positive", "negative", "latent_image")
 
 
-def until_options(rule: str, value: float, wanted: int, max_attempts: int, seed: int = 0) -> UntilOptions:
-    return UntilOptions(wanted, max_attempts, choose("rule", rule, FilterRule), value, seed)
+def until_options(
+    rule: str, value: float, wanted: int, max_attempts: int, seed: int = 0, confidence: float = CONFIDENCE.default
+) -> UntilOptions:
+    return UntilOptions(wanted, max_attempts, choose("rule", rule, FilterRule), value, seed, confidence)
 
 
 class SampleUntilAccepted(io.ComfyNode):
@@ -33,7 +35,7 @@ class SampleUntilAccepted(io.ComfyNode):
             "Sample Until Accepted",
             "KSampler that scores what it draws and draws again, with another seed, until enough images are good or max_attempts is "
             "reached. Then it gives the best ones. It pays where some images fail and a good one costs nothing more than another try.",
-            inputs=[*sampling_inputs(), *rule_inputs(), *measuring_inputs(), *loop_inputs()],
+            inputs=[*sampling_inputs(), *rule_inputs(), *measuring_inputs(), *loop_inputs(), *early_inputs()],
             outputs=outputs(),
             live=True,
             search_aliases=["retry", "until good", "auto reject", "loop", "ksampler"],
@@ -48,7 +50,8 @@ class SampleUntilAccepted(io.ComfyNode):
     def check_lazy_status(
         cls, model=None, seed=None, steps=None, cfg=None, sampler_name=None, scheduler=None, positive=None, negative=None,
         latent_image=None, denoise=None, rule=None, value=None, wanted=None, max_attempts=None, scorer=None, samples=None, levels=None,
-        calibration=None, enough=None, previous=None, previous_uncertainty=None, so_far=None,
+        calibration=None, enough=None, previous=None, previous_uncertainty=None, so_far=None, early_calibration=None, early_limit=None,
+        confidence=None,
     ) -> list[str]:  # fmt: skip
         """Nothing is asked for where enough is accepted already."""
         wired = (model, positive, negative, latent_image)
@@ -79,6 +82,9 @@ class SampleUntilAccepted(io.ComfyNode):
         previous: io.Latent.Type | None = None,
         previous_uncertainty: Result | None = None,
         so_far: UntilOutcome | None = None,
+        early_calibration: History | None = None,
+        early_limit: float = GOING_ON.default,
+        confidence: float = CONFIDENCE.default,
     ) -> io.NodeOutput:
         if so_far is not None and is_enough(so_far, wanted):
             return outcome(so_far)
@@ -88,14 +94,16 @@ class SampleUntilAccepted(io.ComfyNode):
             report = "Enough was accepted earlier: nothing was sampled."
             passed = (SKIPPED, SKIPPED) if previous is None else (previous, previous_uncertainty)
             return io.NodeOutput(*passed, 0, True, report, [SKIPPED], so_far, ui={"text": [report]})
-        if calibration is not None and not isinstance(calibration, History):
-            raise ValueError("calibration holds thresholds of guidance, not scores; connect Calibrate or Load Calibration.")
-        options = until_options(rule, value, wanted, max_attempts, seed)
+        for name, history in (("calibration", calibration), ("early_calibration", early_calibration)):
+            if history is not None and not isinstance(history, History):
+                raise ValueError(f"{name} holds thresholds of guidance, not scores; connect Calibrate or Load Calibration.")
+        options = until_options(rule, value, wanted, max_attempts, seed, confidence)
         run = KSample(model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise)
-        measure = measure_by(run, choose("scorer", scorer, Scorer), samples, levels)
+        measure = measure_by(model, positive, negative, choose("scorer", scorer, Scorer), samples, levels)
         earlier = None if previous is None else (previous, previous_uncertainty)
         live = Live(cls.hidden.unique_id, cls.SCHEMA.node_id)
-        return outcome(sample_until(run, options, measure, calibration, earlier, so_far, live), live)
+        early = None if early_calibration is None else EarlyEnd(early_calibration, early_limit)
+        return outcome(sample_until(run, options, measure, calibration, earlier, so_far, live, early), live)
 
 
 def is_enough(so_far: UntilOutcome | None, wanted: int) -> bool:
@@ -105,6 +113,8 @@ def is_enough(so_far: UntilOutcome | None, wanted: int) -> bool:
 def outcome(run: UntilOutcome, live: Live | None = None) -> io.NodeOutput:
     told = run.until.attempts, run.until.succeeded, run.report
     ui = {"text": run.report.splitlines()} | ({} if live is None else live.shown)
+    if not run.chosen:
+        return io.NodeOutput(SKIPPED, SKIPPED, *told, [SKIPPED], run, ui=ui)
     return io.NodeOutput(*run.best, *told, [v.seed for v in run.chosen], run, ui=ui)
 
 
@@ -120,14 +130,16 @@ def rule_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "rule",
-            [FilterRule.CALIBRATED.value, FilterRule.THRESHOLD.value],
+            [rule.value for rule in SINGLE_RULES],
             default=DEFAULT.rule.value,
-            tooltip="calibrated: compare each image with the earlier scores in calibration. threshold: compare its score with value.",
+            tooltip="calibrated: compare each image with the earlier scores in calibration. threshold: compare its score with value. "
+            "at_most_bad: accept so that at most value percent of the accepted images are bad, by the labelled images in calibration.",
         ),
         number_input(
             "value",
             replace(FILTER_VALUE, default=50.0),
-            "With calibrated: how much of the earlier scores, in percent and best first, would pass. With threshold: a score.",
+            "With calibrated: how much of the earlier scores, in percent and best first, would pass. With threshold: a score. With "
+            "at_most_bad: how many percent of the accepted images may be bad.",
         ),
         option_input("wanted", DEFAULT, "wanted", "How many images should be accepted."),
         option_input("max_attempts", DEFAULT, "max_attempts", "How often to sample at most. Each attempt draws the whole latent batch."),
@@ -145,7 +157,9 @@ def measuring_inputs() -> list[io.Input]:
         ),
         option_input("samples", DRAWS, "samples", "Noise draws at each level. Each costs one model call per image, two with information."),
         number_input("levels", LEVELS, "How many noise levels to measure at."),
-        Calibration.Input("calibration", optional=True, tooltip="Earlier scores, for the rule calibrated: Calibrate or Load Calibration."),
+        Calibration.Input(
+            "calibration", optional=True, tooltip="Earlier scores, for the rules calibrated and at_most_bad: Calibrate or Load Calibration."
+        ),
     ]
 
 
@@ -164,6 +178,32 @@ def loop_inputs() -> list[io.Input]:
             optional=True,
             tooltip="For loops that carry one value: so_far of the round before. The run goes on where it was, with max_attempts more, and "
             "once enough images are accepted, nothing is sampled.",
+        ),
+    ]
+
+
+def early_inputs() -> list[io.Input]:
+    return [
+        Calibration.Input(
+            "early_calibration",
+            optional=True,
+            tooltip="Leaves an attempt on its way when these scores of earlier drafts say that it is hopeless: what Calibrate makes of the "
+            "output uncertainty of Finish Drafts. Labelled images teach it which those are.",
+        ),
+        number_input(
+            "early_limit",
+            GOING_ON,
+            "For early_calibration: how many of the good images go on, in percent. Without labels: how much of the earlier scores, the "
+            "best first.",
+            advanced=True,
+            optional=True,
+        ),
+        number_input(
+            "confidence",
+            CONFIDENCE,
+            "How sure the rule at_most_bad must be, in percent: 95 means that in 19 of 20 calibrations the promise holds.",
+            advanced=True,
+            optional=True,
         ),
     ]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from ....core.ensemble.estimate import After, Branches, branch_step, estimate_ensemble
 from ....core.options import EnsembleOptions
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
+from ..sampling.fingerprint import describe_model
 from ..sampling.ksampler import RATIOS, KSample, Latent, Progress, fit_empty
 from .branch import Branch
 from .members import ModelEnsemble, join, joinable
@@ -103,7 +104,7 @@ def sample_ensemble(ensemble: ModelEnsemble, run: KSample, options: EnsembleOpti
 
     advance = Sampling(ensemble, run, sigmas, rehearsal, noise, image, progress).advance
     branches = estimate_ensemble(advance, noise, names, levels, process, branch, options)
-    host_info = {"host": "comfyui", "model": type(run.model.model).__name__, "sampler": run.sampler_name}
+    host_info = {"host": "comfyui", **describe_model(run.model), "sampler": run.sampler_name}
     information, distance = (replace(u, provenance=u.provenance | host_info).cpu() for u in (branches.information, branches.distance))
     latents = [{**without_ratios(run.latent), "samples": samples} for samples in branches.samples]
     return latents[branches.base], replace(branches, information=information, distance=distance), latents

@@ -26,6 +26,7 @@ from ....core.result import Uncertainty
 from ..isolation import remember
 from ..memory import Memory
 from ..model import SEVERAL_PARTS, Cond, Conditioned, count_active, process_of
+from ..sampling.fingerprint import describe_model
 from ..sampling.ksampler import KSample, Latent, Progress
 from .laplace import REGIONAL, posterior_of
 from .network_output import affine, own_output
@@ -146,7 +147,7 @@ def sample_bayesdiff(sampling: KSample, laplace: Laplace, options: BayesDiffOpti
     watched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, key, sample)
     watched.set_model_sampler_post_cfg_function(post_cfg)
     latent = replace(sampling, model=watched).run(progress.step)
-    said = {"host": "comfyui", "model": type(model.model).__name__, "sampler": sampling.sampler_name, "process": process.value}
+    said = {"host": "comfyui", **describe_model(model), "sampler": sampling.sampler_name, "process": process.value}
     said |= {"layer": laplace.identity.name, "training_samples": str(laplace.samples)}
     said |= {"prior_precision": f"{laplace.options.prior_precision:g}", "prediction": "d = (x - denoised) / sigma"}
     return latent, runs[0].propagation.result(said).cpu()

@@ -21,6 +21,7 @@ from ....core.options import GenerativeOptions
 from ....core.result import Uncertainty, clock
 from ..demo import DemoDecoder
 from ..model import SEVERAL_PARTS, process_of
+from ..sampling.fingerprint import describe_model
 from ..sampling.ksampler import KSample, Latent, Progress
 from .laplace import posterior_of
 
@@ -96,7 +97,7 @@ def sample_generative(
     seconds = clock(latents[0]) - start
     images = torch.stack([vae.decode(samples).movedim(-1, 1) for samples in latents])
     found = score_members(images, encoder(vae, clip_vision), laplace, options, sum(own.rows) / images.shape[1], seconds).result
-    said = {"host": "comfyui", "model": type(sampling.model.model).__name__, "steps": str(steps), **encoder_said(vae, clip_vision)}
+    said = {"host": "comfyui", **describe_model(sampling.model), "steps": str(steps), **encoder_said(vae, clip_vision)}
     shown = vae.decode(latent["samples"]) if again else images[0].movedim(1, -1)
     return latent, shown.reshape(-1, *shown.shape[-3:]), replace(found, provenance=found.provenance | said).cpu()
 

@@ -23,6 +23,7 @@ from ..ensemble.sample import same_random_numbers
 from ..ensemble.samplers import Rehearsal, rehearse
 from ..model import SEVERAL_PARTS, percent_to_sigma, process_of
 from ..patch import Run as PatchRun
+from ..sampling.fingerprint import describe_model
 from ..sampling.record import Record
 from ..view.live import Live
 from .candidate import Lane
@@ -76,7 +77,7 @@ class BestOfSampler(comfy.samplers.Sampler):
                 each.run()
             compare = any(s.search.needs_final_scores or not s.comparisons for s in searches)
             kept = [s.finish(compare) for s in searches]
-        outcome = SearchOutcome.of(searches, kept, self.name, type(guider.inner_model).__name__)
+        outcome = SearchOutcome.of(searches, kept)
         samples = torch.cat([latent_image[:0], *(s.candidates[row].samples for s, row in outcome.chosen)])
         told.end([s.candidates[row].denoised for s, row in outcome.chosen], samples)
         leave_unrecorded(extra_args["model_options"])
@@ -105,14 +106,22 @@ class BestOfSampler(comfy.samplers.Sampler):
         micro_batch = 1 if rehearsal.draws_noise or self.draws_inpainting(denoise_mask) else options.micro_batch
         told = CandidateSteps(callback, len(noise) * planned_steps(options, sigmas, resolve))
         noise_of = self.noise_of or seeded_noise(noise, options.seed)
+        settings = self.settings(guider, sigmas)
         searches = []
         for i in range(len(noise)):
             mask = None if denoise_mask is None else cut_rows(denoise_mask, i)
             cut, image = for_image(guider, i), latent_image[i : i + 1]
             noise_i = lambda number, i=i: noise_of(i, number)  # noqa: E731
             lane = Lane(self.inner, rehearsal, cut, extra_args["model_options"], sigmas, image, mask, noise_i, told.step)
-            searches.append(ImageSearch(Search(options, resolve, self.calibrations), lane, resolve, micro_batch))
+            search = Search(options, resolve, self.calibrations, settings)
+            searches.append(ImageSearch(search, lane, resolve, micro_batch))
         return searches, told
+
+    def settings(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor) -> dict[str, str]:
+        """Of this run, what scores on its way depend on."""
+        cfg = getattr(guider, "cfg", None)
+        told = {**describe_model(guider.model_patcher), "sampler": self.name, "steps": str(len(sigmas) - 1)}
+        return told if cfg is None else told | {"cfg": f"{cfg:g}"}
 
     def rehearse(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor, noise: Tensor, seed: int) -> Rehearsal:
         model = guider.model_patcher
@@ -157,7 +166,7 @@ def place_scores(compared: ComparedRows, options: BestOfOptions, image: int) -> 
 
 def limit_of(search: Search) -> float | None:
     """The score that ends a candidate, in the mode stop."""
-    return search.calibrations[0].threshold_at(search.options.limit) if search.options.mode is SearchMode.STOP else None
+    return search.stops[0].limit if search.stops else None
 
 
 def leave_unrecorded(options: dict[str, Any]) -> None:

@@ -10,8 +10,9 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ....core.options import BestOfOptions, Direction
+from ....core.options import BestOfOptions, Scorer
 from ....core.result import Uncertainty
+from ....core.selection.ranks import best_first
 from ..isolation import remember
 from ..sampling.ksampler import KSample, Latent
 from .best_of import BestOfSampler, leave_unrecorded
@@ -42,23 +43,25 @@ class Drafts:
 
     def best(self, keep: int) -> list[int]:
         """The ``keep`` best of each image by score, in the order of the images, best first; what failed comes last."""
-        scores = self.uncertainty.scores
-        badness = scores if self.uncertainty.direction is Direction.HIGH_IS_BAD else -scores
-        order = torch.where(badness.isfinite(), badness, torch.inf).unflatten(0, (-1, self.options.candidates)).argsort(dim=1, stable=True)
-        return [image * self.options.candidates + int(row) for image, rows in enumerate(order) for row in rows[:keep]]
+        count = self.options.candidates
+        badness = self.uncertainty.badness.unflatten(0, (-1, count))
+        return [image * count + int(row) for image, each in enumerate(badness) for row in best_first(each)[:keep]]
 
 
 def draft(run: KSample, options: BestOfOptions) -> Drafts:
     """Sample ``options.candidates`` of each image up to the first step at or past ``options.points[0]``, and score them.
 
+    Beside ``options.scorer`` their steps tell the free scores, which an early stop can be learned from (``Uncertainty.further``).
     Raises what ``sample_best`` raises.
     """
     drafts: list[Drafts] = []
 
+    options = replace(options, further=tuple(s for s in Scorer if s.free is not None and s is not options.scorer))
+
     def keep(searches: Sequence[ImageSearch], step: int) -> None:
         candidates = tuple(candidate for each in searches for candidate in each.candidates.values())
-        provenance = {"host": "comfyui", "model": type(run.model.model).__name__, "sampler": run.sampler_name}
-        drafts.append(Drafts(run, options, candidates, step, {}, result_at(searches, 0, provenance), describe(searches, step)))
+        result = result_at(searches, 0, {"host": "comfyui", **searches[0].search.settings})
+        drafts.append(Drafts(run, options, candidates, step, {}, result, describe(searches, step)))
 
     previews = sample_candidates(run, lambda inner, noise_of: DraftSampler(inner, run.sampler_name, options, (), noise_of, keep))
     images = [image for image in range(len(previews) // options.candidates) for _ in range(options.candidates)]
@@ -96,7 +99,18 @@ class DraftSampler(BestOfSampler):
 
     tell: Callable[[Sequence[ImageSearch], int], None]
 
-    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:  # noqa: ANN001
+    def sample(
+        self,
+        guider: comfy.samplers.CFGGuider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """The signature of ``comfy.samplers.Sampler``."""
         searches, told = self.prepare(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask)
         levels = sigmas.tolist()[:-1]
         edge = searches[0].search.edges[0]
@@ -129,7 +143,18 @@ class FinishSampler(BestOfSampler):
         super().__init__(inner, name, drafts.options, (), noise_of)
         self.drafts, self.chosen = drafts, tuple(chosen)
 
-    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:  # noqa: ANN001
+    def sample(
+        self,
+        guider: comfy.samplers.CFGGuider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """The signature of ``comfy.samplers.Sampler``."""
         searches, told = self.prepare(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask)
         count, samples = self.options.candidates, []
         told.total = len(self.chosen) * (len(sigmas) - 1 - self.drafts.step)

@@ -23,7 +23,6 @@ from .candidate import Candidate, Lane
 from .conditions import conditions_of
 
 log = logging.getLogger(__name__)
-FIRST_PERCENT = 0.02  # where flow matching begins, nothing of an image is left to compare
 
 
 @dataclass
@@ -120,14 +119,15 @@ class ImageSearch:
             parts.append(concatenate(found))
         told = [self.candidates[row].free for row in self.search.rows]
         if any(told):
-            parts.append(concatenate([free.scores() for free in told if free is not None]))
+            needed = self.search.options.scorers
+            parts.append(concatenate([free.scores(needed) for free in told if free is not None]))
         self.scoring_seconds += clock(self.lane.image) - start
         return join_scores(parts)
 
     def score_group(self, images: Sequence[Tensor], sigma: float) -> Scores:
         """One draw of each candidate of a group shares a call."""
         options, passes = self.search.options, []
-        level = min(comparison_sigma(sigma, self.percent_to_sigma), self.percent_to_sigma(FIRST_PERCENT))
+        level = comparison_sigma(sigma, self.percent_to_sigma)
         count = [replace(c, on_rows=lambda rows, c=c: passes.append(rows * c.passes(level))) for c in self.conditioned]
         draws = replace(options.draws, micro_batch=1)
         without = count[1] if len(count) > 1 else None

@@ -9,9 +9,9 @@ import torch
 
 from ....core.options import SearchMode
 from ....core.result import Uncertainty
-from ....core.search.best_of import quantity_at
 from ....core.search.report import describe
 from ....core.search.scoring import DIRECTION_OF_SCORER
+from ....core.search.stopping import quantity_at
 from .image_search import ImageSearch
 
 
@@ -20,7 +20,7 @@ class SearchOutcome:
     """chosen: the searches and rows of the images that come out, in their order; images: the place of each in the batch that went in.
 
     uncertainty: of these, by the last comparison that they were in; None where none is left.  compared: of all candidates at each point.
-    seeds: those that draw the chosen alone.  report: in sentences.
+    seeds: those that draw the chosen alone.  report: in sentences.  calls: network passes of all candidates, and of comparing them.
     """
 
     chosen: tuple[tuple[ImageSearch, int], ...]
@@ -29,17 +29,20 @@ class SearchOutcome:
     compared: tuple[Uncertainty, ...]
     seeds: tuple[int, ...]
     report: str
+    calls: int
 
     @classmethod
-    def of(cls, searches: Sequence[ImageSearch], kept: Sequence[Sequence[int]], sampler: str, model: str) -> SearchOutcome:
-        provenance = {"host": "comfyui", "model": model, "sampler": sampler}
+    def of(cls, searches: Sequence[ImageSearch], kept: Sequence[Sequence[int]]) -> SearchOutcome:
+        provenance = {"host": "comfyui", **searches[0].search.settings}
         chosen = tuple((s, row) for s, rows in zip(searches, kept, strict=True) for row in rows)
         images = tuple(i for i, rows in enumerate(kept) for _ in rows)
         count = max(len(s.comparisons) for s in searches)
         compared = tuple(result_at(searches, k, provenance) for k in range(count))
         uncertainty = result_of(chosen, provenance) if chosen else None
         seeds = tuple(s.candidates[row].seed for s, row in chosen)
-        return cls(chosen, images, uncertainty, compared, seeds, "\n".join(lines(searches, kept)))
+        report = "\n".join(lines(searches, kept))
+        calls = sum(s.search.network_rows + s.search.scoring_rows for s in searches)
+        return cls(chosen, images, uncertainty, compared, seeds, report, calls)
 
 
 def result_at(searches: Sequence[ImageSearch], k: int, provenance: dict[str, str]) -> Uncertainty:
@@ -49,7 +52,9 @@ def result_at(searches: Sequence[ImageSearch], k: int, provenance: dict[str, str
     scores, maps = (torch.cat([getattr(c.scores, name)[scorer] for c in found]).float() for name in ("by", "maps"))
     nfe, sigmas = sum(c.scores.rows for c in found) / count, torch.tensor([found[0].sigma])
     quantity = quantity_at(scorer, found[0].percent)
-    return Uncertainty(maps, scores, scores[None], sigmas, DIRECTION_OF_SCORER[scorer], quantity, nfe, 0.0, provenance)
+    names = [s for s in found[0].scores.by if s is not scorer and all(s in c.scores.by for c in found)]
+    further = {s.value: torch.cat([c.scores.by[s] for c in found]).float() for s in names}
+    return Uncertainty(maps, scores, scores[None], sigmas, DIRECTION_OF_SCORER[scorer], quantity, nfe, 0.0, provenance, further)
 
 
 def result_of(chosen: Sequence[tuple[ImageSearch, int]], provenance: dict[str, str]) -> Uncertainty:

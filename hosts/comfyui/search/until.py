@@ -14,14 +14,17 @@ from torch import Tensor
 
 from ....core.options import AleatoricOptions, Direction, DrawOptions, InformationOptions, Quantity, Scorer, UntilOptions
 from ....core.result import Uncertainty
+from ....core.search.stopping import stop_options, stops_of
 from ....core.search.until import Until, Verdict
 from ....core.selection.calibration import Calibration
 from ..batch import pick_latent
 from ..estimate import estimate_latent
 from ..information import prompt_information
 from ..model import count_active
-from ..sampling.ksampler import KSample, Latent, OnStep
+from ..sampling.fingerprint import describe_model
+from ..sampling.ksampler import Conditioning, KSample, Latent, OnStep
 from ..view.live import Live, LiveRun
+from .sample import sample_best
 
 Scored = tuple[Latent, Uncertainty]  # one image, or a batch
 
@@ -43,7 +46,7 @@ class UntilOutcome:
 
     @property
     def best(self) -> Scored:
-        """Those images as one batch."""
+        """Those images as one batch. Raises IndexError where no image was finished."""
         return join([self.images[v.attempt, v.index] for v in self.chosen])
 
     @property
@@ -59,8 +62,9 @@ def sample_until(
     previous: Scored | None = None,
     earlier: UntilOutcome | None = None,
     live: Live | None = None,
+    early: EarlyEnd | None = None,
 ) -> UntilOutcome:
-    """Attempt k draws what KSampler draws with ``derive_seed(options.seed, k)``.
+    """Attempt k draws what KSampler draws with ``derive_seed(options.seed, k)``; with ``early`` as far as its images look hopeful.
 
     previous: the best images of another run, with scores, which are judged anew. earlier: a run to go on with: n rounds of one attempt
     are one run of n attempts. Only the best images so far are kept.
@@ -74,14 +78,25 @@ def sample_until(
     first = until.attempts
     told = latent_preview.prepare_callback(run.model, steps * options.max_attempts)
     counted, passes = with_count(run.model)
+    if early is not None:
+        early.check(run, steps)
     with ExitStack() as stack:
         watched: LiveRun | None = None
         while not until.done:
             before, attempt = sum(passes), until.attempts
-            on_step = steps_of(told, attempt - first, steps, options.max_attempts)
-            latent = replace(run, seed=until.seed, model=counted).run(on_step)
+            seeded = replace(run, seed=until.seed)
+            if early is None:
+                on_step = steps_of(told, attempt - first, steps, options.max_attempts)
+                latent = replace(seeded, model=counted).run(on_step)
+                nfe = float(sum(passes) - before)
+            else:
+                latent, nfe = early.draw(seeded)
+                until.stopped += len(run.latent["samples"]) - (0 if latent is None else len(latent["samples"]))
+            if latent is None:
+                until.pass_over(nfe)
+                continue
             result = measure(latent)
-            keep(images, until.offer(result, nfe=sum(passes) - before), latent, result)
+            keep(images, until.offer(result, nfe=nfe), latent, result)
             if watched is None and live is not None:
                 watched = stack.enter_context(follow(live, until, first, result.direction))
             if watched is not None:
@@ -89,6 +104,24 @@ def sample_until(
             wanted = {(v.attempt, v.index) for v in until.best()}
             images = {place: image for place, image in images.items() if place in wanted}
     return UntilOutcome(until, images)
+
+
+@dataclass(frozen=True)
+class EarlyEnd:
+    """Leaves an attempt on its way where earlier scores at a point call it hopeless. limit: as of the mode ``stop``, ``BestOfOptions``."""
+
+    history: Calibration
+    limit: float
+
+    def check(self, run: KSample, steps: int) -> None:
+        """Raises ValueError for a calibration of no point, or of another model, sampler, number of steps or CFG."""
+        settings = {**describe_model(run.model), "sampler": run.sampler_name, "steps": str(steps), "cfg": f"{run.cfg:g}"}
+        stops_of(stop_options(self.history, self.limit), [self.history], settings)
+
+    def draw(self, run: KSample) -> tuple[Latent | None, float]:
+        """The images that were finished, None where none was, and the calls of all."""
+        latent, outcome = sample_best(run, stop_options(self.history, self.limit), [self.history])
+        return latent, float(outcome.calls)
 
 
 def follow(live: Live, until: Until, first: int, direction: Direction) -> AbstractContextManager[LiveRun]:
@@ -121,16 +154,18 @@ def with_count(model: ModelPatcher) -> tuple[ModelPatcher, list[int]]:
     return counted, passes
 
 
-def measure_by(run: KSample, scorer: Scorer, samples: int, levels: int) -> Callable[[Latent], Uncertainty]:
+def measure_by(
+    model: ModelPatcher, positive: Conditioning, negative: Conditioning, scorer: Scorer, samples: int, levels: int
+) -> Callable[[Latent], Uncertainty]:
     """As Prompt Information and Uncertainty Estimator measure at their defaults, so that their calibrations hold here too.
 
     Raises ValueError for an odd number of samples with the scorer information.
     """
     if scorer is Scorer.INFORMATION:
         options = InformationOptions(DrawOptions(samples, antithetic=True), levels=levels)
-        return lambda latent: prompt_information(run.model, run.positive, run.negative, latent, options).result
+        return lambda latent: prompt_information(model, positive, negative, latent, options).result
     aleatoric = AleatoricOptions(DrawOptions(samples), quantity=Quantity(scorer.value))
-    return lambda latent: estimate_latent(run.model, run.positive, latent, aleatoric, levels)
+    return lambda latent: estimate_latent(model, positive, latent, aleatoric, levels)
 
 
 def join(images: Sequence[Scored]) -> Scored:
@@ -150,9 +185,10 @@ def join_values(values: Sequence[Any]) -> Any:
 
 def lines(until: Until) -> list[str]:
     wanted = until.options.wanted
+    early = [f"{until.stopped} images looked hopeless on their way and were not finished."] if until.stopped else []
     found = [f"{until.accepted} accepted of {wanted} wanted, after {until.attempts} attempts."]
     if not until.succeeded:
         found.append("Too few were accepted: the rest of the latent are the best of the others.")
     for v in until.verdicts:
         found.append(f"{'Earlier' if v.attempt < 0 else f'Attempt {v.attempt + 1}, seed {v.seed}'}, image {v.index + 1}: {v.reason}")
-    return [*found, f"Network passes: {until.nfe:g}."]
+    return [*found, *early, f"Network passes: {until.nfe:g}."]

@@ -127,7 +127,8 @@ class Pruning(Watch):
         """Of the candidates in the search, by scorers that draw and by free ones; x0: (N, C, ...) of all."""
         parts = [self.drawn_scores(call, x0, sigma)] if self.search.options.drawn_scorers else []
         if self.free:
-            parts.append(concatenate([self.free[row].scores() for row in self.search.rows]))
+            needed = self.search.options.scorers
+            parts.append(concatenate([self.free[row].scores(needed) for row in self.search.rows]))
         return join_scores(parts)
 
     def drawn_scores(self, call: Call, x0: Tensor, sigma: float) -> Scores:

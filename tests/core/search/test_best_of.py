@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from uncertainty_nodes.core.options import BestOfOptions, Direction, Scorer, SearchMode
-from uncertainty_nodes.core.search.best_of import Search, quantity_at
+from uncertainty_nodes.core.search.best_of import Search
 from uncertainty_nodes.core.search.scoring import Scores
+from uncertainty_nodes.core.search.stopping import quantity_at, stop_options
 from uncertainty_nodes.core.selection.calibration import Calibration
 
 NAN = math.nan
@@ -129,12 +130,12 @@ def history(percent: float) -> Calibration:
 
 
 def test_stopping_leaves_whatever_a_calibration_calls_hopeless():
-    run = search(history(0.5), candidates=4, mode=SearchMode.STOP, limit=90.0)
+    run = search(history(0.5), candidates=4, points=(0.5,), mode=SearchMode.STOP, limit=90.0)
     assert run.due(5.0)
     found = run.select(scores(10, 9.9, 50, NAN), 5.0)
     assert found.rows == (0, 2)
     assert "below the 90 % limit of 101 earlier scores" in found.reasons[1]
-    alone = search(history(0.5), candidates=1, mode=SearchMode.STOP, limit=90.0)
+    alone = search(history(0.5), candidates=1, points=(0.5,), mode=SearchMode.STOP, limit=90.0)
     alone.select(scores(3.0), 5.0)
     assert alone.rows == () and not alone.due(1.0) and alone.finish() == ()
 
@@ -143,7 +144,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="needs a calibration for each point, got 0 for 1"):
         search(mode=SearchMode.STOP)
     with pytest.raises(ValueError, match="'information at 0.25'.*'information at 0.5'"):
-        search(history(0.25), mode=SearchMode.STOP)
+        search(history(0.25), points=(0.5,), mode=SearchMode.STOP)
     with pytest.raises(ValueError, match="one fraction|the fraction that goes on"):
         BestOfOptions(points=(0.5, 0.6))
     with pytest.raises(ValueError, match="points must rise"):
@@ -158,3 +159,37 @@ def test_refusals():
         search(candidates=3).select(scores(1, 2), 5.0)
     with pytest.raises(ValueError, match="2 images are finished and 1 are to be kept"):
         search(candidates=2, points=(), fractions=()).finish()
+
+
+def labelled(count: int = 400) -> Calibration:
+    """Drafts of which those that moved far ended badly, whatever their information was."""
+    bad = torch.arange(count) % 4 == 0
+    values, moved = torch.linspace(-1, 1, count), torch.where(bad, 9.0, 1.0) * torch.linspace(0.9, 1.1, count)
+    return Calibration.fit([values], Direction.LOW_IS_BAD, "information at 0.5").label(values, bad, {"trajectory": moved})
+
+
+def test_a_learned_stop_reads_the_free_scores_beside_its_own():
+    run = search(labelled(), candidates=4, points=(0.5,), mode=SearchMode.STOP, limit=95.0)
+    assert run.options.further == run.options.free_scorers == (Scorer.TRAJECTORY,)
+    found = run.select(scores(0.0, -0.9, 0.9, 0.0, trajectory=[0.9, 0.9, 9.0, NAN]), 5.0)
+    assert found.rows == (0, 1), "the candidate with most information moved as bad ones do"
+    assert found.reasons[2].startswith("Rejected: log odds of a bad image ")
+
+
+def test_a_learned_stop_that_cannot_be_is_a_sentence():
+    with pytest.raises(ValueError, match="too few to stop at most 0.5 % of good images"):
+        search(labelled(), points=(0.5,), mode=SearchMode.STOP, limit=99.5)
+    run = search(labelled(), candidates=2, points=(0.5,), mode=SearchMode.STOP, limit=90.0)
+    with pytest.raises(ValueError, match="learned from trajectory too, which this run does not tell"):
+        run.select(scores(0.0, 1.0), 5.0)
+    made, options = Calibration.fit([torch.arange(5.0)], Direction.LOW_IS_BAD, "information at 0.5", [{"steps": "20"}]), {"points": (0.5,)}
+    with pytest.raises(ValueError, match="steps '20', but scores made with steps '6'"):
+        Search(BestOfOptions(mode=SearchMode.STOP, **options), percent_to_sigma, [made], {"steps": "6"})
+
+
+def test_a_calibration_names_its_own_point():
+    options = stop_options(labelled(), 90.0, seed=7)
+    assert (options.candidates, options.points, options.scorer, options.limit) == (1, (0.5,), Scorer.INFORMATION, 90.0)
+    finished = Calibration.fit([torch.arange(5.0)], Direction.LOW_IS_BAD, "information")
+    with pytest.raises(ValueError, match="must hold scores of a point on the way, such as 'information at 0.5', got 'information'"):
+        stop_options(finished, 90.0)

@@ -78,3 +78,4 @@ def test_information_needs_an_empty_condition():
 
 def test_images_are_noised_to_their_own_level_but_never_below_the_middle():
     assert [comparison_sigma(s, lambda p: 1 - p) for s in (0.9, 0.5, 0.2, 0.0)] == [0.9, 0.5, 0.5, 0.5]
+    assert comparison_sigma(1.0, lambda p: 1 - p) == 0.98, "where flow matching begins, alpha is 0 and nothing could be compared"

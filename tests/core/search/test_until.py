@@ -144,3 +144,17 @@ def test_scores_made_in_another_way_than_the_calibrations_are_refused():
         Until(UntilOptions(value=50.0), history, settings={"steps": "30"}).offer(result(5.0))
     with pytest.raises(ValueError, match="model 'one', but scores made with model 'two'"):
         Until(UntilOptions(value=50.0), history).offer(replace(result(5.0), provenance={"model": "two"}))
+
+
+def test_labels_set_the_limit_as_in_the_filter():
+    scores = torch.arange(300.0)
+    history = Calibration.fit([scores], Direction.LOW_IS_BAD, "information").label(scores, scores < 100)
+    run = Until(UntilOptions(rule=FilterRule.AT_MOST_BAD, value=5.0, confidence=90.0, max_attempts=4), history)
+    expected = history.risk_threshold(5.0, 90.0)
+    assert run.limit == expected and 50 < expected < 150
+    run.offer(result(expected - 1, expected))
+    assert [v.accepted for v in run.verdicts] == [False, True]
+    with pytest.raises(ValueError, match="too few to promise"):
+        Until(UntilOptions(rule=FilterRule.AT_MOST_BAD, value=0.5), history).offer(result(1.0))
+    with pytest.raises(ValueError, match=r"value \(percent of bad images\) must be between 0.1 and 90"):
+        UntilOptions(rule=FilterRule.AT_MOST_BAD, value=95.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -191,3 +192,40 @@ def test_two_processes_that_collect_at_once_lose_nothing(tmp_path):
         writer.stdout.close()
     assert Calibration.load(path).scores.tolist() == [n * 1000 + run for n in (1, 2) for run in range(25)]
     assert sorted(p.name for p in tmp_path.iterdir()) == [".c.safetensors.lock", "c.safetensors"]
+
+
+def early(count: int = 300, seed: int = 0) -> Calibration:
+    """Labelled drafts whose trajectory tells the bad ones."""
+    generator = torch.Generator().manual_seed(seed)
+    bad = torch.rand(count, generator=generator) < 0.3
+    scores = torch.randn(count, generator=generator)
+    further = {"trajectory": (torch.randn(count, generator=generator) + 3.0 * bad).exp()}
+    return Calibration.fit([scores], Direction.LOW_IS_BAD, "information at 0.5").label(scores, bad, further)
+
+
+def test_an_early_stop_is_learned_from_what_several_scores_said(tmp_path):
+    history, path = early(), tmp_path / "c.safetensors"
+    learned = history.early_stop()
+    assert learned.names == ("information", "trajectory") and learned.weights[1] > 1
+    history.save(path)
+    loaded = Calibration.load(path)
+    assert torch.equal(loaded.early_stop().weights, learned.weights)
+    both = loaded.merge(early(seed=1))
+    assert len(both.further["trajectory"]) == len(both.labelled) == 600
+    assert both.early_stop().weights[1] == pytest.approx(float(learned.weights[1]), rel=0.5)
+
+
+def test_labels_of_one_score_alone_are_no_early_stop():
+    scores = torch.arange(10.0)
+    old = Calibration.fit([scores], Direction.LOW_IS_BAD, "information at 0.5").label(scores, scores < 5)
+    assert old.early_stop() is None
+    joined = old.merge(early())
+    assert len(joined.labelled) == 310 and int(joined.further["trajectory"].isnan().sum()) == 10
+    assert torch.allclose(joined.early_stop().weights, early().early_stop().weights), "labels without the other score are left out"
+
+
+def test_damaged_further_scores_are_refused(tmp_path):
+    path = tmp_path / "c.safetensors"
+    replace(early(), further={"trajectory": torch.ones(3, dtype=torch.float64)}).save(path)
+    with pytest.raises(ValueError, match="trajectory must have the shape"):
+        Calibration.load(path)

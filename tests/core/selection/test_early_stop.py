@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 
 from uncertainty_nodes.core.selection.early_stop import EarlyStop
@@ -61,12 +62,30 @@ def test_one_kind_of_image_teaches_nothing():
         EarlyStop.fit(("a", "b"), scores, torch.zeros_like(bad))
 
 
-def test_it_is_kept_in_a_file_and_a_damaged_one_is_refused(tmp_path):
-    fit, path = EarlyStop.fit(("a", "b"), *images()), tmp_path / "stop.safetensors"
-    fit.save(path)
-    loaded = EarlyStop.load(path)
-    assert loaded.names == ("a", "b") and loaded.threshold(0.05) == fit.threshold(0.05)
-    assert torch.equal(loaded.log_odds(images()[0]), fit.log_odds(images()[0]))
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="stop.safetensors"):
-        EarlyStop.load(path)
+@pytest.mark.parametrize("lost", [0.02, 0.05, 0.2])
+def test_with_confidence_the_promise_holds_in_that_share_of_label_sets(lost):
+    """The threshold against numpy's quantiles of uniform odds: coverage of the k-th smallest is Beta(k, G - k + 1)."""
+    good = torch.linspace(0, 1, 300, dtype=torch.float64)
+    fit = EarlyStop(("a",), torch.zeros(1), torch.ones(1), torch.ones(1), 0.0, good)
+    k = int((good <= fit.threshold(lost, 0.9)).sum())
+    assert beta.sf(1 - lost, k, 300 - k + 1) >= 0.9 > beta.sf(1 - lost, k - 1, 300 - k + 2)
+    assert fit.threshold(lost) < fit.threshold(lost, 0.9)
+
+
+def test_too_few_labels_for_the_promise_are_a_sentence():
+    fit = EarlyStop.fit(("a", "b"), *images(60))
+    with pytest.raises(
+        ValueError, match=r"good images are too few to stop at most 5 % of good images, with 95 % confidence; 59 are enough"
+    ):
+        fit.check_promise(0.05, 0.95)
+    with pytest.raises(ValueError, match="no number of them is enough"):
+        fit.check_promise(0.0, 0.95)
+    fit.check_promise(0.3, 0.9)
+
+
+def test_variances_count_by_their_logarithm():
+    scores, bad = images()
+    positive = scores.abs().double() + 1e-3
+    logs = torch.stack([positive[:, 0].log(), positive[:, 1]], dim=1)
+    fit, plain = EarlyStop.fit(("trajectory", "b"), positive, bad), EarlyStop.fit(("a", "b"), logs, bad)
+    torch.testing.assert_close(fit.log_odds(positive), plain.log_odds(logs))

@@ -59,10 +59,10 @@ def test_candidates_that_end_cost_no_call_more(comfy: Server, family: str) -> No
     assert "1 kept" in text and "steps were not needed" in text
 
 
-@pytest.mark.parametrize(("points", "count"), [("0", 1), ("1", 4), ("", 4)])
-def test_points_at_either_end(comfy: Server, points: str, count: int) -> None:
+@pytest.mark.parametrize(("family", "points", "count"), [("eps", "0", 1), ("flow", "0", 1), ("eps", "1", 4), ("eps", "", 4)])
+def test_points_at_either_end(comfy: Server, family: str, points: str, count: int) -> None:
     """At 0 all but the first prediction is spared; at 1 finished images are compared."""
-    s = scene("eps")
+    s = scene(family)
     node = best_of(s, points=points, fractions="0.25" if points else "")
     kept, seeds, plain, report = save(s, node), value(s, node[3]), alone(s, "euler", 4), value(s, node[2])
     history = comfy.run(s.graph)

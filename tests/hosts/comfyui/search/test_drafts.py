@@ -10,7 +10,7 @@ import torch
 from comfy_client import PromptFailed, PromptInterrupted
 from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene
-from comfy_searches import value, values, wires
+from comfy_searches import best_of, until, value, values, wires
 from comfy_server import Server
 from comfy_uncertainty import SAMPLING, samples, save, save_uncertainty
 from uncertainty_nodes.core.search.seeds import derive_seed
@@ -120,3 +120,43 @@ def test_wrong_numbers_are_one_sentence_and_a_cancel_leaves_nothing(comfy: Serve
     done, plain = save(s, finish(s, draft(s), "0")), save(s, ksampler(s))
     history = comfy.run(s.graph)
     assert torch.equal(samples(comfy, history, done), samples(comfy, history, plain))
+
+
+def test_an_early_stop_is_learned_from_labelled_drafts(comfy: Server) -> None:
+    """Best of N and Sample Until Accepted end the same candidates by it, and what goes on is KSampler's."""
+    s = scene("flow")
+    drafts = draft(s, candidates=16, seed=500)
+    scored = save_uncertainty(s, drafts[2])
+    scores = comfy.value(comfy.run(s.graph), scored)[0]["scores"]
+    order = sorted(range(16), key=scores.__getitem__)
+    labels = {"accepted_indexes": ",".join(map(str, order[:8])), "rejected_indexes": ",".join(map(str, order[8:]))}
+    learned = s.graph.node("UQ_Calibrate", uncertainty=drafts[2], name="", **labels)
+    searched = best_of(s, candidates=6, keep=6, mode="stop", calibration=learned, limit=50.0, scorer="denoised")
+    report, seeds = value(s, searched[2]), value(s, searched[3])
+    tried = until(s, early_calibration=learned, early_limit=50.0, rule="threshold", value=0.0, wanted=6, max_attempts=6)
+    kept, told, drawn = save(s, tried), value(s, tried[4]), value(s, tried[5])
+    history = comfy.run(s.graph)
+    text, going = values(comfy, history, report)[0], values(comfy, history, seeds)
+    assert "log odds of a bad image" in text and 0 < len(going) < 6, text
+    assert sorted(values(comfy, history, drawn)) == sorted(going)
+    assert f"{6 - len(going)} images looked hopeless on their way and were not finished." in values(comfy, history, told)[0]
+    plain = [save(s, ksampler(s, seed=seed)) for seed in values(comfy, history, drawn)]
+    again = comfy.run(s.graph)
+    assert torch.equal(samples(comfy, history, kept), torch.cat([samples(comfy, again, each) for each in plain]))
+
+
+def test_an_early_stop_of_another_run_is_one_sentence(comfy: Server) -> None:
+    s = scene("flow")
+    learned = s.graph.node("UQ_Calibrate", uncertainty=draft(s)[2], name="")
+    save(s, until(s, early_calibration=learned, steps=6, rule="threshold", value=0.0))
+    with pytest.raises(PromptFailed, match="made with steps '4', but scores made with steps '6'"):
+        comfy.run(s.graph)
+
+
+def test_a_run_all_of_which_is_stopped_skips_what_is_behind_it(comfy: Server) -> None:
+    s = scene("flow")
+    learned = s.graph.node("UQ_Calibrate", uncertainty=draft(s, seed=500)[2], name="")
+    tried = until(s, early_calibration=learned, early_limit=0.0, rule="threshold", value=0.0, max_attempts=1, seed=77)
+    told, kept = value(s, tried[4]), save(s, tried)
+    history = comfy.run(s.graph)
+    assert "1 images looked hopeless" in values(comfy, history, told)[0] and str(kept) not in history.outputs

@@ -82,6 +82,18 @@ def test_a_calibration_of_the_estimator_nodes_judges_here_too(comfy: Server, sco
     assert values(comfy, history, seeds) == [True]
 
 
+def test_the_promise_of_labels_judges_here_too(comfy: Server) -> None:
+    s = scene("flow", batch=40, size=4)
+    scored = until(s, max_attempts=1, wanted=40, **NEVER)
+    labels = {"accepted_indexes": ",".join(map(str, range(36))), "rejected_indexes": "36,37,38,39"}
+    calibration = s.graph.node("UQ_Calibrate", uncertainty=scored[1], name="", **labels)
+    node = until(s, calibration=calibration, rule="at_most_bad", value=50.0, confidence=80.0, max_attempts=1, wanted=40)
+    text, accepted = value(s, node[4]), save(s, node)
+    history = comfy.run(s.graph)
+    assert "the limit for at most 50 % bad, 80 % sure from 40 labels" in values(comfy, history, text)[0]
+    assert len(samples(comfy, history, accepted)) == 40
+
+
 def test_another_quantity_than_the_calibrations_is_one_sentence(comfy: Server) -> None:
     s = scene("flow", batch=2)
     scored = until(s, max_attempts=1, **ALWAYS)

@@ -13,7 +13,7 @@ from PIL import Image
 from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
 from comfy_events import Events
 from comfy_graph import Graph, Node
-from comfy_scenes import Scene, ksampler
+from comfy_scenes import Scene, ksampler, scene
 from comfy_server import Server
 from comfy_uncertainty import GUIDANCE, SAMPLING, samples, save
 
@@ -203,3 +203,22 @@ def test_a_sweep_with_any_sampler(comfy: Server) -> None:
     grid = s.graph.node("UQ_SweepGrid", images=s.graph.node("VAEDecode", samples=drawn, vae=vae), labels=numbers[1], columns=0)
     shape = s.graph.node("UQTest_SaveValue", value=grid)
     assert comfy.value(comfy.run(s.graph), shape)[0]["shape"][2] == 2 * 256 + 3 * 12
+
+
+@pytest.mark.parametrize("family", ["flux", "video"])
+def test_flux_and_video_latents(comfy: Server, family: str) -> None:
+    """Strength 0 is KSampler; a sweep over values and one over a list have a column each, and pictures of their own."""
+    s = scene(family)
+    vae = s.graph.node("UQTest_Decoder", raw=False)
+    zero, plain = save(s, sweep(s, vae, "0")[4]), save(s, ksampler(s))
+    both = sweep(s, vae, "0, 0.02")
+    numbers = s.graph.node("UQ_SweepValues", values="0, 0.02")
+    guided = s.graph.node("UQ_UncertaintyGuidance", model=s.model, **OPTIONS | {"preset": "measured", "strength": numbers})
+    decoded = s.graph.node("VAEDecode", samples=ksampler(s.having(model=guided)), vae=vae)
+    listed = s.graph.node("UQ_SweepGrid", images=decoded, labels=numbers[1], columns=0)
+    readers = {name: s.graph.node("UQTest_SaveValue", value=node) for name, node in (("grid", both), ("scores", both[3]), ("list", listed))}
+    history = comfy.run(s.graph)
+    assert torch.equal(samples(comfy, history, zero), samples(comfy, history, plain))
+    found = {name: comfy.value(history, reader) for name, reader in readers.items()}
+    assert len(set(found["scores"])) == 2 and min(found["scores"]) > 0
+    assert found["grid"][0]["shape"][2] >= 2 * 64 + 3 * 12 and found["list"][0]["shape"][2] >= 2 * 64 + 3 * 12

@@ -12,8 +12,8 @@ from torch import Tensor
 
 import tiny_pipelines as tiny
 from uncertainty_nodes.core.options import BestOfOptions, Direction, FreeOptions, Scorer, SearchMode
-from uncertainty_nodes.core.search.best_of import quantity_at
 from uncertainty_nodes.core.search.seeds import derive_seed
+from uncertainty_nodes.core.search.stopping import quantity_at
 from uncertainty_nodes.core.selection.calibration import Calibration
 from uncertainty_nodes.hosts.diffusers import attach, best_of
 from uncertainty_nodes.hosts.diffusers.demo import SHAPE, sample
@@ -207,6 +207,16 @@ def test_pipelines(name):
     for seed, image in zip(found.seeds, found.images, strict=True):
         plain = pipe.pipe(**inputs, generator=torch.Generator().manual_seed(seed))[0]
         torch.testing.assert_close(torch.as_tensor(image), torch.as_tensor(plain[0]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["SD", "SD3", "Flux"])
+def test_a_comparison_at_the_very_first_step(name):
+    pipe = PIPELINES[name]()
+    kind = "latent" if name in ("SD3", "Flux") else "np"
+    inputs = {"num_inference_steps": tiny.STEPS} | pipe.inputs(1, 1.0 if name == "Flux" else 4.0) | {"output_type": kind}
+    scorer = Scorer.DENOISED if name == "Flux" else Scorer.INFORMATION
+    found = best_of(pipe.pipe, 4, inputs, BestOfOptions(points=(0.0,), fractions=(0.25,), scorer=scorer))
+    assert found.rounds[0].scores[scorer].isfinite().all() and len(found.kept) == 1
 
 
 def test_refusals():

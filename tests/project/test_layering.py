@@ -11,7 +11,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = {"torch", "numpy", "einops", "safetensors"}
-COMFYUI = {"aiohttp", "comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "server"}
+COMFYUI = {
+    "aiohttp",
+    "comfy",
+    "comfy_api",
+    "comfy_execution",
+    "comfy_extras",
+    "folder_paths",
+    "latent_preview",
+    "node_helpers",
+    "nodes",
+    "server",
+}
 DIFFUSERS = {"diffusers", "transformers", "peft", "accelerate", "huggingface_hub", "open_clip"}
 WEBUI = {"modules", "modules_forge", "backend", "ldm_patched", "k_diffusion", "gradio"}
 HOST_OF = {**dict.fromkeys(COMFYUI, "ComfyUI"), **dict.fromkeys(DIFFUSERS, "diffusers"), **dict.fromkeys(WEBUI, "the WebUI")}

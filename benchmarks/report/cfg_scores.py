@@ -82,30 +82,40 @@ def gains(rows: Results) -> str:
 
 
 def advice(found: Results) -> str:
-    """Which prediction to measure under guidance, in a sentence, and which score finds most."""
-    ups, downs, best = [], [], []
-    for scale, row in found["scales"].items():
-        asked = row.get(ASKED, {})
-        if "scores" not in asked:
-            continue
-        name, top = max(asked["scores"].items(), key=lambda item: item[1]["auroc"])
-        best.append(f"at CFG {scale} `{name}` ({number(top['auroc'], 2)}, {interval(top['interval'])})")
-        for score, d in asked["mix_less_conditional"].items():
-            if d["interval"] and d["interval"][0] > 0:
-                ups.append(f"`{score}` at CFG {scale} ({number(d['difference'], 2, signed=True)})")
-            if d["interval"] and d["interval"][1] < 0:
-                downs.append(f"`{score}` at CFG {scale} ({number(d['difference'], 2, signed=True)})")
-    if not best:
+    """Which score finds most under guidance, what the free ones find, and which prediction to measure."""
+    rows = {scale: row[ASKED] for scale, row in found["scales"].items() if "scores" in row.get(ASKED, {})}
+    if not rows:
         return "Too few bad images at every scale."
-    told = f"Bad images are found best {listed(best)}."
-    if not ups and not downs:
-        return (
-            f"{told} Redrawing the mix is not shown to find more than redrawing the conditional prediction, at twice the calls: keep that."
-        )
-    more = f" The mix finds more by {listed(ups)}." if ups else ""
-    less = f" It finds fewer by {listed(downs)}." if downs else ""
-    advice = "Redrawing the mix costs twice the calls of redrawing the conditional prediction."
-    return f"{told} {advice}{more}{less}"
+    best, free = [], []
+    for scale, row in rows.items():
+        name, top = max(row["scores"].items(), key=lambda item: item[1]["auroc"])
+        best.append(f"at CFG {scale} by `{name}` ({told(top)}, {top['nfe']:g} calls)")
+        name, top = max(((n, r) for n, r in row["scores"].items() if r["nfe"] == 0), key=lambda item: item[1]["auroc"])
+        free.append(f"`{name}` ({told(top)})")
+    start = f"Bad images are found best {listed(best)}; at no call by {listed(free)}."
+    return f"{start} {which_prediction(rows)}"
+
+
+def told(row: Results) -> str:
+    return f"AUROC {number(row['auroc'], 2)}, {interval(row['interval'])}"
+
+
+def which_prediction(rows: dict[str, Results]) -> str:
+    """Whether redrawing the mix is shown to find more than redrawing the conditional prediction."""
+    more, fewer = [], []
+    for scale, row in rows.items():
+        for score, d in row["mix_less_conditional"].items():
+            text = f"`{score}` at CFG {scale} ({number(d['difference'], 3, signed=True)}, {interval(d['interval'], 3)})"
+            if d["interval"] and d["interval"][0] > 0:
+                more.append(text)
+            if d["interval"] and d["interval"][1] < 0:
+                fewer.append(text)
+    start = "Redrawing the mix that the sampler follows costs twice the calls of redrawing the conditional prediction"
+    if not more:
+        return f"{start} and is not shown to find more: measure the conditional one."
+    text = f"{start} and finds a little more by {listed(more)}"
+    count = sum(len(row["mix_less_conditional"]) for row in rows.values())
+    return f"{text}, of {count} comparisons" + (f", but fewer by {listed(fewer)}." if fewer else ".") + " Measure the conditional one."
 
 
 def pixels(found: Results) -> str:

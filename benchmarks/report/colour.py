@@ -19,8 +19,8 @@ def section(found: Results) -> str:
         judge["held_out"]
     } photos that neither saw; *bad*: it gives the asked class p < 0.5, so it
         calls some good pictures bad. FID and recall are in its 64 features (`{judge["architecture"]}`) against those photos, not in
-        Inception's. The test split was not used. 20 DDIM steps. Not measured here: ensembles and the Laplace scores, which need a
-        training of their own.
+        Inception's. The test split was not used. 20 DDIM steps. **The model is weak**: so few steps give textures in the colours of a
+        class more than its shapes. Not measured here: ensembles and the Laplace scores, which need a training of their own.
     """)
     parts = [about, in_short(found)]
     if found["settings"]:
@@ -47,7 +47,7 @@ def scores(rows: Results) -> str:
 
 
 def in_short(found: Results) -> str:
-    """What somebody should know of it first: how good the model is, and whether the digits' findings hold."""
+    """How good the model is, what finds its bad pictures, and whether choosing helps."""
     lines = []
     for name, row in found["candidates"].items():
         rows = {n: r for n, r in row["scores"].items() if r["auroc"]}
@@ -55,7 +55,7 @@ def in_short(found: Results) -> str:
         full = row["plans"][best_of.FULL]
         shown = "is shown to gain" if full["gain_interval"][0] > 0 else "is not shown to gain"
         lines.append(
-            f"{name}: {100 * row['bad'] / row['images']:.0f} % are bad; `{best}` finds them best (AUROC "
+            f"{name}: {100 * row['bad'] / row['images']:.0f} % of {row['images']} are bad; `{best}` finds them best (AUROC "
             f"{number(top['auroc']['auroc'], 2)}, {interval(top['auroc']['interval'])}), and the best of 8 by prompt information {shown} "
             f"agreement ({number(full['gain'], 3, signed=True)}, {interval(full['gain_interval'], 3)})."
         )
@@ -63,6 +63,9 @@ def in_short(found: Results) -> str:
 
 
 def advice(found: Results) -> str:
-    """One sentence for the README."""
-    steps = found["model"]["steps"]
-    return f"**Colour photos**, a weak model of CIFAR-10 ({steps} training steps), judged by a small classifier: {in_short(found)}"
+    """For the README."""
+    steps, judge = found["model"]["steps"], 100 * found["judge"]["accuracy_held_out"]
+    return (
+        f"**Colour photos**, by a weak model of CIFAR-10 ({steps} training steps: mostly textures in the colours of a class), judged by a "
+        f"small classifier, right on {judge:.0f} % of real photos. {in_short(found)}"
+    )

@@ -204,6 +204,16 @@ def adds_nothing() -> bool:
     return added["fid_gain_interval"][0] <= 0
 
 
+MIX_HELP = "that finds hardly more bad images; keep `cfg` at 1"  # on the help page of Uncertainty Estimator
+HARDLY = 0.05  # of AUROC
+
+
+def mix_finds_hardly_more() -> bool:
+    """Whether MIX_HELP may stand."""
+    rows = [row[cfg_scores.ASKED] for row in read("filtering_cfg")["scales"].values()]
+    return all(d["difference"] < HARDLY for row in rows for d in row.get("mix_less_conditional", {}).values())
+
+
 def marked(name: str, text: str) -> re.Match[str] | None:
     return re.search(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", text, re.DOTALL)
 

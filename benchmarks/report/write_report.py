@@ -101,7 +101,10 @@ def report() -> str:
 def in_short(results: dict[str, Results]) -> str:
     """First what somebody who uses CFG gains, since most people do."""
     first = [under_cfg.in_short(results["guidance_cfg"])] if "guidance_cfg" in results else []
-    return " ".join([*first, verdicts.in_short(results), *([risk.verdict(results["risk"])] if "risk" in results else [])])
+    first += [f"Under CFG: {cfg_scores.advice(results['filtering_cfg'])}"] if "filtering_cfg" in results else []
+    last = [risk.verdict(results["risk"])] if "risk" in results else []
+    last += [colour.advice(results["colour"])] if "colour" in results else []
+    return " ".join([*first, verdicts.in_short(results), *last])
 
 
 def found_or_none(name: str) -> Results | None:

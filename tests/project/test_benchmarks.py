@@ -149,6 +149,8 @@ def test_every_claim_of_the_readme_and_the_help_holds(benchmark, monkeypatch):
     assert readme.adds_nothing()
     for page in ("Guidance", "GuidedSampler", "Guider"):
         assert readme.HELP in (root / "web" / "docs" / f"UQ_Uncertainty{page}.md").read_text(encoding="utf-8")
+    assert readme.mix_finds_hardly_more()
+    assert readme.MIX_HELP in (root / "web" / "docs" / "UQ_UncertaintyEstimator.md").read_text(encoding="utf-8")
 
 
 def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:

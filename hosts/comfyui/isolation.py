@@ -27,7 +27,7 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .memory import Memory, is_ours
+from ...core.guidance.patch_memory import Memory, is_ours
 
 Options = dict[str, Any]
 Evaluate = Callable[[Options], Tensor]

@@ -19,9 +19,9 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core.denoiser import Process
+from ...core.guidance.patch_memory import Memory
 from ...core.schedule import PercentToSigma
 from .isolation import check_repeats, kept_apart, uncompiled
-from .memory import Memory
 
 Cond = list[dict[str, Any]]
 SEVERAL_PARTS = "latent holds several parts of different shapes (video with sound), which can't be measured; give one with a single part."

@@ -18,6 +18,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ...core.guidance.patch_memory import Memory
 from ...core.guidance.step import MIN_ALPHA, GuidedStep, guide_step, half_safe
 from ...core.options import (
     DIRECTION_OF,
@@ -34,7 +35,6 @@ from ...core.pixelwise.free import FreeRecorder
 from ...core.result import Uncertainty, clock, pool
 from ...core.schedule import SigmaWindow, StepGate
 from .isolation import remember
-from .memory import Memory
 from .model import SEVERAL_PARTS, Conditioned, count_active, percent_to_sigma, process_of
 from .sampling.fingerprint import describe_model
 from .sampling.gradient import check_gradient, differentiable

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from ....core.denoiser import Prediction, Process
 from ....core.guidance.inference_weights import normal
+from ....core.guidance.patch_memory import Memory
 from ....core.last_layer.bayesdiff import Propagation
 from ....core.last_layer.laplace import Laplace, LayerPosterior
 from ....core.last_layer.linear_steps import LinearStep, ddim_step, dpmpp_2m_step
 from ....core.options import BayesDiffOptions
 from ....core.result import Uncertainty
 from ..isolation import remember
-from ..memory import Memory
 from ..model import SEVERAL_PARTS, Cond, Conditioned, count_active, process_of
 from ..sampling.fingerprint import describe_model
 from ..sampling.ksampler import KSample, Latent, Progress

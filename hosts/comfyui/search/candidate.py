@@ -15,11 +15,11 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ....core.guidance.patch_memory import Memory
 from ....core.search.free import FreeScores
 from ..ensemble.branch import Branch, OnPrediction
 from ..ensemble.samplers import GuiderPrediction, Rehearsal
 from ..isolation import kept_apart, remember
-from ..memory import Memory
 from ..patch import Run as PatchRun
 from .fresh_noise import NoiseParts, PartedNoise, with_noise
 

@@ -1,7 +1,7 @@
 """What Python functions and objects keep from call to call, and how to put it back.
 
 Looked into: containers, the attributes of objects, of functions and of networks (not of their layers), what closures enclose, and the
-globals that functions name. Not: the objects of torch, ComfyUI and the standard library, classes, and tensors changed in place.
+globals that functions name. Not: the objects of torch, of a host and of the standard library, classes, and tensors changed in place.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PACK = __name__.rpartition(".hosts.")[0]
+PACK = __name__.rpartition(".core.")[0]
 COMFYUI = ("comfy", "comfy_api", "comfy_execution", "comfy_kitchen", "app", "execution", "folder_paths", "nodes", "server")
-FOREIGN = frozenset({"torch", "numpy", *COMFYUI, *sys.stdlib_module_names} - {"__main__"})
+FORGE = ("backend", "modules", "modules_forge", "k_diffusion", "gradio")
+FOREIGN = frozenset({"torch", "numpy", *COMFYUI, *FORGE, *sys.stdlib_module_names} - {"__main__"})
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,19 @@ from .limits import MAX_SEED
 from .loading import Precision, SchedulerName
 from .requests import Request, parse_size
 from .sampling import FREE_WINDOWS, AleatoricOptions, DrawOptions, FreeOptions, InformationOptions, StepWindow
-from .scores import DIRECTION_OF, DIRECTION_OF_FREE, Center, Direction, FreeScore, GapWeight, ImageScore, Pooling, Quantity, SamplingScore
+from .scores import (
+    DIRECTION_OF,
+    DIRECTION_OF_FREE,
+    Center,
+    Direction,
+    FreeScore,
+    GapWeight,
+    ImageScore,
+    PipelineScore,
+    Pooling,
+    Quantity,
+    SamplingScore,
+)
 from .search import DRAWN_SCORERS, SINGLE_RULES, BestOfOptions, Scorer, SearchMode, UntilOptions
 from .sweep import SweepSetting, parse_numbers, parse_sweep
 from .viewing import Colormap, HeatmapOptions, HeatmapScale
@@ -74,6 +86,7 @@ __all__ = [
     "MAX_SEED",
     "Moment",
     "PaideOptions",
+    "PipelineScore",
     "Pooling",
     "Quantity",
     "RejectedTo",

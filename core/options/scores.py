@@ -36,6 +36,18 @@ class ImageScore(str, Enum):
     POSTERIOR = "posterior"
 
 
+class PipelineScore(str, Enum):
+    """What an image is scored by in a host that both draws and keeps it: an ImageScore, a FreeScore, or what an ensemble tells."""
+
+    INFORMATION = "information"
+    DENOISED = "denoised"
+    NOISE = "noise"
+    POSTERIOR = "posterior"
+    TRAJECTORY = "trajectory"
+    CONDITION_GAP = "condition_gap"
+    ENSEMBLE = "ensemble"  # how far LoRAs part: high = bad
+
+
 class SamplingScore(str, Enum):
     """What drawn images are scored by: high = bad but for ``information``, ``noise`` and ``condition_gap``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.options import DrawOptions, GuidanceOptions, StepWindow, bounds, limits
+from ...core.options import BestOfOptions, DrawOptions, GuidanceOptions, StepWindow, bounds, limits
 
 BOUNDS = {
     "samples": bounds(DrawOptions, "samples"),
@@ -17,4 +17,9 @@ BOUNDS = {
     "guidance_end": bounds(StepWindow, "end"),
     "value": limits.FILTER_VALUE,
     "wanted": limits.KEEP,
+    "best": limits.KEEP,
+    "prune_at": bounds(StepWindow, "start"),
+    "prune_to": bounds(StepWindow, "start"),
+    "branch": bounds(StepWindow, "start"),
+    "at_once": bounds(BestOfOptions, "micro_batch"),
 }

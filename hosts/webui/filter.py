@@ -17,7 +17,7 @@ from torch import Tensor
 from ...core.options import FilterRule, RejectedTo
 from ...core.selection.filtering import decide
 from .files import load_calibration
-from .job import Job, Key
+from .job import Job, Key, key_of
 from .settings import COMPARING, WITH_CALIBRATION
 
 UNMEASURED = "Kept: it was not measured."
@@ -38,14 +38,21 @@ class DrawnPicture:
 def sift(p: Any, job: Job, pp: Any, batch: int) -> None:
     """Leaves the accepted pictures in ``pp`` and ``p``. Rules that compare hold all back until the last batch of the job."""
     settings = job.settings
-    if settings.rule is None:
+    if settings.rule is None and not settings.best:
+        return
+    if len(pp.images) != len(job.rows):
+        job.note("Another extension has changed how many images there are, so every one was kept.")
         return
     arrived = candidates(p, job, pp.images)
+    outdone: list[DrawnPicture] = []
+    if settings.best:
+        arrived, outdone = best_of(job, arrived)
     ends = batch + 1 >= p.n_iter or state.interrupted or state.stopping_generation
     if settings.rule in COMPARING:
         job.held += arrived
         arrived, job.held = (job.held, []) if ends else ([], job.held)
-    accepted, rejected = judge(job, arrived)
+    accepted, rejected = (arrived, []) if settings.rule is None else judge(job, arrived)
+    rejected = outdone + rejected
     job.accepted += len(accepted)
     job.rejected += len(rejected)
     if settings.wanted and job.accepted >= settings.wanted and not ends:
@@ -68,9 +75,22 @@ def candidates(p: Any, job: Job, pictures: Sequence[Tensor]) -> list[DrawnPictur
         return values[i] if i < len(values) else None
 
     return [
-        DrawnPicture(each, p.prompts[i], p.negative_prompts[i], (p.seeds[i], p.subseeds[i]), at(job.overlays, i), at(job.corrections, i))
-        for i, each in enumerate(pictures)
+        DrawnPicture(each, p.prompts[row], p.negative_prompts[row], key_of(p, i), at(job.overlays, row), at(job.corrections, row))
+        for i, (row, each) in enumerate(zip(job.rows, pictures, strict=True))
     ]
+
+
+def best_of(job: Job, arrived: list[DrawnPicture]) -> tuple[list[DrawnPicture], list[DrawnPicture]]:
+    """The best of one batch, and what was finished beside them. All, where one was not measured."""
+    known = [job.measured[each.key] for each in arrived if each.key in job.measured]
+    if len(known) < len(arrived):
+        job.note("Not every image could be measured, so all that were finished were kept.")
+        return arrived, []
+    scores = torch.tensor([each.score for each in known])
+    decision = decide(scores, known[0].direction, FilterRule.KEEP_BEST_COUNT, job.settings.best, quantity=known[0].quantity)
+    for each, reason in zip(arrived, decision.reasons, strict=True):
+        job.verdicts[each.key] = reason
+    return [arrived[i] for i in decision.accepted], [arrived[i] for i in decision.rejected]
 
 
 def judge(job: Job, arrived: list[DrawnPicture]) -> tuple[list[DrawnPicture], list[DrawnPicture]]:
@@ -115,10 +135,16 @@ def set_aside(p: Any, where: RejectedTo, each: DrawnPicture) -> None:
         done = processing.apply_overlay(picture, p.paste_to, each.overlay)
         picture = done[0] if isinstance(done, tuple) else done
     text = processing.create_infotext(p, [each.prompt], [each.key[0]], [each.key[1]], index=0, all_negative_prompts=[each.negative_prompt])
-    saves = p.save_samples() and where is not RejectedTo.GALLERY
+    saves = p.save_samples() and (where is not RejectedTo.GALLERY or is_one_of_several(p))
     if saves:
         folder = os.path.join(p.outpath_samples, "rejected")
         files.save_image(picture, folder, "", each.key[0], each.prompt, opts.samples_format, info=text, p=p)
     if where is not RejectedTo.FOLDER or not saves:  # never lost
         picture.info["parameters"] = text
         p.extra_result_images.append(picture)
+
+
+def is_one_of_several(p: Any) -> bool:
+    """Whether a script such as the X/Y/Z plot draws several generations: of all but the first, it shows the accepted pictures alone."""
+    arguments = getattr(p, "script_args", None)
+    return bool(arguments) and isinstance(arguments[0], int) and arguments[0] > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,12 @@ class Job:
     verdicts: dict[Key, str] = field(default_factory=dict)  # of the filter, a sentence each
     accepted: int = 0
     rejected: int = 0
+    ended: int = 0  # on the way, by a search
+    keys: list[Key] = field(default_factory=list)  # of the batch that is drawn
+    rows: list[int] = field(default_factory=list)  # those of its images that are finished, by their places in the batch
+    search: Any = None  # among the images of this batch
+    ensemble: Any = None  # of LoRAs that draw the images of this batch again
+    listener: Any = None  # to the web UI's callbacks, where it has no patcher
     stopped: bool = False  # by us, since enough are accepted
     held: list[Any] = field(default_factory=list)  # pictures of earlier batches, until all can be compared
     overlays: list[Any] | None = None  # the web UI's own, by place in the batch
@@ -54,8 +60,19 @@ class Job:
         if sentence not in self.notes:
             self.notes.append(sentence)
 
-    def keep(self, keys: Sequence[Key], result: Uncertainty) -> None:
-        """What was measured of the images of one batch; a later sampling of the same images takes an earlier one's place."""
+    def begin_batch(self, keys: Sequence[Key]) -> None:
+        self.keys, self.rows = list(keys), list(range(len(keys)))
+        self.calls, self.current, self.listener, self.search, self.ensemble = 0.0, None, None, None, None
+
+    def keep(self, result: Uncertainty, rows: Iterable[int]) -> None:
+        """What was measured of these images of the batch; a later sampling of the same images takes an earlier one's place."""
         made = {name: result.provenance[name] for name in MADE if name in result.provenance}
-        for i, (key, score) in enumerate(zip(keys, result.scores.tolist(), strict=True)):
-            self.measured[key] = Measured(score, result.bad_maps[i : i + 1], result.quantity, result.direction, self.calls, made)
+        scores = result.scores.tolist()
+        for i in rows:
+            self.measured[self.keys[i]] = Measured(
+                scores[i], result.bad_maps[i : i + 1], result.quantity, result.direction, self.calls, made
+            )
+
+
+def key_of(p: Any, index: int) -> Key:
+    return p.seeds[index], p.subseeds[index]

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modules import script_callbacks, scripts
-from modules.sd_samplers_common import InterruptedException
 from modules.shared import state
 
-from ...core.options import InformationOptions, RejectedTo
-from . import axes, infotext, panel
+from ...core.options import RejectedTo
 from .filter import set_aside, sift
-from .job import Job, Key
-from .notes import note_saved_image
-from .pictures import heatmap_picture
+from .job import Job, key_of
+from .page import axes, infotext, panel
+from .page.notes import note_saved_image
+from .page.pictures import heatmap_picture
+from .page.texts import TITLE
 from .settings import Settings, mapping_of
-from .support import why_not
-from .texts import TITLE
-
-if TYPE_CHECKING:
-    from .patch import SamplingRun
-
-log = logging.getLogger(__name__)
+from .support import what_lacks, why_not
 
 
 def register_callbacks() -> None:
@@ -43,7 +36,7 @@ class UncertaintyScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
-        components, pasted = panel.build(self.elem_id, why_not())
+        components, pasted = panel.build(self.elem_id, what_lacks())
         self.infotext_fields = pasted
         return components
 
@@ -64,29 +57,19 @@ class UncertaintyScript(scripts.Script):
         p.uncertainty = Job(settings)
         p.extra_generation_params.update(infotext.fields_of(p.uncertainty))
 
-    def process_before_every_sampling(self, p: Any, *values: Any, **_: Any) -> None:
+    def process_before_every_sampling(self, p: Any, *values: Any, **drawn: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
-        if job is None:
-            return
-        from .patch import SamplingRun, attach
+        if job is not None:
+            from .sampling.batch import begin
 
-        is_second = bool(getattr(p, "is_hr_pass", False))
-        if not is_second:
-            job.calls = 0.0
-        elif job.current is not None:  # of the first pass: it has ended
-            finish(p, job, None)
-        if not enlarges(p) or job.settings.active(is_second):
-            try:
-                job.current = SamplingRun(job.settings, p.sd_model.forge_objects.unet.model.predictor, is_second)
-            except ValueError as error:
-                job.note(str(error))
-                return
-            attach(p.sd_model, job.current)
+            begin(p, job, drawn)
 
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
-        if job is not None and job.current is not None:
-            finish(p, job, ps.samples)
+        if job is not None:
+            from .sampling.batch import end
+
+            end(p, job, ps)
 
     def postprocess_batch_list(self, p: Any, pp: Any, *values: Any, batch_number: int = 0, **_: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
@@ -122,41 +105,3 @@ def leave_search_path() -> None:
 def refuse(p: Any, sentence: str) -> None:
     p.extra_generation_params[infotext.NOTE] = f"Drawn without it: {sentence}"
     p.comment(f"{TITLE}: {sentence} The images were drawn without it.")
-
-
-def enlarges(p: Any) -> bool:
-    return bool(getattr(p, "enable_hr", False))
-
-
-def key_of(p: Any, index: int) -> Key:
-    return p.seeds[index], p.subseeds[index]
-
-
-def finish(p: Any, job: Job, latents: Any) -> None:
-    """The end of one sampling: what it cost and, unless a second one follows (latents is None), what its images score."""
-    run: SamplingRun = job.current
-    job.current = None
-    job.calls += run.nfe
-    for note in filter(None, [run.note, run.problem]):
-        job.note(note)
-    if latents is None and job.settings.active(True):
-        return
-    if run.problem or state.interrupted or state.skipped:
-        return
-    options = job.settings.measuring()
-    try:
-        if isinstance(options, InformationOptions):
-            from .information import measure_information
-
-            latents = run.latents if latents is None else latents
-            result = measure_information(p, run, latents, options)
-            job.calls += result.nfe
-        else:
-            result = run.outcome()
-    except InterruptedException:
-        return
-    except Exception as error:  # an image is never lost because it could not be measured
-        log.warning("Uncertainty: the images could not be scored.", exc_info=error)
-        job.note(f"{str(error) or type(error).__name__}".splitlines()[0])
-        return
-    job.keep([key_of(p, i) for i in range(len(p.seeds))], result)

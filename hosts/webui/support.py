@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-NEEDED = ("backend.sampling.sampling_function", "backend.sampling.condition")
-NO_FORGE = (
-    "This web UI lacks what uncertainty is measured by: Forge's model patcher (backend.sampling). Nothing is measured or steered; images "
-    "are drawn as without this extension. Use Forge or Forge Neo."
+PATCHER = ("backend.sampling.sampling_function", "backend.sampling.condition")
+CALLBACKS = ("modules.sd_samplers_cfg_denoiser", "modules.script_callbacks")
+NOTHING = (
+    "This web UI tells nothing of the steps of its samplers, neither by Forge's model patcher nor by A1111's callbacks. Nothing is "
+    "measured or steered; images are drawn as without this extension. Use Forge, or A1111 1.9 or later."
+)
+NO_PATCHER = (
+    "This web UI lacks Forge's model patcher. Images are scored, filtered and steered, but none can end on the way: Keep the best of each "
+    "batch chooses among finished images, and the guidance mode autograd is done as forward."
 )
 
 
 def why_not() -> str:
-    """Empty where everything is there; else one sentence for the accordion."""
+    """Empty where images can be measured; else one sentence for the accordion."""
+    return "" if has_patcher() or has(CALLBACKS) else NOTHING
+
+
+def what_lacks() -> str:
+    """For the accordion: empty where everything is there."""
+    return why_not() or ("" if has_patcher() else NO_PATCHER)
+
+
+def has_patcher() -> bool:
+    return has(PATCHER)
+
+
+def has(modules: tuple[str, ...]) -> bool:
     try:
-        missing = [name for name in NEEDED if find_spec(name) is None]
+        return all(find_spec(name) is not None for name in modules)
     except ModuleNotFoundError:  # a parent package
-        missing = ["backend"]
-    return NO_FORGE if missing else ""
+        return False

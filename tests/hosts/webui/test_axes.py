@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from uncertainty_nodes.core.options import FilterRule
-from uncertainty_nodes.hosts.webui.axes import AXES, register
+from uncertainty_nodes.hosts.webui.page.axes import AXES, register
 from uncertainty_nodes.hosts.webui.settings import Settings, mapping_of
 
 Loaded = namedtuple("Loaded", "path module")

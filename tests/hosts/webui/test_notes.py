@@ -11,7 +11,7 @@ from forge_server import Forge
 from uncertainty_nodes.cli import main
 from uncertainty_nodes.core.options import Direction
 from uncertainty_nodes.core.view.notes import read_notes
-from uncertainty_nodes.hosts.webui.notes import note_of
+from uncertainty_nodes.hosts.webui.page.notes import note_of
 
 SCORE = {"score": "denoised", "samples": 2}
 GRID = {"return_grid": True, "grid_save": True}

@@ -18,13 +18,13 @@ def axes_of(forge: Forge) -> list[str]:
     return plot["args"][0]["choices"]
 
 
-def plot(forge: Forge, settings: dict[str, Any], x: tuple[str, str], y: tuple[str, list[str]] | None = None) -> Drawn:
+def plot(forge: Forge, settings: dict[str, Any], x: tuple[str, str], y: tuple[str, list[str]] | None = None, **parameters: Any) -> Drawn:
     """y: an axis whose values are choices."""
     every = axes_of(forge)
     across = [every.index(f"[Uncertainty] {x[0]}"), x[1], []]
     down = NONE if y is None else [every.index(f"[Uncertainty] {y[0]}"), "", y[1]]
     switches = [True, True, False, False, False, False, False, 0, False]  # legend, lone images, ..., margin, values as texts
-    return forge.draw(settings, script_name="x/y/z plot", script_args=[*across, *down, *NONE, *switches], **SMALL)
+    return forge.draw(settings, script_name="x/y/z plot", script_args=[*across, *down, *NONE, *switches], **SMALL, **parameters)
 
 
 def test_a_cell_is_what_its_settings_draw(forge: Forge) -> None:
@@ -42,6 +42,14 @@ def test_a_dropped_cell_stays_empty(forge: Forge, percents: str, kept: int) -> N
     drawn = plot(forge, {"score": "denoised", "samples": 2}, ("Percent dropped", percents))
     shown = [each == forge.draw(**SMALL).pixels[0] for each in drawn.pixels]
     assert shown[:3] == [False, kept == 1, kept == 2]
+
+
+def test_pictures_that_are_rejected_in_any_cell_are_saved(forge: Forge) -> None:
+    """The plot shows of each cell but the first its accepted pictures alone."""
+    before = set(forge.base.glob("output*/**/rejected/**/*.png"))
+    axes, settings = ("Seed of the draws", "1, 2, 3"), {"score": "denoised", "samples": 2, "rule": "threshold", "value": -1}
+    plot(forge, {**settings, "rejected": "gallery"}, axes, save_images=True)
+    assert len(set(forge.base.glob("output*/**/rejected/**/*.png")) - before) == 3
 
 
 def test_a_cell_that_is_refused_tells_no_score_of_another(forge: Forge) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL.PngImagePlugin import PngInfo
 
 from forge_server import HIRES, Drawn, Forge
-from uncertainty_nodes.hosts.webui.infotext import pasted
+from uncertainty_nodes.core.options import PipelineScore
+from uncertainty_nodes.hosts.webui.page.infotext import pasted
 from uncertainty_nodes.hosts.webui.settings import Settings, names
 
 
@@ -18,9 +19,16 @@ from uncertainty_nodes.hosts.webui.settings import Settings, names
     [
         ({"strenght": 1}, "There is no setting 'strenght'"),
         ({"strength": 500}, "strength must be between -100 and 100, got 500"),
-        ({"score": "beauty"}, "score must be one of information, denoised, noise, posterior, got 'beauty'"),
+        (
+            {"score": "beauty"},
+            f"score must be one of {', '.join(score.value for score in PipelineScore)}, got 'beauty'",
+        ),
         ({"start_percent": 0.9, "end_percent": 0.1}, "start_percent must not exceed end_percent"),
         ({"samples": "many"}, "samples must be a number, got 'many'"),
+        ({"best": -1}, "best must be between 0 and 1000000, got -1"),
+        ({"prune_at": 2}, "prune_at must be between 0 and 1, got 2"),
+        ({"at_once": 0}, "at_once must be between 1 and 4096, got 0"),
+        ({"members": "one:200", "score": "ensemble"}, "The strength of 'one' must be between -20 and 20, got 200"),
         ({"heatmaps": "perhaps"}, "heatmaps must be true or false, got 'perhaps'"),
     ],
 )
@@ -56,6 +64,8 @@ def as_png(drawn: Drawn) -> str:
         ({"score": "information"}, 32),
         ({"score": "information", "samples": 2, "levels": 3}, 12),
         ({"score": "denoised", "samples": 3, "start_percent": 0, "end_percent": 1}, 12),
+        ({"score": "trajectory"}, 0),
+        ({"score": "condition_gap"}, 0),
         ({"score": "noise", "samples": 2, "strength": 0.1}, 2 + 2 * 4),
         ({"score": "noise", "samples": 2, "strength": 0.1, "mode": "forward", "guidance_samples": 3}, 2 + 6 * 4),
         ({"score": "noise", "samples": 2, "strength": 0.1, "mode": "autograd"}, 2 + 2 * 4 + 6),

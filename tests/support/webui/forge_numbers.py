@@ -15,25 +15,32 @@ from safetensors.torch import load_file, save_file
 from tiny_network import PERCENT, SAMPLES, SEED, STRENGTH, network_of
 
 
+class Processing:
+    """What the adapter knows by a weak reference."""
+
+
 @torch.inference_mode()
 def tell(given_file: str, result_file: str) -> None:
     ours = "uncertainty_nodes_webui.hosts.webui"
-    patch, settings = sys.modules[f"{ours}.patch"], sys.modules[f"{ours}.settings"]
-    information = __import__(f"{ours}.information", fromlist=["measure_information"])
+    patch, running, settings = (sys.modules[f"{ours}.{name}"] for name in ("sampling.patch", "sampling.run", "settings"))
+    model_of = sys.modules[f"{ours}.sampling.model"]
+    information = __import__(f"{ours}.sampling.information", fromlist=["measure_information"])
     given = load_file(given_file)
     predictor = Prediction(prediction_type="epsilon", beta_schedule="linear")
     patcher = UnetPatcher.from_model(network_of(given), None, SimpleNamespace(), predictor)
-    model = SimpleNamespace(forge_objects=SimpleNamespace(unet=patcher))
+    p = Processing()
+    p.sd_model = SimpleNamespace(forge_objects=SimpleNamespace(unet=patcher))
+    process, resolve = model_of.process_of(predictor), model_of.percent_to_sigma(predictor)
     sigma = torch.tensor([predictor.percent_to_sigma(PERCENT)] * 2)
     x = given["latents"] + sigma[0] * given["noise"]
     cond, uncond = compile_conditions(given["positive"]), compile_conditions(given["negative"])
 
     def step(**chosen):
         values = {"start_percent": PERCENT, "end_percent": PERCENT, "samples": SAMPLES, "seed": SEED, **chosen}
-        run = patch.SamplingRun(settings.Settings.from_mapping(values), predictor)
-        model.forge_objects.unet = patcher
-        patch.attach(model, run)
-        unet = model.forge_objects.unet
+        run = running.SamplingRun(settings.Settings.from_mapping(values), process, resolve)
+        p.sd_model.forge_objects.unet = patcher
+        patch.attach(p, run)
+        unet = p.sd_model.forge_objects.unet
         x0 = sampling_function_inner(unet.model, x, sigma, uncond, cond, 4.0, unet.model_options)
         assert not run.problem, run.problem
         return x0, run
@@ -44,6 +51,6 @@ def tell(given_file: str, result_file: str) -> None:
     options = settings.Settings.from_mapping(
         {"start_percent": PERCENT, "end_percent": PERCENT, "samples": SAMPLES, "seed": SEED, "levels": 2}
     ).measuring()
-    told = information.measure_information(SimpleNamespace(sd_model=model), run, given["latents"], options)
+    told = information.measure_information(run, given["latents"], options)
     result["information"] = told.scores
     save_file({name: value.clone().contiguous() for name, value in result.items()}, result_file)

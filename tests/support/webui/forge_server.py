@@ -68,12 +68,14 @@ class Drawn:
 class Forge:
     """``with Forge(base) as forge: forge.draw({"score": "noise"})``. base: data, extensions, checkpoints and the log live there.
 
-    While one works on a test, FORGE_PORT and FORGE_BASE may name a running one that was started in this way, for its start takes long.
+    page: with its page in a browser, not the API alone.
+    While one works on a test, FORGE_PORT and FORGE_BASE may name a running one that was started in this way, for its start takes long;
+    FORGE_PAGE_PORT one with its page.
     """
 
-    def __init__(self, base: Path, python: str | None = None) -> None:
-        self.running = os.environ.get("FORGE_PORT")
-        self.base = Path(os.environ["FORGE_BASE"]) if self.running else base
+    def __init__(self, base: Path, python: str | None = None, page: bool = False) -> None:
+        self.running, self.page = os.environ.get("FORGE_PAGE_PORT" if page else "FORGE_PORT"), page
+        self.base = Path(os.environ["FORGE_BASE"]) if self.running and not page else base
         self.port = int(self.running) if self.running else free_port()
         self.python = python or os.environ.get("FORGE_PYTHON", "python")
         self.process: subprocess.Popen[bytes] | None = None
@@ -94,7 +96,8 @@ class Forge:
         place = ["--server-name", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.base), "--ckpt-dir", str(checkpoint.parent)]
         with open(self.base / "forge.log", "ab") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-            command = [self.python, "launch.py", *QUIET, "--api", "--nowebui", *place]
+            interface = ["--gradio-allowed-path", str(home())] if self.page else ["--nowebui"]
+            command = [self.python, "launch.py", *QUIET, "--api", *interface, *place]
             self.process = subprocess.Popen(command, cwd=home(), env=environment, start_new_session=True, **streams)
         try:
             self.wait_until_ready(600)
@@ -126,6 +129,10 @@ class Forge:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 continue
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
 
     @property
     def models(self) -> Path:

@@ -9,7 +9,12 @@ from pathlib import Path
 from modules import script_callbacks, scripts, shared
 
 SUPPORT = Path(__file__).resolve().parents[3]
-COUNTS = {"rows": 0, "calls": 0}
+
+
+class Counts:
+    """Of a class: what a function around the network keeps otherwise is put back after evaluations that are no step of the sampler."""
+
+    rows = calls = 0
 
 
 class Probe(scripts.Script):
@@ -25,13 +30,13 @@ class Probe(scripts.Script):
         return [gr.Number(0, visible=False), gr.Number(0, visible=False)]
 
     def process(self, p, fail_at=0, seconds=0):
-        COUNTS.update(rows=0, calls=0)
+        Counts.rows = Counts.calls = 0
 
     def process_before_every_sampling(self, p, fail_at=0, seconds=0, **kwargs):
         def wrapper(apply_model, args):
-            COUNTS["calls"] += 1
-            COUNTS["rows"] += args["input"].shape[0]
-            if COUNTS["calls"] == fail_at:
+            Counts.calls += 1
+            Counts.rows += args["input"].shape[0]
+            if Counts.calls == fail_at:
                 raise RuntimeError("the probe was told to fail here")
             time.sleep(seconds)
             return apply_model(args["input"], args["timestep"], **args["c"])
@@ -48,7 +53,8 @@ def report(_, app):
         options = model.forge_objects.unet.model_options
         callbacks = {name: len(value) for name, value in script_callbacks.callback_map.items()}
         return {
-            **COUNTS,
+            "rows": Counts.rows,
+            "calls": Counts.calls,
             "post_cfg": len(options.get("sampler_post_cfg_function", [])),
             "original": str(model.forge_objects_original.unet.model_options),
             "callbacks": callbacks,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...core.options import GuidanceMode
-from .settings import Settings
+from ....core.options import EnsembleOptions, FreeOptions, GuidanceMode, Scorer
+from ..settings import Settings, parse_members
 
 TITLE = "Uncertainty"  # the API's name of the script: it stays
 HELP = (
@@ -14,7 +14,9 @@ LABELS = {
     "score": (
         "Score",
         "information: whether the image shows what the prompt asks for, low is bad. denoised: spread of the predicted image, high is bad. "
-        "noise: spread of the predicted noise, low is bad. posterior: the squared error to expect, in the image's units, high is bad.",
+        "noise: spread of the predicted noise, low is bad. posterior: the squared error to expect, in the image's units, high is bad. "
+        "trajectory: how far the predicted image moves while it is drawn, high is bad. condition_gap: how far the predictions with and "
+        "without the prompt are apart, low is bad. These two cost no model call. ensemble: how far LoRAs part, high is bad.",
     ),
     "samples": ("Samples", "Noise draws at each measured step or level."),
     "start_percent": ("Measure from", "Where measuring begins: 0 is pure noise, 1 is the clean image."),
@@ -49,27 +51,68 @@ LABELS = {
     "rejected": (
         "Rejected images",
         "folder: saved in the folder rejected beside the others. gallery: shown behind the accepted. Where images are not saved, they are "
-        "shown.",
+        "shown. In a plot they are saved in any case, since it shows only the accepted.",
     ),
     "wanted": (
         "Stop when so many are accepted",
         "0 draws every batch. With another number, drawing ends as soon as so many images are accepted, after all batches at the latest. "
         "Only for the rules threshold, calibrated and at_most_bad.",
     ),
+    "best": (
+        "Keep the best of each batch",
+        "0 keeps all. With another number, the images of a batch are candidates: they are compared once while they are drawn, the worst "
+        "end there, and of those that are finished so many are kept, the best by their score. The batch size says how many candidates "
+        "there are.",
+    ),
+    "prune_at": ("Compare at", "How much of the noise schedule has passed when the candidates are compared: 0 is pure noise."),
+    "prune_to": ("Part that goes on", "0.25 finishes two of eight candidates. 1 finishes all of them."),
+    "at_once": (
+        "Candidates in one call",
+        "1 draws each candidate exactly as a batch of its own would. More are faster on a graphics card, and may change the last digits.",
+    ),
+    "members": (
+        "LoRAs to compare",
+        "For the score ensemble: names as in the prompt, with commas between, each with or without a strength: one, two:0.8. Each is put "
+        "on the model by itself, and draws the end of every image again; the image stays as it is.",
+    ),
+    "branch": ("They part at", "Up to this part of the noise schedule all LoRAs share what the model has drawn; 0 is from the start."),
 }
 
 
 def price(settings: Settings) -> str:
     """What an image will cost beyond its own model calls."""
-    measuring, guide = settings.measuring(), settings.guidance()
+    return " ".join(filter(None, [price_of_score(settings), price_of_search(settings), price_of_guidance(settings)]))
+
+
+def price_of_score(settings: Settings) -> str:
+    measuring = settings.measuring()
+    if isinstance(measuring, FreeOptions):
+        return "The score costs no further model call."
+    if isinstance(measuring, EnsembleOptions):
+        count = len(parse_members(settings.members))
+        return f"The score draws what comes after {settings.branch:.0%} of the noise schedule {count} times more, once with each LoRA."
     window = f"between {measuring.window.start:.0%} and {measuring.window.end:.0%} of the noise schedule"
     if settings.recording() == measuring:
-        text = f"The score costs {measuring.draws.samples} further model calls per image at each step {window}, which is one step at least."
-    else:
-        text = f"The score costs {2 * measuring.draws.samples * settings.levels} further model calls per image, after the sampling."
+        return f"The score costs {measuring.draws.samples} further model calls per image at each step {window}, which is one step at least."
+    return f"The score costs {2 * measuring.draws.samples * settings.levels} further model calls per image, after the sampling."
+
+
+def price_of_search(settings: Settings) -> str:
+    if not settings.best or settings.prune_to == 1:
+        return ""
+    options = settings.best_of(settings.best + 1)
+    calls = 0 if options.scorer.free else options.draws.samples * (2 if options.scorer is Scorer.INFORMATION else 1)
+    return (
+        f"Comparing costs {calls} further model calls per candidate, once; only {settings.prune_to:.0%} of the candidates, but at least "
+        f"{settings.best}, are drawn and scored beyond {settings.prune_at:.0%} of the noise schedule."
+    )
+
+
+def price_of_guidance(settings: Settings) -> str:
+    guide = settings.guidance()
     if guide is None:
-        return text
+        return ""
     calls = guide.draws.samples * (2 if guide.mode is GuidanceMode.FORWARD else 1)
     window = f"between {guide.window.start:.0%} and {guide.window.end:.0%} of the noise schedule"
     backward = ", each with a backward pass, and 6 to check the gradient once" if guide.mode is GuidanceMode.AUTOGRAD else ""
-    return f"{text} Guidance costs {calls} further model calls per image at each step {window}{backward}."
+    return f"Guidance costs {calls} further model calls per image at each step {window}{backward}."

@@ -8,13 +8,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ...core.options import DIRECTION_OF, Direction, Quantity
-from ...core.view.notes import Note, write_note
+from ....core.options import DIRECTION_OF, DIRECTION_OF_FREE, Direction, PipelineScore
+from ....core.view.notes import Note, write_note
 from .infotext import CALLS, SCORE, SETTINGS, VERDICT, read
 
 log = logging.getLogger(__name__)
 ENTRY = re.compile(r'\s*(\w[\w \-/]*):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')  # as the web UI reads its infotexts
 FORMATS = {".png", ".jpg", ".jpeg", ".webp"}
+QUANTITIES = {PipelineScore.ENSEMBLE.value: "epistemic"}  # as every host calls it
 ACCEPTED = {"Accepted": True, "Rejected": False}
 DRAWN_BY = ("Sampler", "Schedule type", "Steps", "CFG scale", "Size", "Model")
 
@@ -37,7 +38,8 @@ def note_of(infotext: str) -> Note | None:
     if SCORE not in told or "score=" not in told.get(SETTINGS, ""):
         return None
     try:
-        quantity = read(told[SETTINGS])["score"]
+        score = read(told[SETTINGS])["score"]
+        quantity = QUANTITIES.get(score, score)
         verdict = told.get(VERDICT, "")
         return Note(
             quantity,
@@ -54,7 +56,8 @@ def note_of(infotext: str) -> Note | None:
 
 
 def direction_of(quantity: str) -> Direction:
-    return DIRECTION_OF[Quantity(quantity)] if quantity in {each.value for each in Quantity} else Direction.LOW_IS_BAD
+    known = {each.value: direction for each, direction in (DIRECTION_OF | DIRECTION_OF_FREE).items()}
+    return known.get(quantity, Direction.LOW_IS_BAD if quantity == PipelineScore.INFORMATION.value else Direction.HIGH_IS_BAD)
 
 
 def entries(infotext: str) -> dict[str, str]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, get_args, get_type_hints
 
 import gradio as gr
 from modules.ui_components import InputAccordion
 
-from ...core.options import Bounds, ImageScore
-from . import files
-from .bounds import BOUNDS
+from ....core.options import Bounds, PipelineScore
+from .. import files
+from ..bounds import BOUNDS
+from ..settings import KEEP_ALL, Settings, names, suited_to
 from .infotext import pasted
-from .settings import KEEP_ALL, Settings, names
+from .layout import FOLDED, SHOWN
 from .texts import HELP, LABELS, TITLE, price
 
 SUITED = ("samples", "start_percent", "end_percent")
-GUIDANCE = ("strength", "percentile", "guidance_samples", "guidance_start", "guidance_end", "mode", "units", "preset")
-FILTER = ("rule", "value", "calibration", "rejected", "wanted")
 
 
 def build(elem_id: Callable[[str], str], problem: str) -> tuple[list[Any], list[tuple[Any, Callable[..., Any]]]]:
@@ -26,19 +25,24 @@ def build(elem_id: Callable[[str], str], problem: str) -> tuple[list[Any], list[
     values, made = Settings().effective, {}
     with InputAccordion(False, label=TITLE, elem_id=elem_id("enabled")) as made["enabled"]:
         gr.HTML(f"<p>{problem or HELP}</p>")
-        for name in names()[1:]:
-            if name not in GUIDANCE + FILTER:
-                made[name] = component(name, values[name], elem_id(name))
-        for title, part in (("Filter", FILTER), ("Guidance", GUIDANCE)):
+        made |= rows(SHOWN, values, elem_id)
+        for title, part in FOLDED.items():
             with gr.Accordion(title, open=False):
-                for name in part:
-                    made[name] = component(name, values[name], elem_id(name))
+                made |= rows(part, values, elem_id)
         told = gr.HTML(f"<p>{price(Settings())}</p>")
     ordered = [made[name] for name in names()]
     made["score"].input(suit, made["score"], [made[name] for name in SUITED], show_progress=False)  # not .change: pasting brings its own
     for each in ordered[1:]:
         each.change(tell_price, ordered, told, show_progress=False)
     return ordered, [(made[name], pasted(name)) for name in names()]
+
+
+def rows(parts: Sequence[Sequence[str]], values: Mapping[str, Any], elem_id: Callable[[str], str]) -> dict[str, Any]:
+    made = {}
+    for part in parts:
+        with gr.Row():
+            made |= {name: component(name, values[name], elem_id(name)) for name in part}
+    return made
 
 
 def component(name: str, value: Any, elem_id: str) -> Any:
@@ -48,6 +52,8 @@ def component(name: str, value: Any, elem_id: str) -> Any:
     kind = (get_args(kind) or (kind,))[0]
     if kind is bool:
         return gr.Checkbox(**shared)
+    if name == "members":
+        return gr.Textbox(**shared)
     if kind is str:
         return gr.Dropdown(choices=["", *files.names()], allow_custom_value=True, **shared)
     if issubclass(kind, Enum) and name == "rule":
@@ -63,7 +69,7 @@ def component(name: str, value: Any, elem_id: str) -> Any:
 
 def suit(score: str) -> list[Any]:
     """What suits a score that has just been chosen."""
-    values = Settings(score=ImageScore(score)).effective
+    values = suited_to(PipelineScore(score))
     return [values[name] for name in SUITED]
 
 

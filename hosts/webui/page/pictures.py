@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...core.options import HeatmapOptions
-from ...core.view.heatmap import heatmap
+from ....core.options import HeatmapOptions
+from ....core.view.heatmap import heatmap
 
 
 def heatmap_picture(bad_map: Tensor, image: Image.Image) -> Image.Image:

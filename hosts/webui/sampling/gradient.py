@@ -9,10 +9,10 @@ from dataclasses import replace
 from torch import Tensor, nn
 from torch.autograd.graph import allow_mutation_on_saved_tensors
 
-from ...core.denoiser import Process
-from ...core.guidance.gradient_check import check_trial, trial_gradient
-from ...core.guidance.inference_weights import aliased, normal
-from ...core.options import GuidanceOptions
+from ....core.denoiser import Process
+from ....core.guidance.gradient_check import check_trial, trial_gradient
+from ....core.guidance.inference_weights import aliased, normal
+from ....core.options import GuidanceOptions
 from .model import CompiledDenoiser
 
 

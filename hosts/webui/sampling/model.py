@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-import numpy as np
 import torch
 from backend import memory_management
 from backend.sampling.sampling_function import calc_cond_uncond_batch
@@ -17,8 +14,10 @@ from modules.sd_samplers_common import InterruptedException
 from modules.shared import state
 from torch import Tensor
 
-from ...core.denoiser import Process
-from ...core.schedule import PercentToSigma
+from ....core.denoiser import Process
+from ....core.guidance.patch_memory import Memory
+from ....core.schedule import PercentToSigma
+from .isolation import OURS, kept_apart
 
 Cond = list[dict[str, Any]]
 
@@ -48,24 +47,12 @@ def count_active(cond: Cond | None, sigma: float) -> int:
     return sum(float(part.get("timestep_start", inf)) >= sigma >= float(part.get("timestep_end", -inf)) for part in cond or [])
 
 
-@contextmanager
-def random_kept(device: torch.device) -> Iterator[None]:
-    """What other people's patches draw during our evaluations does not move the sampler's random numbers."""
-    others = [] if device.type in ("cpu", "meta") else [device]
-    python, legacy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)
-
-
 @dataclass(frozen=True)
 class CompiledDenoiser:
     """A model under a condition as Forge compiles it for a step: the contract of ``core.denoiser``.
 
     cond: of the batch; Forge tiles it to x, which is our order (M, B). on_rows: told the rows of each evaluation.
+    start: what other people's patches kept before the first step.
     Raises InterruptedException, which Forge's samplers end with, when the person interrupts.
     """
 
@@ -73,12 +60,14 @@ class CompiledDenoiser:
     cond: Cond
     options: dict[str, Any]
     on_rows: Callable[[int], None]
+    start: Memory | None = None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         if state.interrupted or state.skipped:
             raise InterruptedException
-        with random_kept(x.device):
-            x0, _ = calc_cond_uncond_batch(self.model, self.cond, None, x, sigma, self.options)
+        options = {**self.options, "transformer_options": {**self.options.get("transformer_options", {}), OURS: True}}
+        with kept_apart(self.options, self.model, x.device, self.start):
+            x0, _ = calc_cond_uncond_batch(self.model, self.cond, None, x, sigma, options)
         self.on_rows(x.shape[0])
         return x0
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...core.options import Bounds, FilterRule, GuidanceMode, choose, limits
-from .bounds import BOUNDS
+from ....core.options import Bounds, FilterRule, GuidanceMode, choose, limits
+from ..bounds import BOUNDS
 from .texts import TITLE
 
 GUIDED = {"preset": "measured"}  # the paper's preset would take the place of the axis's values

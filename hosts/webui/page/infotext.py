@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .job import Job, Key, Measured
-from .settings import Settings, default_of, names
+from ..job import Job, Key, Measured
+from ..settings import Settings, default_of, names, suited_to
 
 SCORE, CALLS, SETTINGS, VERDICT, NOTE = (
     "Uncertainty",
@@ -16,13 +16,13 @@ SCORE, CALLS, SETTINGS, VERDICT, NOTE = (
     "Uncertainty verdict",
     "Uncertainty note",
 )
-LABELS = {"information": "prompt information", "denoised": "denoised", "noise": "noise"}
+LABELS = {"information": "prompt information", "condition_gap": "condition gap", "epistemic": "ensemble"}
 
 
 def describe(settings: Settings) -> str:
     """The settings that differ from the defaults; the score always, as what the number means."""
     shown = settings.effective
-    usual = {name: value for name, value in Settings(score=settings.score).effective.items() if name not in ("score", "enabled")}
+    usual = {name: value for name, value in suited_to(settings.score).items() if name not in ("score", "enabled")}
     return "; ".join(f"{name}={shown[name]}" for name in names() if name != "enabled" and shown[name] != usual.get(name))
 
 
@@ -78,6 +78,8 @@ def summary(job: Job, seeds: list[Key]) -> str:
         first = shown[0][1]
         lines.append(f"Uncertainty ({LABELS.get(first.quantity, first.quantity)}; {first.nfe:g} further model calls per image):")
         lines += [f"seed {key[0]}: {measured.score:.4g} {job.verdicts.get(key, '')}".rstrip() for key, measured in shown]
-    if job.settings.rule is not None:
+    if job.ended:
+        lines.append(f"{job.ended} candidates ended on the way, at {job.settings.prune_at:.0%} of the noise schedule.")
+    if job.settings.rule is not None or job.settings.best:
         lines.append(f"{job.accepted} of {job.accepted + job.rejected} images were accepted.")
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def why_not() -> str | None:
 class Browser:
     """``with Browser(comfy.url) as page: page.load(workflow)``. Each has a fresh profile."""
 
-    def __init__(self, url: str, timeout: float = 90) -> None:
+    def __init__(self, url: str, timeout: float = 90, ready: str = READY) -> None:
         from selenium.webdriver import Chrome, ChromeOptions
         from selenium.webdriver.chrome.service import Service
 
@@ -57,7 +57,7 @@ class Browser:
             self.driver.set_script_timeout(timeout)
             self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": KEEP})
             self.driver.get(url)
-            self.wait_for(READY, timeout)
+            self.wait_for(ready, timeout)
         except BaseException:
             self.driver.quit()
             raise

@@ -45,8 +45,8 @@ test("a histogram counts each number once, those at the edges too", () => {
 
 test("percentiles are linear between neighbours", () => {
   const values = [4, 1, null, 3, 2]; // numpy.percentile([1, 2, 3, 4], [0, 10, 50, 100]) = 1, 1.3, 2.5, 4
-  assert.deepEqual([0, 10, 50, 100].map((p) => Number(scales.percentile(values, p).toFixed(9))), [1, 1.3, 2.5, 4]);
-  assert.equal(scales.percentile([null], 50), null);
+  assert.deepEqual(scales.percentiles(values, [0, 10, 50, 100]).map((value) => Number(value.toFixed(9))), [1, 1.3, 2.5, 4]);
+  assert.deepEqual(scales.percentiles([null], [50]), [null]);
 });
 
 test("the nearest curve is found by its segments, within reach", () => {

@@ -6,6 +6,7 @@ import { findNode, rootGraph } from "../shared/nodes.js";
 import { speaker } from "../shared/settings.js";
 import { useTheme } from "../shared/theme.js";
 import { addPanel } from "../shared/widget.js";
+import "../live/live.js"; // its panel stands above ours: extensions add to a node in the order in which they are registered
 import { STYLE as VIEWER_STYLE } from "../heatmap/look.js";
 import { STYLE } from "./look.js";
 import { heightOf, Stage } from "./stage.js";

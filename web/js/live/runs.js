@@ -3,7 +3,7 @@
 // steps: [[place, noise level, [score of each image], [low, high]], ...] }. usual: { name, count } of the calibration that knows what was
 // usual there, from low to high; then a step may have these two.
 
-import { isNumber, percentile } from "../shared/scales.js";
+import { isNumber, percentiles } from "../shared/scales.js";
 
 export const MOST_RUNS = 12; // earlier ones that are kept
 export const ENOUGH = 8; // images that a band is made of
@@ -55,7 +55,7 @@ export function bandOf(earlier, run) {
   return [...byPlace]
     .filter(([, scores]) => scores.length >= ENOUGH)
     .sort(([a], [b]) => a - b)
-    .map(([place, scores]) => [place, ...BAND.map((percent) => percentile(scores, percent))]);
+    .map(([place, scores]) => [place, ...percentiles(scores, BAND)]);
 }
 
 export const isBad = (run, score, low, high) => (run.direction === "high_is_bad" ? score > high : score < low);

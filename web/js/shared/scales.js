@@ -72,13 +72,15 @@ export function histogram(values, count, [low, high] = extent(values)) {
 }
 
 // Linear between neighbours, as numpy's; null where there is no number.
-export function percentile(values, percent) {
-  const sorted = values.filter(isNumber).sort((a, b) => a - b);
-  if (!sorted.length) return null;
-  const position = (percent / 100) * (sorted.length - 1);
-  const below = Math.floor(position);
-  const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
+export function percentiles(values, percents) {
+  const sorted = Float64Array.from(values.filter(isNumber)).sort(); // several times faster than of a list
+  return percents.map((percent) => {
+    if (!sorted.length) return null;
+    const position = (percent / 100) * (sorted.length - 1);
+    const below = Math.floor(position);
+    const above = Math.min(below + 1, sorted.length - 1);
+    return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
+  });
 }
 
 // Index of the curve that passes nearest to (x, y), and its distance; each curve is a list of [x, y]. -1 where all are farther than `reach`.

@@ -70,7 +70,7 @@ def map_of(results: Path, row: Mapping[str, Any]) -> Path | None:
 
 
 def read_noted(folder: Path) -> Results:
-    images = [image for image in find_sources(folder) if "report" not in Path(image.name).parts]
+    images = find_sources(folder)
     scored = comparable(collect(images, SortOptions(folder)), len(images))
     scored.sort(key=lambda s: (s.note.badness, s.image.name))
     first = scored[0].note

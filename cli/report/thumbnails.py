@@ -16,6 +16,7 @@ from PIL import Image
 from ...core.files import replacing
 from ...core.options import HeatmapOptions, HeatmapScale
 from ...core.view.heatmap import heatmap
+from ..shared.inputs.sources import NO_IMAGES
 from ..shared.pictures import in_batches, leave_out, read_picture
 from ..shared.progress import progress_bar
 from .results import Shown
@@ -32,6 +33,8 @@ LOW, HIGH = 50.0, 99.5  # percentiles: what is surer than half of all pixels sta
 def write_thumbnails(images: Sequence[Shown], out: Path, side: int) -> list[tuple[str, str, int, int]]:
     """Of each image its thumbnail's and heatmap's place in ``out`` ("" for none), and its width and height."""
     limits, made = map_limits(images), []
+    with replacing(out / FOLDER / NO_IMAGES) as mark:
+        mark.touch()
 
     def write(image: Shown) -> tuple[str, str, int, int] | ValueError:
         try:

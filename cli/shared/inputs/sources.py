@@ -12,6 +12,7 @@ from ..text import printable
 from .metadata import prompt_in
 from .tables import JSON_LINES, first_of, read_rows
 
+NO_IMAGES = ".nomedia"  # a file that says that a folder's pictures are nobody's images, as on phones: a report's thumbnails
 LISTS = (".txt", ".csv", *JSON_LINES)
 IMAGE = ("image", "file", "path", "filename", "file_name")  # columns that may name the image
 
@@ -31,12 +32,15 @@ def find_sources(source: Path, label: int | None = None, by_class: bool = False)
 
 
 def folders_below(source: Path) -> list[Path]:
-    """The folder, and in the order of their paths all in it, without hidden ones and what lies in them."""
-    folders = []
-    for place, names, _ in os.walk(source):
+    """The folder, and in the order of their paths all in it; without those that are hidden or marked, and what lies in them."""
+    folders, marked = [], set()
+    for place, names, files in os.walk(source):
+        if NO_IMAGES in files and Path(place) != source:
+            marked.add(Path(place))
+            names.clear()
         names[:] = [name for name in names if not name.startswith(".")]
         folders += [Path(place, name) for name in names]
-    return [source, *sorted(folders)]
+    return [source, *sorted(folder for folder in folders if folder not in marked)]
 
 
 def listed_images(source: Path, label: int | None) -> list[ImageFile]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image, PngImagePlugin
 
+from bad_items import run
+from report_page import write_results
 from uncertainty_nodes.cli.shared.inputs.sources import find_sources, with_prompts
 
 
@@ -72,3 +74,14 @@ def test_a_bad_list_is_one_sentence(tmp_path, name, text, words):
         (tmp_path / name).write_text(text)
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         find_sources(tmp_path / name)
+
+
+def test_the_small_pictures_of_a_report_are_no_images(tmp_path):
+    folder = write_results(tmp_path / "job", 3, ["a"], maps=True)
+    (folder / "deep").mkdir()
+    write(folder / "deep" / "a.png")
+    before = [image.name for image in find_sources(folder)]
+    assert before == ["deep/a.png", "kept/000000.png", "kept/000001.png", "kept/000002.png"]
+    assert run("report", folder) == 0 and len(list((folder / "report").rglob("*.webp"))) == 6
+    assert [image.name for image in find_sources(folder)] == before
+    assert len(find_sources(folder / "report" / "thumbs")) == 6  # unless they are asked for

@@ -1,8 +1,9 @@
 """What Ray's workers bring and cost, and that nothing is lost when they or the driver are killed: python benchmarks/cost/workers.py
 
-One job of generate by one process and by ``--workers`` of Ray, torch on one thread in each: the ratio of their paces once they run, and
-the fixed cost of starting in seconds of the wall and in images that one process draws meanwhile. Then the same job with a worker, and
-again with the driver, killed at random moments: every image must be there once, bit for bit as one process draws it. Needs ray.
+One job of generate by one process and by ``--workers`` of Ray, torch on one thread in each: the ratio of their paces in the second half,
+when all workers run; the processor time that an image costs either, which tells the same on a machine that has other work; and the fixed
+cost of starting, in seconds and in images that one process draws meanwhile. Then the same job with a worker, and again with the driver,
+killed at random moments: every image must be there once, bit for bit as one process draws it. Needs ray and psutil.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image
 
 from uncertainty_nodes.benchmarks.shared.common import write
@@ -34,24 +37,45 @@ BATCH, STEPS, SAMPLES = 4, 8, 2
 
 
 class Timed:
-    """An engine that notes when each result came."""
+    """An engine that notes when each result came, and what processor time all processes of the job had used by then."""
 
     def __init__(self, engine: Any) -> None:
-        self.engine, self.elsewhere, self.moments = engine, engine.elsewhere, [time.perf_counter()]
+        self.engine, self.elsewhere = engine, engine.elsewhere
+        self.moments: list[float] = []
+        self.busy: list[float] = []
 
     def run(self, load: Callable[[], Any], tasks: Iterator[Any]) -> Iterator[Any]:
+        self.moments, self.busy = [time.perf_counter()], [busy_seconds()]
         for result in self.engine.run(load, tasks):
             self.moments.append(time.perf_counter())
+            self.busy.append(busy_seconds())
             yield result
 
     @property
     def pace(self) -> float:
-        """Batches a second after the first."""
-        return (len(self.moments) - 2) / (self.moments[-1] - self.moments[1])
+        """Batches a second in the second half."""
+        half = len(self.moments) // 2
+        return (len(self.moments) - 1 - half) / (self.moments[-1] - self.moments[half])
+
+    @property
+    def processor(self) -> float:
+        """Seconds a batch in the second half."""
+        half = len(self.busy) // 2
+        return (self.busy[-1] - self.busy[half]) / (len(self.busy) - 1 - half)
 
     @property
     def start(self) -> float:
         return self.moments[1] - self.moments[0]
+
+
+def busy_seconds() -> float:
+    """Of this process and all that descend from it."""
+    total = time.process_time()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def options(out: Path, images: int) -> GenerateOptions:
@@ -68,20 +92,12 @@ def outcome(out: Path) -> dict[str, Any]:
 
 def worker_processes() -> list[int]:
     """Of Ray's actors that descend from this process."""
-    parents, names = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            names[int(folder.name)] = (folder / "cmdline").read_text()
-        except OSError:
-            continue
-
-    def descends(process: int) -> bool:
-        while process in parents and process != os.getpid():
-            process = parents[process]
-        return process == os.getpid()
-
-    return [process for process, name in names.items() if name.startswith("ray::ModelActor") and descends(process)]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "".join(process.cmdline()[:1]).startswith("ray::ModelActor"):
+                found.append(process.pid)
+    return found
 
 
 def kill_workers(out: Path, images: int, workers: int, kills: int) -> int:
@@ -129,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=10, help="of workers, and again of drivers; 0: the paces alone")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -143,16 +159,19 @@ def main() -> None:
             "processors": os.cpu_count(),
             "load": round(os.getloadavg()[0], 1),
             "pace_over_one_process": round(many.pace / one.pace, 3),
+            "processor_an_image": {"one process": round(one.processor / BATCH, 4), "ray": round(many.processor / BATCH, 4)},
             "seconds_to_first_result": {"one process": round(one.start, 2), "ray": round(many.start, 2)},
+            "processor_to_first_result": {"one process": round(one.busy[1] - one.busy[0], 2), "ray": round(many.busy[1] - many.busy[0], 2)},
             "start_in_images_of_one_process": round((many.start - one.start) * one.pace * BATCH, 1),
             "same_bits": outcome(root / "many") == expected,
         }
         print(found, flush=True)
-        found["workers_killed"] = kill_workers(root / "workers", a.images, a.workers, a.kills)
-        found["same_bits_after_killed_workers"] = outcome(root / "workers") == expected
-        print(found, flush=True)
-        found["drivers_killed"] = kill_drivers(root / "drivers", a.images, a.workers, a.kills, many.start)
-        found["same_bits_after_killed_drivers"] = outcome(root / "drivers") == expected
+        if a.kills:
+            found["workers_killed"] = kill_workers(root / "workers", a.images, a.workers, a.kills)
+            found["same_bits_after_killed_workers"] = outcome(root / "workers") == expected
+            print(found, flush=True)
+            found["drivers_killed"] = kill_drivers(root / "drivers", a.images, a.workers, a.kills, many.start)
+            found["same_bits_after_killed_drivers"] = outcome(root / "drivers") == expected
     print(f"{found}\nWrote {write('workers', found)}")
 
 

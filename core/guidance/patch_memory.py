@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 PACK = __name__.rpartition(".core.")[0]
 COMFYUI = ("comfy", "comfy_api", "comfy_execution", "comfy_kitchen", "app", "execution", "folder_paths", "nodes", "server")
-FORGE = ("backend", "modules", "modules_forge", "k_diffusion", "gradio")
+FORGE = (
+    ("backend", "modules", "modules_forge", "k_diffusion", "gradio") if "modules.scripts" in sys.modules else ()
+)  # common names elsewhere
 FOREIGN = frozenset({"torch", "numpy", *COMFYUI, *FORGE, *sys.stdlib_module_names} - {"__main__"})
 
 

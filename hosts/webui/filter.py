@@ -141,7 +141,12 @@ def set_aside(p: Any, where: RejectedTo, each: DrawnPicture) -> None:
         files.save_image(picture, folder, "", each.key[0], each.prompt, opts.samples_format, info=text, p=p)
     if where is not RejectedTo.FOLDER or not saves:  # never lost
         picture.info["parameters"] = text
-        p.extra_result_images.append(picture)
+        show_behind(p, picture)
+
+
+def show_behind(p: Any, picture: Image.Image) -> None:
+    """In the gallery, behind what was drawn, and never in the grid."""
+    p.extra_result_images = [*getattr(p, "extra_result_images", []), picture]
 
 
 def is_one_of_several(p: Any) -> bool:

@@ -48,6 +48,7 @@ class Job:
     rows: list[int] = field(default_factory=list)  # those of its images that are finished, by their places in the batch
     search: Any = None  # among the images of this batch
     ensemble: Any = None  # of LoRAs that draw the images of this batch again
+    denoiser: Any = None  # of the sampling that a listener follows
     listener: Any = None  # to the web UI's callbacks, where it has no patcher
     stopped: bool = False  # by us, since enough are accepted
     held: list[Any] = field(default_factory=list)  # pictures of earlier batches, until all can be compared

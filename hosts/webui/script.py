@@ -9,19 +9,29 @@ from modules import script_callbacks, scripts
 from modules.shared import state
 
 from ...core.options import RejectedTo
-from .filter import set_aside, sift
+from .filter import set_aside, show_behind, sift
 from .job import Job, key_of
 from .page import axes, infotext, panel
 from .page.notes import note_saved_image
 from .page.pictures import heatmap_picture
 from .page.texts import TITLE
 from .settings import Settings, mapping_of
-from .support import what_lacks, why_not
+from .support import has_patcher, what_lacks, why_not
 
 
 def register_callbacks() -> None:
     """Once for each time that the web UI loads its scripts; it forgets them when it loads them anew."""
     script_callbacks.on_image_saved(note_saved_image)
+    if not has_patcher():
+        script_callbacks.on_cfg_denoiser(begin_without_patcher)
+
+
+def begin_without_patcher(params: Any) -> None:
+    if getattr(params.denoiser.p, "uncertainty", None) is not None:
+        from .sampling.batch import begin
+        from .sampling.callbacks import begin_with_denoiser
+
+        begin_with_denoiser(params, begin)
 
 
 class UncertaintyScript(scripts.Script):
@@ -59,7 +69,7 @@ class UncertaintyScript(scripts.Script):
 
     def process_before_every_sampling(self, p: Any, *values: Any, **drawn: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
-        if job is not None:
+        if job is not None and has_patcher():
             from .sampling.batch import begin
 
             begin(p, job, drawn)
@@ -82,7 +92,7 @@ class UncertaintyScript(scripts.Script):
             return
         measured = job.measured.get(key_of(p, p.batch_index))
         if measured is not None:
-            p.extra_result_images.append(heatmap_picture(measured.bad_map, pp.image))
+            show_behind(p, heatmap_picture(measured.bad_map, pp.image))
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
@@ -92,6 +102,10 @@ class UncertaintyScript(scripts.Script):
             for each in job.held:  # the person stopped before the last batch, in the moment between two
                 set_aside(p, RejectedTo.BOTH, each)
             job.held.clear()
+            if not hasattr(processed, "extra_images"):  # A1111 has no place of their own for them
+                behind = getattr(p, "extra_result_images", [])
+                processed.images.extend(behind)
+                processed.infotexts.extend(picture.info.get("parameters", "") for picture in behind)
             lines = infotext.summary(job, list(zip(p.all_seeds, p.all_subseeds, strict=True)))
             processed.comments = "\n".join(filter(None, [processed.comments.rstrip("\n"), lines]))
 

@@ -8,7 +8,7 @@ PATCHER = ("backend.sampling.sampling_function", "backend.sampling.condition")
 CALLBACKS = ("modules.sd_samplers_cfg_denoiser", "modules.script_callbacks")
 NOTHING = (
     "This web UI tells nothing of the steps of its samplers, neither by Forge's model patcher nor by A1111's callbacks. Nothing is "
-    "measured or steered; images are drawn as without this extension. Use Forge, or A1111 1.9 or later."
+    "measured or steered; images are drawn as without this extension. Use Forge or A1111."
 )
 NO_PATCHER = (
     "This web UI lacks Forge's model patcher. Images are scored, filtered and steered, but none can end on the way: Keep the best of each "

@@ -65,7 +65,7 @@ def enlarges(p: Any) -> bool:
 def finish(p: Any, job: Job, latents: Any) -> None:
     """The end of one sampling: what it cost and, unless a second one follows (latents is None), what its images score."""
     run: SamplingRun = job.current
-    job.current = job.listener = None
+    job.current = job.listener = None  # the denoiser stays: until another comes, no new sampling has begun
     job.calls += run.nfe
     for note in filter(None, [run.note, run.problem]):
         job.note(note)

@@ -129,6 +129,18 @@ def listen(listener: StepListener, callbacks: Any) -> None:
         weakref.finalize(listener, callbacks.remove_callbacks_for_function, told)
 
 
+def begin_with_denoiser(params: Any, begin: Callable[[Any, Job, dict[str, Any]], None]) -> None:
+    """For ``on_cfg_denoiser``: a denoiser that was not seen before is that of a new sampling. Not every A1111 tells of one otherwise."""
+    p = params.denoiser.p
+    job: Job | None = getattr(p, "uncertainty", None)
+    if job is None or job.denoiser is params.denoiser:
+        return
+    begin(p, job, {})
+    job.denoiser = params.denoiser
+    if job.listener is not None:  # it hears of the next step by itself
+        job.listener.on_cfg_denoiser(params)
+
+
 def start(p: Any, job: Job, is_second: bool) -> None:
     """Before a sampling. Raises ValueError, in a sentence, for a sampler that can't be followed."""
     from modules import script_callbacks

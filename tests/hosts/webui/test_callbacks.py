@@ -15,7 +15,8 @@ from uncertainty_nodes.core.options import InformationOptions
 from uncertainty_nodes.core.pixelwise.aleatoric import estimate_aleatoric_step
 from uncertainty_nodes.core.pixelwise.information import compare
 from uncertainty_nodes.core.pixelwise.quadrature import window_quadrature
-from uncertainty_nodes.hosts.webui.sampling.callbacks import SEVERAL_PROMPTS, StepListener, listen, percent_to_sigma
+from uncertainty_nodes.hosts.webui.job import Job
+from uncertainty_nodes.hosts.webui.sampling.callbacks import SEVERAL_PROMPTS, StepListener, begin_with_denoiser, listen, percent_to_sigma
 from uncertainty_nodes.hosts.webui.sampling.information import measure_information
 from uncertainty_nodes.hosts.webui.sampling.run import SamplingRun
 from uncertainty_nodes.hosts.webui.settings import Settings
@@ -172,6 +173,30 @@ def test_guidance_moves_a_sample_and_autograd_says_what_it_did(mode: str) -> Non
     assert run is not None and not run.problem
     assert not torch.equal(x, sample(None)[0])
     assert ("The mode forward was used instead" in run.note) == (mode == "autograd")
+
+
+def test_a_new_denoiser_begins_a_sampling_and_loses_no_step_of_it() -> None:
+    callbacks, begun = Registry(), []
+    job = Job(Settings.from_mapping({"score": "condition_gap", "start_percent": 0.0, "end_percent": 1.0}))
+
+    def begin(p: Any, job: Job, drawn: dict[str, Any]) -> None:
+        begun.append(p)
+        job.current = SamplingRun(job.settings, Process.VE, percent_to_sigma(GaussianInner()))
+        job.listener = StepListener(job.current, "crossattn")
+        listen(job.listener, callbacks)
+
+    callbacks.on_cfg_denoiser(lambda params: begin_with_denoiser(params, begin))
+    x, text, negative = problem()
+    for _ in range(2):
+        denoiser = CallingBack(GaussianInner(), callbacks)
+        denoiser.p = SimpleNamespace(uncertainty=job)
+        for sigma in (8.0, 4.0):
+            denoiser(x, torch.full((BATCH,), sigma), text, negative)
+        assert len(job.current.outcome().sigmas) == 2
+    assert len(begun) == 2
+    denoiser.p = SimpleNamespace(uncertainty=None)
+    denoiser(x, torch.full((BATCH,), 2.0), text, negative)
+    assert len(begun) == 2
 
 
 def test_callbacks_go_with_their_listener() -> None:

@@ -131,7 +131,7 @@ def sheet(lab: Lab, settings: Sequence[Setting], path: Path) -> None:
         blocks.append(np.full((len(blocks[-1]), 16, 3), 255, np.uint8))
     picture = Image.fromarray(np.concatenate(blocks[:-1], axis=1))
     with replacing(path) as temporary:
-        picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(temporary, format="PNG", optimize=True)
+        picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(temporary, format="JPEG", quality=88)
 
 
 def main() -> None:
@@ -164,7 +164,7 @@ def main() -> None:
     figures = {"model": about, "judge": judge_about, "seeds": SEEDS, "prompts": len(chunks) * PROMPTS, "precision": a.precision}
     figures |= guidance(lab, a.images, real) | {"candidates": found}
     if chunks:
-        sheet(lab, settings, RESULTS / "colour.png")
+        sheet(lab, settings, RESULTS / "colour.jpg")
     tqdm.write(f"Wrote {write('colour', figures)}")
 
 

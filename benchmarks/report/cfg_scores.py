@@ -152,9 +152,14 @@ def pixel_advice(found: Results) -> str:
         lines.append(
             f"At CFG {scale} `{best}` points at errors best (AUSE {number(rows[best]['ause'], 3)}, "
             f"{interval(rows[best]['ause_interval'], 3)}; {rows[best]['nfe']:g} calls), and the trajectory, at no call, has "
-            f"{number(free['ause'], 3)} "
-            f"({interval(free['ause_interval'], 3)})."
+            f"{number(free['ause'], 3)} ({interval(free['ause_interval'], 3)})."
         )
+        turned = row["methods"].get("condition gap of images, the other way up")
+        if turned is not None and turned["aurg_interval"][0] > 0:
+            lines.append(
+                "The condition gap's map points the other way than its score: where the predictions with and without the prompt are apart, "
+                f"the errors are (AUSE {number(turned['ause'], 3)} turned, {number(rows['condition gap of images']['ause'], 3)} as it is)."
+            )
     return " ".join(lines)
 
 

@@ -29,7 +29,7 @@ def section(found: Results) -> str:
         if any(found["beyond"].values()):
             parts += ["What guidance adds beyond each control, in FID:", tables.beyond(found, "fid_gain", 2)]
     if found["candidates"]:
-        parts.append(picture("Pictures of the model, a row a class, without guidance and with it; none was picked", "results/colour.png"))
+        parts.append(picture("Pictures of the model, a row a class, without guidance and with it; none was picked", "results/colour.jpg"))
     for name, row in found["candidates"].items():
         parts += [f"**{name}**: {row['bad']} of {row['images']} pictures are bad.", scores(row["scores"])]
         parts += [f"Eight candidates of each of {found['prompts']} prompts. {best_of.verdict(row['plans'])}", best_of.plans(row["plans"])]
@@ -56,7 +56,8 @@ def in_short(found: Results) -> str:
         shown = "is shown to gain" if full["gain_interval"][0] > 0 else "is not shown to gain"
         lines.append(
             f"{name}: {100 * row['bad'] / row['images']:.0f} % of {row['images']} are bad; `{best}` finds them best (AUROC "
-            f"{number(top['auroc']['auroc'], 2)}, {interval(top['auroc']['interval'])}), and the best of 8 by prompt information {shown} "
+            f"{number(top['auroc']['auroc'], 2)}, {interval(top['auroc']['interval'])}; within a class "
+            f"{number(top['auroc_within_class'], 2)}), and the best of 8 by prompt information {shown} "
             f"agreement ({number(full['gain'], 3, signed=True)}, {interval(full['gain_interval'], 3)})."
         )
     return " ".join(lines)

@@ -444,7 +444,7 @@ def test_the_colour_model_from_checkpoint_to_report(benchmark, monkeypatch, tmp_
     run(colour, monkeypatch, *given, "--images", 4, "--prompts", 2)
     found = json.loads((tmp_path / "colour.json").read_text())
     assert found["settings"]["plain"]["fid_gain"] == 0 and found["settings"]["posterior 0.02"]["nfe"] > found["settings"]["plain"]["nfe"]
-    assert set(found["candidates"]) == {"4 steps, CFG 1", "4 steps, CFG 3"} and (tmp_path / "colour.png").exists()
+    assert set(found["candidates"]) == {"4 steps, CFG 1", "4 steps, CFG 3"} and (tmp_path / "colour.jpg").exists()
 
 
 def test_scaling_eps_of_a_velocity_model(benchmark):

@@ -144,7 +144,7 @@ function light(figure, images) {
 }
 
 app.registerExtension({
-  name: "UncertaintyNodes.Filter",
+  name: "uncertaintynodes.Filter",
   nodeCreated(node) {
     if (node.comfyClass !== "UQ_SampleFilter") return;
     useTheme("uncertainty-filter", STYLE);

@@ -17,7 +17,7 @@ const WIDTH = 340;
 const stages = new WeakMap(); // node -> its stage
 
 app.registerExtension({
-  name: "UncertaintyNodes.Guidance",
+  name: "uncertaintynodes.Guidance",
   setup() {
     api.addEventListener("uncertainty.guided", ({ detail }) => {
       const node = findNode(detail.node);

@@ -13,7 +13,7 @@ const WIDTH = 420;
 const MARGINS = 28; // the host's around the panel, and the panel's own
 
 app.registerExtension({
-  name: "UncertaintyNodes.Heatmap",
+  name: "uncertaintynodes.Heatmap",
   nodeCreated(node) {
     if (node.comfyClass !== "UQ_Heatmap") return;
     useTheme("uncertainty-heatmap", STYLE);

@@ -127,7 +127,7 @@ function receive({ detail }) {
 }
 
 app.registerExtension({
-  name: "UncertaintyNodes.Live",
+  name: "uncertaintynodes.Live",
   setup() {
     useTheme("uncertainty-live", STYLE);
     api.addEventListener(EVENT, receive);

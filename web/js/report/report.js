@@ -83,7 +83,7 @@ function draw(panel, output) {
 }
 
 app.registerExtension({
-  name: "UncertaintyNodes.Report",
+  name: "uncertaintynodes.Report",
   setup: () => useTheme("uncertainty-report", STYLE),
   nodeCreated(node) {
     if (node.comfyClass !== KIND) return;

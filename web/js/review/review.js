@@ -66,7 +66,7 @@ function remove(id) {
 }
 
 app.registerExtension({
-  name: "UncertaintyNodes.Review",
+  name: "uncertaintynodes.Review",
   setup() {
     api.addEventListener("uncertainty.review", ask);
     api.addEventListener("uncertainty.review.end", end);

@@ -48,4 +48,4 @@ export const speaker =
   (key, values) =>
     sentence(texts, language(), key, values);
 
-app.registerExtension({ name: "UncertaintyNodes.Settings", settings: SETTINGS });
+app.registerExtension({ name: "uncertaintynodes.Settings", settings: SETTINGS });

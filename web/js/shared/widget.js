@@ -118,7 +118,7 @@ function recallAll() {
 }
 
 app.registerExtension({
-  name: "UncertaintyNodes.Panels",
+  name: "uncertaintynodes.Panels",
   setup: () => followCached((node) => panels.has(node), drawAll),
   afterConfigureGraph: () => void recallAll(),
   onNodeOutputsUpdated: () => restoreAll(),

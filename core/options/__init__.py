@@ -15,7 +15,7 @@ from .ensemble import (
     Moment,
     PaideOptions,
 )
-from .filtering import Borderline, FilterRule, FolderPlace, Unanswered
+from .filtering import Borderline, FilterRule, FolderPlace, FolderScore, Unanswered
 from .generation import RejectedTo, SamplingPasses
 from .guidance import COARSE_STEP_SIZE, HALF_STEP_SIZE, GuidanceMode, GuidanceOptions, GuidancePreset, GuidanceUnits
 from .limits import MAX_SEED
@@ -68,6 +68,7 @@ __all__ = [
     "FREE_WINDOWS",
     "FilterRule",
     "FolderPlace",
+    "FolderScore",
     "FreeOptions",
     "FreeScore",
     "GapWeight",

@@ -15,6 +15,15 @@ class FilterRule(str, Enum):
     AT_MOST_BAD = "at_most_bad"
 
 
+class FolderScore(str, Enum):
+    """What the images of a folder are ranked by."""
+
+    NOTE = "note"  # what is written into the file
+    INFORMATION = "information"  # a Scorer, measured by a model
+    DENOISED = "denoised"
+    NOISE = "noise"
+
+
 class FolderPlace(str, Enum):
     """Which of ComfyUI's own folders holds the images to rank."""
 

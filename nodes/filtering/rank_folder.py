@@ -9,13 +9,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...core.options import DRAWN_SCORERS, FolderPlace, InformationOptions, Scorer, choose
+from ...core.options import FolderPlace, FolderScore, InformationOptions, Scorer, choose
 from ...core.options.limits import KEEP, LEVELS
 from ...hosts.comfyui.search.folder import Judge, RankedFolder, folder_in, judge_by_note, judge_with, rank_folder, stamp_folder
 from ...hosts.comfyui.search.until import measure_by
 from ..sockets import checked, number_input, option_input, schema
 
-NOTE = "note"  # beside the scorers: the score that stands in the file
 DRAWS = InformationOptions().draws
 BEST = replace(KEEP, default=8, low=1)
 
@@ -29,7 +28,12 @@ class RankFolder(io.ComfyNode):
             "Looks through a folder of ComfyUI, one image at a time, and gives the best ones. Only those stay in memory, so the folder may "
             "hold any number. Reads the scores that are written into the files, which costs nothing, or scores each image by a model.",
             inputs=[
-                io.Combo.Input("place", [p.value for p in FolderPlace], tooltip="Which of ComfyUI's folders holds the images."),
+                io.Combo.Input(
+                    "place",
+                    [p.value for p in FolderPlace],
+                    default=FolderPlace.OUTPUT.value,
+                    tooltip="Which of ComfyUI's folders holds the images.",
+                ),
                 io.String.Input(
                     "folder",
                     default="",
@@ -38,8 +42,8 @@ class RankFolder(io.ComfyNode):
                 number_input("keep", BEST, "How many of the best images come out."),
                 io.Combo.Input(
                     "scorer",
-                    [NOTE, *(s.value for s in DRAWN_SCORERS)],
-                    default=NOTE,
+                    [s.value for s in FolderScore],
+                    default=FolderScore.NOTE.value,
                     tooltip="note: the score that Sample Filter, Forge or the command line wrote into the file. information: what Prompt "
                     "Information measures at its defaults. denoised and noise: what Uncertainty Estimator measures at its defaults.",
                 ),
@@ -89,7 +93,9 @@ class RankFolder(io.ComfyNode):
     ) -> io.NodeOutput:
         BEST.check("keep", keep)
         path = folder_in(choose("place", place, FolderPlace), folder)
-        judge = judge_by_note if scorer == NOTE else judge_by_model(scorer, samples, levels, model, vae, positive, negative)
+        kind = choose("scorer", scorer, FolderScore)
+        by_note = kind is FolderScore.NOTE
+        judge = judge_by_note if by_note else judge_by_model(Scorer(kind.value), samples, levels, model, vae, positive, negative)
         ranked = rank_folder(path, keep, judge)
         scores, text = [each.score for each in ranked.judged], report(ranked)
         verdicts = list_best(ranked)
@@ -99,7 +105,7 @@ class RankFolder(io.ComfyNode):
 
 
 def judge_by_model(
-    scorer: str,
+    scorer: Scorer,
     samples: int,
     levels: int,
     model: io.Model.Type | None,
@@ -108,12 +114,11 @@ def judge_by_model(
     negative: io.Conditioning.Type | None,
 ) -> Judge:
     """Raises ValueError, naming it, for an input that the scorer needs."""
-    kind = choose("scorer", scorer, Scorer)
     needed: dict[str, Any] = {"model": model, "vae": vae, "positive": positive}
-    needed |= {"negative": negative} if kind is Scorer.INFORMATION else {}
+    needed |= {"negative": negative} if scorer is Scorer.INFORMATION else {}
     if missing := [name for name, value in needed.items() if value is None]:
-        raise ValueError(f"The scorer {scorer!r} needs {missing[0]}: connect it, or choose {NOTE!r} to read the scores in the files.")
-    measure: Callable[..., Any] = measure_by(model, positive, negative, kind, samples, levels)
+        raise ValueError(f"The scorer {scorer.value!r} needs {missing[0]}: connect it, or choose 'note' to read the scores in the files.")
+    measure: Callable[..., Any] = measure_by(model, positive, negative, scorer, samples, levels)
     return judge_with(vae.encode, measure)
 
 

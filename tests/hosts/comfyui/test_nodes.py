@@ -11,12 +11,16 @@ import pytest
 
 from comfy_server import Server
 from uncertainty_nodes.core.options import (
+    DRAWN_SCORERS,
+    SINGLE_RULES,
     Bootstrap,
     Borderline,
     Colormap,
     Covariance,
     Distance,
     FilterRule,
+    FolderPlace,
+    FolderScore,
     FreeScore,
     GuidanceMode,
     GuidancePreset,
@@ -51,7 +55,8 @@ INPUTS = {
     "UQ_SampleFilter": ["uncertainty", "rule", "value", "images", "latents", "masks", "extra_scores", "extra_weight", "calibration"]
     + ["confidence", "borderline", "band", "review_seconds", "unanswered", "seeds"],
     "UQ_SampleUntilAccepted": [*SAMPLING, "rule", "value", "wanted", "max_attempts", "scorer", "samples", "levels"]
-    + ["calibration", "enough", "previous", "previous_uncertainty", "so_far"],
+    + ["calibration", "enough", "previous", "previous_uncertainty", "so_far", "early_calibration", "early_limit", "confidence"],
+    "UQ_RankFolder": ["place", "folder", "keep", "scorer", "samples", "levels", "model", "vae", "positive", "negative"],
     "UQ_BestOfN": [*SAMPLING, "candidates", "keep", *POINTS, "limit", "sharpness", "calibration"],
     "UQ_BestOfNSampler": ["sampler", "candidates", *POINTS],
     "UQ_DraftCandidates": [*SAMPLING, "candidates", "point", "scorer", "samples", "micro_batch"],
@@ -96,6 +101,7 @@ OUTPUTS = {
     "UQ_SampleFilter": ["IMAGE", "IMAGE", "LATENT", "LATENT", "MASK", "FLOAT", "STRING", "BOOLEAN", "IMAGE"]
     + ["STRING", "STRING", "INT", "INT", "INT", "INT", "STRING", "STRING", "STRING"],
     "UQ_SampleUntilAccepted": ["LATENT", "UNCERTAINTY", "INT", "BOOLEAN", "STRING", "INT", "UQ_ATTEMPTS"],
+    "UQ_RankFolder": ["IMAGE", "STRING", "FLOAT", "INT", "STRING", "STRING"],
     "UQ_BestOfN": ["LATENT", "UNCERTAINTY", "STRING", "INT", "UNCERTAINTY"],
     "UQ_BestOfNSampler": ["SAMPLER", "UQ_RECORD"],
     "UQ_DraftCandidates": ["UQ_DRAFTS", "LATENT", "UNCERTAINTY", "INT", "STRING"],
@@ -139,12 +145,15 @@ CHOICES = {
     "scorer": Scorer,
     "borderline": Borderline,
     "unanswered": Unanswered,
+    "place": FolderPlace,
 }
 OWN_CHOICES = {
     ("UQ_BestOfN", "mode"): list(SearchMode),
     ("UQ_BestOfNSampler", "mode"): [SearchMode.PRUNE, SearchMode.RESAMPLE],
     ("UQ_RecordUncertainty", "quantity"): [*Quantity, *FreeScore],
-    ("UQ_SampleUntilAccepted", "rule"): [FilterRule.CALIBRATED, FilterRule.THRESHOLD],
+    ("UQ_SampleUntilAccepted", "rule"): SINGLE_RULES,
+    ("UQ_SampleUntilAccepted", "scorer"): DRAWN_SCORERS,
+    ("UQ_RankFolder", "scorer"): list(FolderScore),
 }
 
 

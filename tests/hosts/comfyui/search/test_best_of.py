@@ -199,6 +199,17 @@ def test_resampled_copies_part(comfy: Server, family: str) -> None:
     assert len(set(values(comfy, history, seeds))) <= 2
 
 
+def test_fewer_particles_go_on_later(comfy: Server) -> None:
+    s = scene("flow")
+    options = {"sampler_name": "euler_ancestral", "mode": "resample", "steps": 6, "candidates": 6, "keep": 2}
+    node = best_of(s, points="0.3, 0.6", fractions="0.5, 0.7", **options)
+    kept, report = save(s, node), value(s, node[2])
+    history = comfy.run(s.graph)
+    text = values(comfy, history, report)[0]
+    assert "6 candidates were compared by denoised: 3 kept" in text and "3 candidates were compared by denoised: 3 kept" in text
+    assert "finished, 3 candidates were compared by denoised: 2 kept" in text and len(samples(comfy, history, kept)) == 2
+
+
 def test_stop_ends_what_earlier_scores_call_hopeless(comfy: Server) -> None:
     """At a limit of 100 % the worst of the earlier scores still goes on, and at 0 % only the best."""
     s = scene("flow")

@@ -156,6 +156,15 @@ def test_copies_share_their_past_and_differ_by_their_own_noise(demo, scheduler):
     assert torch.equal(found.images[found.kept.index(source)], plain[0])  # a row that goes on from itself is as it was
 
 
+def test_fewer_particles_go_on_later(demo, monkeypatch):
+    candidates = digits(demo, "EulerAncestralDiscreteScheduler")
+    options = BestOfOptions(candidates=6, points=(0.25, 0.5), fractions=(0.5, 0.5), mode=SearchMode.RESAMPLE, sharpness=2.0, seed=3)
+    rows = Rows(candidates.target, monkeypatch)
+    found = best_of(candidates, options=options)
+    assert [len(decided.rows) for decided in found.rounds] == [3, 2, 1] and len(found.images) == 1
+    assert found.network_rows == 3 * 6 + 3 + 2 * 2 and rows.count == found.network_rows + found.scoring_rows
+
+
 def test_copies_without_noise_are_refused(demo):
     options = BestOfOptions(candidates=4, fractions=(1.0,), mode=SearchMode.RESAMPLE, sharpness=50.0)
     with pytest.raises(ValueError, match="DDIMScheduler adds no noise"):

@@ -223,6 +223,7 @@ def test_a_copy_has_a_stage_of_its_own(page: Browser) -> None:
     page.run(NODE + "app.canvas.selectNodes([node]); app.canvas.copyToClipboard(); app.canvas.pasteFromClipboard();")
     copies = "const all = app.graph.nodes.filter(n => n.comfyClass === 'UQ_UncertaintyGuidedSampler');"
     page.run(copies + "const w = all.at(-1).widgets.find(w => w.name === 'strength'); w.callback(w.value = 0.5);")
-    values = f"{copies} return all.map(n => n.widgets.find(w => w.element).element.querySelectorAll('.uq-handle')[2].ariaValueNow);"
+    element = "n.widgets.find(w => w.name === 'uncertainty_stage').element"
+    values = f"{copies} return all.map(n => {element}.querySelectorAll('.uq-handle')[2].ariaValueNow);"
     assert page.run(values) == ["0.02", "0.5"]
     assert page.errors() == []

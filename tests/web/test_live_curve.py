@@ -10,7 +10,7 @@ import pytest
 from browser import Browser, why_not
 from comfy_graph import Graph
 from comfy_server import Server
-from renderers import RENDERERS, look_at, open_graph, opened, queue
+from renderers import RENDERER, RENDERERS, look_at, open_graph, opened, queue
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
@@ -110,3 +110,48 @@ def test_only_the_page_that_queued_draws(comfy: Server, page: Browser) -> None:
         queue(page)
         assert page.wait_for(DONE, 90)["lines"] == [30, 30]
         assert other.run(SHOWN) is None and other.run(SEEN) == []
+
+
+def test_the_button_stops_what_looks_hopeless(comfy: Server, page: Browser) -> None:
+    page.errors()
+    start(page, graph(SAMPLER, seed=206, steps=900), SAMPLER)
+    queue(page)
+    page.wait_for(f"const now = (() => {{ {SHOWN} }})(); return now?.running && now.lines[0] > 2;", 60)
+    page.run(NODE + "element.querySelector('.uq-push').click();")
+    now = page.wait_for(f"const now = (() => {{ {SHOWN} }})(); return now && !now.running && now;", 60)
+    assert now["lines"][0] < 900
+    (last,) = comfy.get("/history", max_items="1").values()
+    assert any(name == "execution_interrupted" for name, _ in last["status"]["messages"])
+    page.run("document.querySelectorAll('.p-dialog-close-button').forEach(button => button.click());")  # early front-ends tell of it
+    page.errors()
+
+
+def test_the_calibration_of_the_workflow_is_the_band(page: Browser) -> None:
+    page.errors()
+    g = graph(SAMPLER, seed=207, steps=12)
+    demo, sampler = (next(id for id, node in g.items() if node["class_type"] == kind) for kind in ("UQ_LoadDemoModel", SAMPLER))
+    g[demo]["inputs"]["batch_size"] = 9
+    g.node("UQ_Calibrate", uncertainty=[sampler, 1], name=f"band {next(NUMBERS)} {page.run(RENDERER)}")
+    start(page, g, SAMPLER)
+    queue(page)
+    page.wait_for(DONE, 90)
+    g[sampler]["inputs"]["seed"] = 208
+    start(page, g, SAMPLER)  # a workflow that has no runs of its own
+    queue(page)
+    told = "now?.title && !now.running && now.legend.startsWith('most of 9 images in “band')"
+    page.wait_for(f"const now = (() => {{ {SHOWN} }})(); return {told};", 90)
+    assert page.run(NODE + "return element.querySelectorAll('.uq-band').length;") == 1
+    assert page.errors() == []
+
+
+def test_live_updates_can_be_switched_off(page: Browser) -> None:
+    page.errors()
+    page.run("await app.extensionManager.setting.set('Uncertainty.Live.Updates', false);")
+    try:
+        start(page, graph(SAMPLER, seed=209, steps=60), SAMPLER)
+        queue(page)
+        assert page.wait_for(DONE, 90)["lines"] == [60, 60]
+        assert not any(each["running"] for each in page.run(SEEN))
+    finally:
+        page.run("await app.extensionManager.setting.set('Uncertainty.Live.Updates', true);")
+    assert page.errors() == []

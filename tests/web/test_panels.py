@@ -50,6 +50,7 @@ def test_it_shows_a_run_and_follows_a_user(page: Browser, panel: Panel) -> None:
     assert panel.read(page) is None, "nothing is shown before anything ran"
     queue(page)
     shown = panel.wait(page)
+    assert page.run(panel.script("return element.scrollWidth - element.clientWidth;")) <= 1, "nothing is cut on its sides"
     panel.use(page)
     assert shown
 

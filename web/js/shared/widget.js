@@ -27,7 +27,12 @@ export function addPanel(node, { name, label, height, width = 0, draw, connect, 
   panel.widget = node.addDOMWidget(name, "uncertainty", element, options);
   panel.widget.label = label; // App Mode shows it over the panel
   panel.widget.serialize = false; // saved workflows keep the positions of the other widgets' values
-  panel.resize = () => makeRoom(panel, measure() + 2 * GAP, width);
+  // The first Vue nodes keep their own width, whatever size the node is given.
+  if (width) useTheme(`uncertainty-width-${name}`, `[data-node-id]:has([data-panel="${name}"][data-wide]) { min-width: ${width}px; }`);
+  panel.resize = () => {
+    element.toggleAttribute("data-wide", true);
+    makeRoom(panel, measure() + 2 * GAP, width);
+  };
   if (!panels.has(node)) follow(node);
   panels.get(node).set(name, panel);
   if (connect) whileInGraph(node, (signal) => connect(panel, signal));

@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/risk": ("--splits 100", ""),
     "quality/best_of": ("--prompts 20", "--prompts 600 --steered 200"),
     "quality/best_of --free": ("--prompts 20", "--prompts 600"),
+    "quality/until_good": ("--images 20", "--images 200"),
     "bundle/train_shapes": ("--steps 300", ""),
     "bundle/train_shapes_ensemble": ("--steps 50", ""),
     "quality/shapes": ("--prompts 10 --images 100", "--prompts 400 --images 2000"),

@@ -45,12 +45,13 @@ def row(until: dict[str, Any], shown: Tensor, steps: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=200, help="of each control (default: %(default)s)")
+    parser.add_argument("--settings", nargs="*", help='of best_of.py, such as "20 steps, CFG 1" (default: all)')
     parser.add_argument("--work", type=Path, default=Path("out/until_good"))
     a = parser.parse_args()
     (network, scheduler), judge = load_demo(), load_extractor()
     network = network.to(memory_format=torch.channels_last)
     found: dict[str, Any] = {}
-    settings = {name: each["until good"] for name, each in read("best_of")["settings"].items()}
+    settings = {name: each["until good"] for name, each in read("best_of")["settings"].items() if name in (a.settings or [name])}
     for name, limits in tqdm(settings.items(), desc="Settings"):
         cfg = float(name.split("CFG ")[1])
         found[name] = {}

@@ -120,6 +120,29 @@ def until_good(settings: Results) -> str:
     return table(header, cells)
 
 
+def equal_calls(found: Results) -> str:
+    """Until good beside plain sampling, from results/until_good.json."""
+    about = paragraph(f"""
+        Until good, as above, beside one plain image that nobody judged, for as many calls: they are spent on further steps.
+        {found["images"]} plain images a row.
+    """)
+    cells = [
+        [
+            name,
+            f"{limit} %",
+            number(r["attempts"], 2),
+            number(r["calls"], 1),
+            number(r["agreement"], 3),
+            interval(r["agreement_interval"], 3),
+        ]
+        + [str(r["plain_steps"]), number(r["plain_agreement"], 3), interval(r["plain_interval"], 3)]
+        for name, rows in found["settings"].items()
+        for limit, r in rows.items()
+    ]
+    header = ["setting", "limit", "attempts a run", "calls a run", "agreement", "95 %", "plain steps", "plain agreement", "95 %"]
+    return about + "\n\n" + table(header, cells)
+
+
 def steered(rows: Results) -> str:
     cells = [
         [name, r["prompts"], f"{r['calls']:g}", number(r["agreement"], 3), interval(r["agreement_interval"], 3), number(r["log_p"], 3)]

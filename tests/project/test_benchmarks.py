@@ -275,6 +275,7 @@ def test_best_of_replays_what_a_real_search_counts(benchmark, monkeypatch, tmp_p
     monkeypatch.setattr(module, "RUNS", 5)
     monkeypatch.setattr(module, "SETTINGS", (candidates.Setting(3, 1.0), candidates.Setting(2, 1.5)))
     run(module, monkeypatch, "--prompts", 2, "--steered", 2, "--work", tmp_path / "work")  # raises where a real search counts otherwise
+    run(benchmark("quality.until_good"), monkeypatch, "--images", 3, "--settings", "2 steps, CFG 1.5", "--work", tmp_path / "plain")
     run(benchmark("report.write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     found = json.loads((tmp_path / "best_of.json").read_text())
     rows = found["settings"]["3 steps, CFG 1"]["plans"]
@@ -283,7 +284,11 @@ def test_best_of_replays_what_a_real_search_counts(benchmark, monkeypatch, tmp_p
     assert rows["one candidate at random"]["calls"] == 3
     assert found["steered"]["one candidate"]["calls"] == 3 and found["steered"]["best of 8"]["calls"] == 8 * (3 + 4)
     assert all(1 <= row["attempts"] <= 8 for row in found["settings"]["2 steps, CFG 1.5"]["until good"].values())
-    assert "**3 steps, CFG 1.**" in (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+    written = (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+    assert "**3 steps, CFG 1.**" in written and "## Until good at equal calls" in written
+    (name, limits), *others = json.loads((tmp_path / "until_good.json").read_text())["settings"].items()
+    assert name == "2 steps, CFG 1.5" and not others
+    assert all(row["plain_steps"] == round(row["calls"] / 2) for row in limits.values())
 
 
 def test_error_bars_from_measuring_to_report(benchmark, monkeypatch, tmp_path):

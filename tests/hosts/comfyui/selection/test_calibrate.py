@@ -12,8 +12,10 @@ import pytest
 from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
 from comfy_events import Events
 from comfy_graph import Graph, Node
+from comfy_scenes import ksampler, scene
 from comfy_server import Server
-from comfy_uncertainty import RECORD
+from comfy_uncertainty import RECORD, estimator
+from tiny_checkpoints import SD3_LORA
 
 
 def result(g: Graph, scores: str, direction: str = "high_is_bad", salt: int = 0) -> Node:
@@ -205,3 +207,27 @@ def test_labels_become_a_promise_that_the_filter_keeps(comfy: Server) -> None:
     assert comfy.value(comfy.run(g), saved) == ["0,2"]
     with pytest.raises(PromptFailed, match="name image 2"):
         told(accepted_indexes="2", rejected_indexes="2,3")
+
+
+def test_a_model_is_known_by_its_weights_and_by_what_a_lora_adds(comfy: Server) -> None:
+    """The same before and after it was sampled with a LoRA, which puts that into its weights; with the LoRA it is another one."""
+    s = scene("flow")
+
+    def scored(strength: float, salt: int) -> Node:
+        options = {"lora_name": SD3_LORA, "strength_model": strength}
+        model = s.graph.node("LoraLoaderModelOnly", model=s.model, **options) if strength else s.model
+        drawn = ksampler(s.having(model=model), seed=salt)
+        return estimator(s.having(model=model), drawn)
+
+    calibrations = [
+        s.graph.node("UQ_Calibrate", uncertainty=scored(strength, i)[1], name="") for i, strength in enumerate((0, 0.5, 0, 1.0))
+    ]
+    history = comfy.run(s.graph)
+    weights = [next(line for line in history.outputs[str(c)]["text"] if line.startswith("weights: ")) for c in calibrations]
+    assert weights[0] == weights[2] and len(set(weights)) == 3
+    assert weights[0].endswith(", float32")
+    s.graph.node("UQ_Calibrate", uncertainty=scored(0, 10)[1], name="weights")
+    comfy.run(s.graph)
+    s.graph.node("UQ_Calibrate", uncertainty=scored(1.0, 11)[1], name="weights")
+    with pytest.raises(PromptFailed, match="This calibration holds scores made with weights '[0-9a-f]{8}, float32', but"):
+        comfy.run(s.graph)

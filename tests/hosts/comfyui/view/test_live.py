@@ -98,14 +98,21 @@ def test_a_cached_sampler_still_shows_its_curve(comfy: Server) -> None:
 
 
 def test_fifty_steps_of_eight_images_fit_in_200_kilobytes(comfy: Server) -> None:
+    """All that our nodes send: while it runs, and what each of them shows afterwards."""
     s = scene("eps", batch=8, size=4, salt=740)
-    measured, _ = record(s)
-    save(s, ksampler(measured, steps=50))
+    measured, recorder = record(s)
+    read = s.graph.node("UQ_ReadUncertainty", latent=ksampler(measured, steps=50), record=recorder[1])
+    kept = s.graph.node("UQ_SampleFilter", uncertainty=read[1], rule="keep_best_count", value=4.0)
+    heat = s.graph.node("UQ_Heatmap", uncertainty=read[1], opacity=0.5, colormap="inferno", percentile=90.0)
+    report = s.graph.node("UQ_Report", uncertainty=read[1], accepted_indexes=kept[6])
+    s.graph.node("UQTest_SaveValue", value=heat[0])
     with Events(comfy) as events:
         comfy.run(s.graph, client_id=events.client_id)
-        messages = [m for m in events.messages if m["type"] == EVENT]
-    assert sum(len(json.dumps(message)) for message in messages) < 200_000
-    assert len(joined([m["data"] for m in messages])) == 50
+        ours = [m for m in events.messages if m["type"].startswith("uncertainty.") or m["type"] == "executed"]
+    shown = {m["data"]["node"] for m in ours if m["type"] == "executed"}
+    assert {recorder.id, read.id, kept.id, heat.id, report.id} <= shown
+    assert sum(len(json.dumps(message)) for message in ours) < 200_000
+    assert len(joined([m["data"] for m in ours if m["type"] == EVENT])) == 50
 
 
 def test_guidance_tells_every_step_that_it_measures(comfy: Server) -> None:

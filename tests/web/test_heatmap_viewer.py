@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -117,6 +118,67 @@ def test_the_value_under_the_pointer_is_read(page: Browser) -> None:
     assert page.run(POINT, [1 / 8, 0.5 / 8]).startswith("0.5 ·")
     assert page.run(POINT, [0.9, 0.9]) == "0 · above 0 %"
     assert page.run(POINT, [1.2, 0.5]) == ""
+
+
+def test_the_value_read_is_the_tensors(comfy: Server, page: Browser) -> None:
+    """Along a row of a map that the demo model made, and that came to the page as a file of levels."""
+    g = Graph()
+    demo = g.node("UQ_LoadDemoModel", digit=5, batch_size=1)
+    window = {
+        "samples": 2,
+        "start_percent": 0.6,
+        "end_percent": 0.75,
+        "levels": 1,
+        "quantity": "denoised",
+        "seed": next(NUMBERS),
+        "cfg": 1.0,
+    }
+    scored = g.node("UQ_UncertaintyEstimator", model=demo[0], positive=demo[1], latent=demo[5], **window)
+    saved = g.node("UQTest_SaveUncertainty", uncertainty=scored[1])
+    images = g.node("VAEDecode", samples=scored, vae=demo[3])
+    g.node("PreviewImage", images=g.node(HEATMAP, uncertainty=scored[1], images=images, opacity=0.6, colormap="inferno", percentile=90.0))
+    before = set(comfy.get("/history"))
+    shown(page, g)
+    (prompt,) = wait_for_new(comfy, before)
+    row = comfy.value(comfy.history(prompt), saved)[0]["row"]
+    at = [round(len(row) * part) for part in (0.1, 0.3, 0.45, 0.5, 0.6, 0.8)]
+    for column in at:
+        read = page.run(POINT, [(column + 0.5) / len(row), (len(row) // 2 + 0.5) / len(row)])
+        assert float(read.split(" ")[0]) == pytest.approx(row[column], rel=6e-3, abs=max(row) / 10_000), read
+
+
+def test_what_comes_late_from_another_workflow_is_not_drawn(comfy: Server, page: Browser) -> None:
+    """ComfyUI hands what node 6 of the first has sent to node 6 of the one that is open by then."""
+    first, second = Graph(), Graph()
+    demo = first.node("UQ_LoadDemoModel", digit=5, batch_size=1)
+    wires = {"model": demo[0], "positive": demo[1], "negative": demo[2], "latent_image": demo[4]}
+    sampled = first.node("KSampler", **wires, seed=next(NUMBERS), steps=150, cfg=1.0, sampler_name="euler", scheduler="normal", denoise=1.0)
+    scored = first.node("UQTest_Uncertainty", scores="0.4", direction="high_is_bad", frames=0, salt=next(NUMBERS))
+    images = first.node("VAEDecode", samples=sampled, vae=demo[3])
+    heat = first.node(HEATMAP, uncertainty=scored, images=images, opacity=0.6, colormap="inferno", percentile=90.0)
+    late = first.node("UQ_SampleFilter", uncertainty=scored, images=heat, rule="keep_best_count", value=1.0)
+    first.node("PreviewImage", images=late)
+    for _ in range(int(late.id) - 2):
+        second.node("UQ_SweepValues", values="0", name="another")
+    other = second.node("UQTest_Uncertainty", scores="0.1", direction="high_is_bad", frames=0, salt=next(NUMBERS))
+    report = second.node("UQ_Report", uncertainty=other)
+    assert report.id == late.id
+    open_graph(page, first, f"heatmap {next(NUMBERS)}")
+    before = set(comfy.get("/history"))
+    queue(page)
+    open_graph(page, second, f"heatmap {next(NUMBERS)}")
+    (prompt,) = wait_for_new(comfy, before)
+    assert str(late) in comfy.history(prompt).outputs
+    page.run("await new Promise(done => setTimeout(done, 1000));")
+    drawn = "return app.graph.nodes.find(n => n.comfyClass === 'UQ_Report').widgets.find(w => w.element).element.childElementCount;"
+    assert page.run(drawn) == 0
+
+
+def wait_for_new(comfy: Server, before: set[str]) -> set[str]:
+    deadline = time.monotonic() + 120
+    while not (new := set(comfy.get("/history")) - before) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return new
 
 
 def test_where_low_is_unsure_the_value_is_the_quantity_itself(page: Browser) -> None:

@@ -204,6 +204,18 @@ def test_time_ends_it_and_the_view_goes_away(comfy: Server, page: Browser) -> No
     assert page.errors() == []
 
 
+def test_the_pages_setting_is_the_time_and_the_node_says_what_happens_then(comfy: Server, page: Browser) -> None:
+    page.run("await app.extensionManager.setting.set('Uncertainty.Review.Timeout', given);", 2)
+    try:
+        r = start(page, review_seconds=0, unanswered="set_aside")
+        words = page.wait_for("return document.querySelector('dialog.uq-review .uq-time')?.textContent;")
+        assert words.endswith("leftthen they are set aside")
+        found = finished(comfy, page, r)
+        assert found["unsure"] == "0,2" and found["sentence"].endswith("nobody decided in time.")
+    finally:
+        page.run("await app.extensionManager.setting.set('Uncertainty.Review.Timeout', given);", 120)
+
+
 def test_the_run_can_be_stopped_from_it(comfy: Server, page: Browser) -> None:
     start(page)
     page.wait_for(SEEN)

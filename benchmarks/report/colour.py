@@ -22,7 +22,7 @@ def section(found: Results) -> str:
         Inception's. The test split was not used. 20 DDIM steps. **The model is weak**: so few steps give textures in the colours of a
         class more than its shapes. Not measured here: ensembles and the Laplace scores, which need a training of their own.
     """)
-    parts = [about, in_short(found)]
+    parts = [about, of_guidance(found) + in_short(found)]
     if found["settings"]:
         seeds = ", ".join(map(str, found["seeds"]))
         parts += [f"**Guidance and its controls**, seeds {seeds}.", tables.guidance(found)]
@@ -68,5 +68,21 @@ def advice(found: Results) -> str:
     steps, judge = found["model"]["steps"], 100 * found["judge"]["accuracy_held_out"]
     return (
         f"**Colour photos**, by a weak model of CIFAR-10 ({steps} training steps: mostly textures in the colours of a class), judged by a "
-        f"small classifier, right on {judge:.0f} % of real photos. {in_short(found)}"
+        f"small classifier, right on {judge:.0f} % of real photos. {of_guidance(found)}{in_short(found)}"
     )
+
+
+def of_guidance(found: Results) -> str:
+    """What the default strength of guidance does there, without CFG and on top of it, each against the same without guidance."""
+    told = []
+    for name, control in (("posterior 0.02", "plain"), ("CFG 3, posterior 0.02", "CFG 3")):
+        row = found["settings"].get(name) if control == "plain" else found["beyond"].get(name, {}).get(control)
+        if row is None:
+            continue
+        gain, pair = row["fid_gain"], row["fid_gain_interval"]
+        verb = "gains" if pair[0] > 0 else "loses" if pair[1] < 0 else "is not shown to change"
+        told.append(f"`{name}` {verb} FID against `{control}` ({number(gain, 2, signed=True)}, {interval(pair)})")
+    if not told:
+        return ""
+    images = max(row["images"] for row in found["settings"].values())
+    return f"Guidance, {images} images of three seeds: {'; '.join(told)}. "

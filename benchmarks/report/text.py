@@ -26,7 +26,8 @@ CLAIMS_PREFACE = paragraph("""
     so.
 """)
 LIMITS = paragraph("""
-    Limits: one small model, one data set, a judge trained on the same data set, no accelerator. The denoiser has seen the whole
+    Limits: small models, two of them weak, judges trained on the same data sets but for the shapes' rule, no accelerator.
+    The denoiser has seen the whole
     MNIST training split, so no bundled digit is new to it; the judge has not seen its 10,000. Large models, Inception features
     and half precision on an accelerator were not measured.
 """)

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-import browser
 import report_page
 from browser import Browser, why_not
 from uncertainty_nodes.cli import main
@@ -26,20 +25,19 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 
-def open_page(folder, monkeypatch, *arguments):
+def open_page(folder, *arguments):
     assert main(["report", str(folder), *arguments]) == 0
-    monkeypatch.setattr(browser, "READY", report_page.READY)
-    return Browser((folder / "report/index.html").resolve().as_uri())
+    return Browser((folder / "report/index.html").resolve().as_uri(), ready=report_page.READY)
 
 
 def ranked(folder):
     return json.loads((folder / "results.json").read_text())["images"]
 
 
-def test_the_page_tells_and_saves_what_is_kept(tmp_path, monkeypatch):
+def test_the_page_tells_and_saves_what_is_kept(tmp_path):
     folder = report_page.write_results(tmp_path / "a #1%", 30, PROMPTS, maps=True)
     names = [row["file"] for row in ranked(folder)]
-    with open_page(folder, monkeypatch, "--keep", "50") as page:
+    with open_page(folder, "--keep", "50") as page:
         assert page.run(TEXT, "live").startswith("Kept 15 of 30, rejected 15")
         assert page.run(CELLS)[:2] == [[names[0], False], [names[1], False]]
         page.run(SET, ["keep", 20])
@@ -57,7 +55,7 @@ def test_the_page_tells_and_saves_what_is_kept(tmp_path, monkeypatch):
         assert not page.errors()
 
 
-def test_twenty_thousand_images_stay_usable(tmp_path, monkeypatch):
+def test_twenty_thousand_images_stay_usable(tmp_path):
     folder = report_page.write_results(tmp_path / "many", 20, PROMPTS)
     assert main(["report", str(folder)]) == 0
     data = folder / "report/data.js"
@@ -65,8 +63,7 @@ def test_twenty_thousand_images_stay_usable(tmp_path, monkeypatch):
     many = {name: value * 1000 if isinstance(value, list) and name != "prompts" else value for name, value in content.items()}
     many["score"] = sorted((20_000 - i for i in range(20_000)), reverse=True)
     data.write_text(f"window.REPORT = {json.dumps(many)};")
-    monkeypatch.setattr(browser, "READY", report_page.READY)
-    with Browser((folder / "report/index.html").resolve().as_uri()) as page:
+    with Browser((folder / "report/index.html").resolve().as_uri(), ready=report_page.READY) as page:
         assert page.run(TEXT, "live").startswith("Kept 15,000 of 20,000, rejected 5,000, scores down to 5001")
         for order in ("best", "worst", "prompt"):
             page.run(SET, ["order", order])
@@ -80,13 +77,13 @@ def test_twenty_thousand_images_stay_usable(tmp_path, monkeypatch):
         assert not page.errors()
 
 
-def test_noted_images_of_any_folder_are_shown(tmp_path, monkeypatch):
+def test_noted_images_of_any_folder_are_shown(tmp_path):
     folder = report_page.write_results(tmp_path / "a", 4, PROMPTS)
     rows = ranked(folder)
     report_page.write_notes_into(folder, rows)
     for path in [*folder.glob("results.*")]:
         path.unlink()
-    with open_page(folder, monkeypatch) as page:
+    with open_page(folder) as page:
         assert [name for name, _ in page.run(CELLS)] == [row["file"] for row in rows]
         assert not page.errors()
 

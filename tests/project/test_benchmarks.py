@@ -275,7 +275,7 @@ def test_best_of_replays_what_a_real_search_counts(benchmark, monkeypatch, tmp_p
     monkeypatch.setattr(module, "RUNS", 5)
     monkeypatch.setattr(module, "SETTINGS", (candidates.Setting(3, 1.0), candidates.Setting(2, 1.5)))
     run(module, monkeypatch, "--prompts", 2, "--steered", 2, "--work", tmp_path / "work")  # raises where a real search counts otherwise
-    run(benchmark("quality.until_good"), monkeypatch, "--images", 3, "--settings", "2 steps, CFG 1.5", "--work", tmp_path / "plain")
+    run(benchmark("cost.until_good"), monkeypatch, "--images", 3, "--settings", "2 steps, CFG 1.5", "--work", tmp_path / "plain")
     run(benchmark("report.write_report"), monkeypatch, "--out", tmp_path / "REPORT.md")
     found = json.loads((tmp_path / "best_of.json").read_text())
     rows = found["settings"]["3 steps, CFG 1"]["plans"]

@@ -1,4 +1,4 @@
-"""Until good beside plain sampling at equal calls: python benchmarks/quality/until_good.py
+"""Until good beside plain sampling at equal calls: python benchmarks/cost/until_good.py
 
 What best_of.py has counted of until good, 200 runs at each limit, beside one plain image for as many calls: with the same number of
 network passes spent on further steps. Agreement by the bundled classifier, as there. Kept by settings under out/until_good, so that a

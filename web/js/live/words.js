@@ -2,7 +2,7 @@
 
 export const texts = {
   en: {
-    panel: "Uncertainty of each image while it is made",
+    panel: "Uncertainty of each image",
     running: "{axis} {place} of {of}",
     done: "score by {axis}",
     step: "step",
@@ -24,7 +24,7 @@ export const texts = {
     noise: "noise {value}",
   },
   zh: {
-    panel: "生成过程中每张图像的不确定性",
+    panel: "每张图像的不确定性",
     running: "{axis} {place} / {of}",
     done: "各{axis}的分数",
     step: "步",

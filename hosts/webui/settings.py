@@ -34,7 +34,7 @@ from ...core.options import (
 )
 
 GUIDANCE = GuidanceOptions()
-SEARCH = BestOfOptions(points=(0.25,))  # 8 to 2 at a quarter keeps most of the gain at 60 % of the calls
+SEARCH = BestOfOptions()
 KEEP_ALL = "keep_all"  # no rule
 COMPARING = (FilterRule.DROP_WORST_PERCENT, FilterRule.KEEP_BEST_COUNT)  # all images of a job
 WITH_CALIBRATION = (FilterRule.CALIBRATED, FilterRule.AT_MOST_BAD)
@@ -47,6 +47,7 @@ class Settings:
     samples, start_percent, end_percent: None stands for what suits the score (``measuring``).  strength: 0 = no guidance.
     rule: None keeps every image.  wanted: 0 = every batch is drawn; else no further once so many images are accepted.
     best: 0 = every image of a batch is finished; else so many, the best, are kept of each.
+    members: LoRAs of the score ensemble, see ``parse_members``; branch: where they part.
     Raises ValueError, naming the setting, for values out of range.
     """
 

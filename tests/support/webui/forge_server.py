@@ -113,7 +113,7 @@ class Forge:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process is not None and self.process.poll() is None:
             try:
-                self.get("/probe")
+                self.get("/sdapi/v1/progress")  # the probe has nothing to tell before a model is loaded
                 return
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.2)

@@ -31,7 +31,8 @@ def build(elem_id: Callable[[str], str], problem: str) -> tuple[list[Any], list[
                 made |= rows(part, values, elem_id)
         told = gr.HTML(f"<p>{price(Settings())}</p>")
     ordered = [made[name] for name in names()]
-    made["score"].input(suit, made["score"], [made[name] for name in SUITED], show_progress=False)  # not .change: pasting brings its own
+    suited = [made[name] for name in SUITED]
+    made["score"].select(suit, [made["score"], *suited], suited, show_progress=False)
     for each in ordered[1:]:
         each.change(tell_price, ordered, told, show_progress=False)
     return ordered, [(made[name], pasted(name)) for name in names()]
@@ -67,10 +68,10 @@ def component(name: str, value: Any, elem_id: str) -> Any:
     return gr.Number(minimum=allowed.low, maximum=high, step=allowed.step or 1, precision=0 if allowed.whole else None, **shared)
 
 
-def suit(score: str) -> list[Any]:
-    """What suits a score that has just been chosen."""
-    values = suited_to(PipelineScore(score))
-    return [values[name] for name in SUITED]
+def suit(score: str, *shown: Any) -> list[Any]:
+    """What suits a score that has just been chosen; what a person has set, or pasted, stays."""
+    untouched = [[suited_to(each)[name] for name in SUITED] for each in PipelineScore]
+    return [suited_to(PipelineScore(score))[name] for name in SUITED] if list(shown) in untouched else list(shown)
 
 
 def tell_price(*values: Any) -> str:

@@ -25,6 +25,7 @@ Object.getOwnPropertyDescriptor(prototype.prototype, "value").set.call(input, va
 for (const kind of ["input", "change"]) input.dispatchEvent(new Event(kind, { bubbles: true }));
 """
 ACCORDION = "gradioApp().querySelector('#script_txt2img_uncertainty_enabled')"
+CHECKED = "!!gradioApp().querySelector('#script_txt2img_uncertainty_enabled-checkbox input')?.checked"
 RESULTS = "gradioApp().querySelector('#txt2img_results')"
 
 
@@ -46,13 +47,24 @@ class ForgePage:
     def ask(self, script: str, *given: Any) -> Any:
         return self.driver.execute_script(script, *given)
 
-    def wait_for(self, expression: str, timeout: float = 240) -> Any:
+    def wait_for(self, expression: str, timeout: float = 90) -> Any:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if found := self.ask(f"return {expression}"):
                 return found
             time.sleep(0.2)
         raise TimeoutError(f"not true within {timeout:g} s: {expression}")
+
+    def paste(self, infotext: str) -> None:
+        """Again until it is taken: the page shows itself before it listens, and tells its server what is typed after a moment."""
+        for _ in range(20):
+            self.choose("#txt2img_prompt textarea", infotext)
+            time.sleep(2)
+            self.ask("gradioApp().querySelector('#paste').click()")
+            time.sleep(4)
+            if self.ask(f"return {CHECKED}"):
+                return
+        raise TimeoutError("The page did not take the infotext.")
 
     def choose(self, selector: str, value: str) -> None:
         self.ask(TYPE, selector, value)
@@ -72,10 +84,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForgePage]:
 
 def test_the_accordion_takes_an_infotext_and_the_results_tell_the_scores(page: ForgePage) -> None:
     text = f"{ACCORDION}.innerText"
-    page.choose("#txt2img_prompt textarea", INFOTEXT)
-    time.sleep(2)  # gradio tells its server after a moment
-    page.ask("gradioApp().querySelector('#paste').click()")
-    page.wait_for(f"!!{ACCORDION}.querySelector('input[type=checkbox]')?.checked")
+    page.paste(INFOTEXT)
     page.ask(f"for (const each of {ACCORDION}.querySelectorAll('.label-wrap:not(.open)')) each.click()")
     page.wait_for(f"/Keep the best of each batch/.test({text})")
     page.wait_for(f"/The score costs 3 further model calls per image at each step between 60% and 75%/.test({text})")

@@ -20,6 +20,7 @@ VERSION = 1
 FAILED = "failed"  # the entry of a provenance that names images without a score
 UPPER_TAIL_FRACTION = 0.05
 VARIANCES = ("bayesdiff", "condition_gap", "denoised", "mc_dropout", "noise", "trajectory")  # quantities that cannot be negative
+BAD_WHERE_HIGH = ("condition_gap",)  # measured: low is bad among images, and yet in an image the errors are where it is high
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
@@ -71,7 +72,12 @@ class Uncertainty:
     @property
     def bad_maps(self) -> Tensor:
         """(B, C, ...) the map turned so that high is bad."""
-        return self.maps if self.direction is Direction.HIGH_IS_BAD else -self.maps
+        return self.maps if self.map_direction is Direction.HIGH_IS_BAD else -self.maps
+
+    @property
+    def map_direction(self) -> Direction:
+        """Which end of the map is bad within an image: the score's, but for the quantities of BAD_WHERE_HIGH."""
+        return Direction.HIGH_IS_BAD if self.quantity in BAD_WHERE_HIGH else self.direction
 
     def select(self, indexes: Sequence[int]) -> Uncertainty:
         """The same result for some of its images, in the order given."""

@@ -154,11 +154,11 @@ def pixel_advice(found: Results) -> str:
             f"{interval(rows[best]['ause_interval'], 3)}; {rows[best]['nfe']:g} calls), and the trajectory, at no call, has "
             f"{number(free['ause'], 3)} ({interval(free['ause_interval'], 3)})."
         )
-        turned = row["methods"].get("condition gap of images, the other way up")
-        if turned is not None and turned["aurg_interval"][0] > 0:
+        gap = row["methods"].get("condition gap of images")
+        if gap is not None and gap["aurg_interval"][0] > 0:
             lines.append(
                 "The condition gap's map points the other way than its score: where the predictions with and without the prompt are apart, "
-                f"the errors are (AUSE {number(turned['ause'], 3)} turned, {number(rows['condition gap of images']['ause'], 3)} as it is)."
+                f"the errors are (AUSE {number(gap['ause'], 3)}), and heatmaps are bright there."
             )
     return " ".join(lines)
 

@@ -153,6 +153,13 @@ def test_badness_points_up_whatever_the_direction():
     assert torch.equal(down.bad_maps, -up.maps)
 
 
+def test_errors_lie_where_the_condition_gap_is_high_though_low_is_bad_among_images():
+    gap = made(direction=Direction.LOW_IS_BAD, quantity="condition_gap")
+    assert torch.equal(gap.badness, -gap.scores)
+    assert gap.map_direction is Direction.HIGH_IS_BAD
+    assert torch.equal(gap.bad_maps, gap.maps)
+
+
 @given(st.lists(st.integers(0, 4), max_size=8))
 def test_select_takes_every_part_in_the_order_given(indexes):
     result = made(5)

@@ -52,7 +52,7 @@ def side(u: Uncertainty | None, images: Tensor | None, options: HeatmapOptions, 
     pages = [page(plane, each, scores, accepted) for plane in planes]
     for entry in pages if images is not None else ():
         entry["picture"] = write_picture(images[entry["index"], ..., :3])
-    sign = 1 if u.direction is Direction.HIGH_IS_BAD else -1
+    sign = 1 if u.map_direction is Direction.HIGH_IS_BAD else -1
     return {"map": {"file": file, "width": width, "height": height}, "sign": sign, "quantity": u.quantity, "count": count, "pages": pages}
 
 

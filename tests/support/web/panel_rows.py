@@ -1,4 +1,4 @@
-"""The panels of sampling, guidance and reports: one row each for tests/web/test_panels.py."""
+"""The panels of sampling, guidance and reports: one row each for tests/web/panels/test_panels.py."""
 
 from __future__ import annotations
 

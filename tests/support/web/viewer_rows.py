@@ -1,4 +1,4 @@
-"""The panels of heatmaps and filters: one row each for tests/web/test_panels.py."""
+"""The panels of heatmaps and filters: one row each for tests/web/panels/test_panels.py."""
 
 from __future__ import annotations
 

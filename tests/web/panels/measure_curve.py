@@ -1,4 +1,4 @@
-"""How long the live curve takes for a frame: python tests/web/measure_curve.py [images] [steps]
+"""How long the live curve takes for a frame: python tests/web/panels/measure_curve.py [images] [steps]
 
 A run of 64 images grows by a step each frame, over the band of twelve earlier runs, in a real Chromium without a screen and without
 ComfyUI, which the chart doesn't need. Prints milliseconds of the script alone and with the layout that it causes.
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from threading import Thread
 
-HERE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parents[2]
 sys.path += [str(HERE / "support" / folder) for folder in ("web", "comfyui")]
 from browser import Browser, why_not  # noqa: E402
 

@@ -13,7 +13,7 @@ GROWN = {  # as large as their panels make them when they run
     "UQ_RecordUncertainty": (300, 430),
     "UQ_ReadUncertainty": (300, 262),
     "UQ_SampleFilter": (420, 942),
-    "UQ_Report": (560, 425),
+    "UQ_Report": (560, 550),
 }
 
 

@@ -69,11 +69,18 @@ def free_verdict(rows: Results) -> str:
     return f"{start} by prompt information; by scores that cost nothing: {', '.join(lines)}. {fewer}."
 
 
-def free_advice(found: Results) -> list[str]:
-    """For the README: a line a setting."""
-    return [
-        f"**Choosing at no call**, {name}, {found['prompts']} prompts: {free_verdict(r['plans'])}" for name, r in found["settings"].items()
-    ]
+def free_brief(found: Results) -> str:
+    """For the README, with no intervals."""
+    lines = []
+    for name, setting in found["settings"].items():
+        rows = setting["plans"]
+        free = {n: rows[f"{FULL}, {n}"] for n in ("trajectory", "condition gap", "trajectory and gap") if f"{FULL}, {n}" in rows}
+        best, top = max(free.items(), key=lambda item: item[1]["gain"])
+        full = f"by prompt information {number(rows[FULL]['gain'], 3, signed=True)} ({rows[FULL]['calls']:g} calls)"
+        lines.append(
+            f"at {name.removeprefix('20 steps, ')} by {best} {number(top['gain'], 3, signed=True)} ({top['calls']:g} calls), {full}"
+        )
+    return f"The best of 8 gains in agreement {'; '.join(lines)}; {found['prompts']} prompts."
 
 
 def verdict(rows: Results) -> str:

@@ -96,6 +96,21 @@ def advice(found: Results) -> str:
     return f"{start} {which_prediction(rows)}"
 
 
+def brief(found: Results) -> str:
+    """The same for the README, with no intervals."""
+    rows = {scale: row[ASKED]["scores"] for scale, row in found["scales"].items() if "scores" in row.get(ASKED, {})}
+    best, free = [], []
+    for scale, scores in rows.items():
+        for told_of, among in ((best, scores), (free, {n: r for n, r in scores.items() if r["nfe"] == 0})):
+            name, top = max(among.items(), key=lambda item: item[1]["auroc"])
+            told_of.append(f"{name} at CFG {scale} (AUROC {number(top['auroc'], 2)}" + (f"; {top['nfe']:g} calls)" if top["nfe"] else ")"))
+    most = max(d["difference"] for row in found["scales"].values() for d in row.get(ASKED, {}).get("mix_less_conditional", {}).values())
+    return (
+        f"The best sign is {listed(best)}; of those that cost no call {listed(free)}. Measuring the mix that the sampler follows instead "
+        f"of the conditional prediction costs twice the calls and adds at most {number(most, 2)}."
+    )
+
+
 def told(row: Results) -> str:
     return f"AUROC {number(row['auroc'], 2)}, {interval(row['interval'])}"
 
@@ -161,6 +176,20 @@ def pixel_advice(found: Results) -> str:
                 f"the errors are (AUSE {number(gap['ause'], 3)}), and heatmaps are bright there."
             )
     return " ".join(lines)
+
+
+def pixel_brief(found: Results) -> str:
+    """The same for the README, with no intervals."""
+    lines = []
+    for scale, row in found["scales"].items():
+        rows = {n: r for n, r in row["methods"].items() if n not in ("oracle", "random") and "other way" not in n}
+        best = min(rows, key=lambda n: rows[n]["ause"])
+        top, free = rows[best], rows["trajectory"]
+        lines.append(f"{number(free['ause'], 3)} at CFG {scale}, where {best} has {number(top['ause'], 3)} for {top['nfe']:g} calls")
+    gap = found["scales"]["1.5"]["methods"]["condition gap of images"]
+    turned = gap["aurg_interval"][0] > 0
+    end = f" The condition gap is high where the errors are ({number(gap['ause'], 3)}), though among images low is bad." if turned else ""
+    return f"The trajectory points at errors too (AUSE {'; '.join(lines)}).{end}"
 
 
 def ensembles(found: Results) -> str:

@@ -64,11 +64,24 @@ def in_short(found: Results) -> str:
 
 
 def advice(found: Results) -> str:
-    """For the README."""
-    steps, judge = found["model"]["steps"], 100 * found["judge"]["accuracy_held_out"]
+    """For the README, with no intervals."""
+    signs = []
+    for name, row in found["candidates"].items():
+        best, top = max(((n, r) for n, r in row["scores"].items() if r["auroc"]), key=lambda item: item[1]["auroc"]["auroc"])
+        within = number(top["auroc_within_class"], 2)
+        sign = best.split(" at ")[0].replace("_", " ")
+        signs.append(f"{sign} at {name.removeprefix('20 steps, ')} (AUROC {number(top['auroc']['auroc'], 2)}, within a class {within})")
+    rows = {
+        "posterior 0.02": found["settings"].get("posterior 0.02"),
+        "on CFG 3": found["beyond"].get("CFG 3, posterior 0.02", {}).get("CFG 3"),
+    }
+    harm = [
+        f"{name}: {number(row['fid_gain'], 2, signed=True)} FID" for name, row in rows.items() if row and row["fid_gain_interval"][1] < 0
+    ]
+    guided = f"Guidance does harm there ({', '.join(harm)}). " if harm else "Guidance is not shown to do harm there. "
     return (
-        f"**Colour photos**, by a weak model of CIFAR-10 ({steps} training steps: mostly textures in the colours of a class), judged by a "
-        f"small classifier, right on {judge:.0f} % of real photos. {of_guidance(found)}{in_short(found)}"
+        f"**Colour photos**, by a weak model of CIFAR-10 ({found['model']['steps']} training steps: textures in the colours of a class). "
+        f"{guided}The best signs of a bad picture are {' and '.join(signs)}: they tell classes apart more than pictures."
     )
 
 

@@ -55,11 +55,11 @@ PLANS = {  # rows of the README -> of best_of.json
 
 BLOCKS: dict[str, tuple[str, Callable[[Results], list[str]]]] = {  # mark -> results' file, and what it says
     "cfg": ("guidance_cfg", under_cfg.advice),
-    "scores under cfg": ("filtering_cfg", lambda found: [f"**Which images are bad, under CFG**: {cfg_scores.advice(found)}"]),
+    "scores under cfg": ("filtering_cfg", lambda found: [f"**Which images are bad, under CFG**: {cfg_scores.brief(found)}"]),
     "promise": ("risk", lambda found: [risk.advice(found)]),
     "counted": ("shapes", lambda found: [shapes.advice(found)]),
-    "free maps": ("pixels_cfg", lambda found: [f"**A map for no call**: {cfg_scores.pixel_advice(found)}"]),
-    "free choice": ("best_of_free", best_of.free_advice),
+    "free maps": ("pixels_cfg", lambda found: [f"**A map for no call**: {cfg_scores.pixel_brief(found)}"]),
+    "free choice": ("best_of_free", lambda found: [f"**Choosing at no call**: {best_of.free_brief(found)}"]),
     "colour": ("colour", lambda found: [colour.advice(found)]),
 }
 

@@ -80,7 +80,7 @@ def find_copies(images: Sequence[ImageFile], earlier: Sequence[ImageFile]) -> di
     copies: dict[Path, Path] = {}
     for image in images:
         there = by_name[plain_name(image.path), image.size]
-        if copy := next((path for path in there if filecmp.cmp(image.path, path)), None):
+        if copy := next((path for path in there if filecmp.cmp(image.path, path, shallow=False)), None):
             there.remove(copy)
             copies[image.path] = copy
     return copies

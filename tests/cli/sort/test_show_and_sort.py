@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -112,6 +113,22 @@ def test_a_second_run_doubles_nothing_and_another_share_changes_sides(archive, t
     assert main([*asked, "--keep", "100"]) == 0
     assert len(files_in(target / "kept")) == 7 and files_in(target / "rejected") == []
     assert len(files_in(archive)) == {"move": 0, "copy": 7}[put] if elsewhere else True
+
+
+@pytest.mark.parametrize("put", ["move", "copy"])
+def test_another_image_of_the_same_name_size_and_time_is_no_copy(tmp_path, put):
+    with tempfile.TemporaryDirectory(dir=OTHER_DISK if OTHER_DISK.is_dir() else None) as other:
+        asked = ["sort", str(tmp_path / "archive"), "--put", put, "--out", other, "--keep", "100"]
+        for score, day in ((1.0, "monday"), (2.0, "tuesday")):
+            path = tmp_path / "archive" / day / "a.bmp.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (round(score), 0, 0)).save(path, compress_level=0)
+            write_note(path, Note("information", Direction.LOW_IS_BAD, score))
+            os.utime(path, (1e9, 1e9))
+            pixels = path.read_bytes()
+            assert main(asked) == 0  # the second image comes when the first has been put there
+        assert sorted(path.stat().st_size for path in Path(other).rglob("*.png")) == [len(pixels)] * 2
+        assert pixels in [path.read_bytes() for path in Path(other).rglob("*.png")]
 
 
 @pytest.mark.skipif(not OTHER_DISK.is_dir(), reason="there is no second disk in memory here")

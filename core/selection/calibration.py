@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,15 @@ class Calibration:
     def risk(self, bad_share: float, confidence: float) -> RiskLimit:
         """The limit up to which at most ``bad_share`` % of the images are bad, with ``confidence`` %. It is in badness."""
         check_promise(bad_share, confidence)
-        return risk_limit(*self._labels, bad_share / 100, confidence / 100)
+        asked = bad_share, confidence
+        if asked not in self._risks:
+            self._risks[asked] = risk_limit(*self._labels, bad_share / 100, confidence / 100)
+        return self._risks[asked]
+
+    @cached_property
+    def _risks(self) -> dict[tuple[float, float], RiskLimit]:
+        """By share and confidence: each takes as long as there are labels, and a long run asks once for every image."""
+        return {}
 
     def risk_threshold(self, bad_share: float, confidence: float) -> float:
         """The same as a score. Raises ValueError, telling about how many labels are needed, when the labels don't allow the promise."""

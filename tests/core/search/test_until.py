@@ -13,8 +13,10 @@ from uncertainty_nodes.core.options import Direction, FilterRule, UntilOptions, 
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.core.search.until import Until
+from uncertainty_nodes.core.selection import calibration
 from uncertainty_nodes.core.selection.calibration import Calibration
 from uncertainty_nodes.core.selection.filtering import decide
+from uncertainty_nodes.core.selection.risk import risk_limit
 
 
 def result(*scores: float, direction: Direction = Direction.LOW_IS_BAD, quantity: str = "information") -> Uncertainty:
@@ -144,6 +146,18 @@ def test_scores_made_in_another_way_than_the_calibrations_are_refused():
         Until(UntilOptions(value=50.0), history, settings={"steps": "30"}).offer(result(5.0))
     with pytest.raises(ValueError, match="model 'one', but scores made with model 'two'"):
         Until(UntilOptions(value=50.0), history).offer(replace(result(5.0), provenance={"model": "two"}))
+
+
+def test_a_long_run_works_the_limit_of_its_labels_out_once(monkeypatch):
+    scores = torch.arange(300.0)
+    history = Calibration.fit([scores], Direction.LOW_IS_BAD, "information").label(scores, scores < 100)
+    asked = []
+    monkeypatch.setattr(calibration, "risk_limit", lambda *given: asked.append(given[2:]) or risk_limit(*given))
+    run = Until(UntilOptions(wanted=9, rule=FilterRule.AT_MOST_BAD, value=5.0, max_attempts=9), history)
+    for _ in range(5):
+        run.offer(result(1.0))
+    again = replace(history, bad=~history.bad)
+    assert asked == [(0.05, 0.95)] and again.risk(5.0, 95.0) != history.risk(5.0, 95.0)
 
 
 def test_labels_set_the_limit_as_in_the_filter():

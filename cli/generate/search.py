@@ -138,5 +138,6 @@ class SearchOptions:
 
     def until_options(self) -> UntilOptions:
         usual = BAD_SHARE.default if self.rule is FilterRule.AT_MOST_BAD else bounds(UntilOptions, "value").default
-        value, confidence = (usual if self.value is None else self.value), (self.confidence or CONFIDENCE.default)
+        value = usual if self.value is None else self.value
+        confidence = CONFIDENCE.default if self.confidence is None else self.confidence
         return UntilOptions(self.until_kept or 1, self.attempts, self.rule, value, confidence=confidence)

@@ -300,6 +300,10 @@ def test_bad_searches_are_refused_in_a_sentence(tmp_path, caplog):
         (["--until-kept", 2, "--value", 101], "value must be between 0 and 100, got 101"),
         (["--until-kept", 2, "--max-attempts", 3], "max_attempts must be at least calibrate_with, 16"),
         (["--until-kept", 2, "--calibration", tmp_path / "none"], "There is no file"),
+        (
+            ["--until-kept", 2, "--rule", "at_most_bad", "--calibration", tmp_path / "none", "--confidence", 0],
+            "confidence must be between 50 and 99.9, got 0",
+        ),
         (["--mode", "resample"], "The mode resample is about several candidates: give --best-of too"),
         (["--best-of", 4, "--mode", "resample"], "The demo model's sampler adds no noise"),
         (["--best-of", 4, "--sharpness", 2], "sharpness belongs to the mode resample"),

@@ -31,7 +31,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Results:
-    """images: the surest first. title: what was scored, and how."""
+    """images: the surest first. title: the name of what was scored, without the path to it: pages are sent to others."""
 
     title: str
     quantity: str
@@ -49,7 +49,7 @@ def read_results(folder: Path) -> Results:
         return read_noted(folder)
     with ledger:
         header = ledger.header
-        return Results(str(folder), header["quantity"], Direction(header["direction"]), [*rows_shown(ledger, header)])
+        return Results(name_of(folder), header["quantity"], Direction(header["direction"]), [*rows_shown(ledger, header)])
 
 
 def rows_shown(ledger: Ledger, header: Mapping[str, Any]) -> Iterator[Shown]:
@@ -75,4 +75,8 @@ def read_noted(folder: Path) -> Results:
     scored.sort(key=lambda s: (s.note.badness, s.image.name))
     first = scored[0].note
     shown = [Shown(s.image.path, s.image.name, s.note.score, "", s.note.seed, s.note.why) for s in scored]
-    return Results(str(folder), first.quantity, first.direction, shown)
+    return Results(name_of(folder), first.quantity, first.direction, shown)
+
+
+def name_of(folder: Path) -> str:
+    return folder.resolve().name or str(folder)

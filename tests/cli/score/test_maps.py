@@ -98,6 +98,7 @@ def test_generate_leaves_the_map_of_each_image_unless_told_not_to(tmp_path):
     with_maps, without = (json.loads((tmp_path / name / "results.json").read_text())["images"] for name in "ab")
     assert [row | {"seconds": 0} for row in with_maps] == [row | {"seconds": 0} for row in without]
     assert not (tmp_path / "b" / "maps").exists() and all(image.map is None for image in read_results(tmp_path / "b").images)
+    assert read_results(tmp_path / "a").title == "a"  # the page is sent to others: no path of this machine
     for row, image in zip(with_maps, read_results(tmp_path / "a").images, strict=True):
         assert image.map == tmp_path / "a" / "maps" / f"{row['image']:06d}.npy"
         assert -np.load(image.map).astype(float).sum() == pytest.approx(row["score"], rel=2e-3)

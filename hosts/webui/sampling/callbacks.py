@@ -98,7 +98,7 @@ class StepListener:
 
 
 def step_of(asked: Any, answer: Tensor, denoised: Tensor, run: SamplingRun, key: str) -> SamplerStep:
-    """Raises ValueError for prompts of several parts. The rows of the network are those of the prompts, then of the negative ones."""
+    """The rows of the network are those of the prompts, then of the negative ones. A prompt of several parts is the run's problem."""
     batch, inner = len(denoised), asked.denoiser.inner_model
     own, without = answer[:batch], answer[-batch:]
     if rows_of(asked.text_cond) != batch:

@@ -19,6 +19,7 @@ from ...core.options import (
     Quantity,
     Request,
     SamplingScore,
+    Scorer,
     SearchMode,
 )
 from ...core.options.bounds import bounds, check_fields
@@ -102,8 +103,11 @@ class GenerateOptions:
             )
 
     def check_gap(self) -> None:
-        """Raises ValueError where the demo model would draw without the guidance that the condition gap is made of."""
-        if self.method is SamplingScore.CONDITION_GAP and self.model == DEMO and self.guidance_scale in (None, 1.0):
+        """Raises ValueError for drawing without the guidance that the condition gap is made of."""
+        compared = self.search.best_of > 1 and self.search.scorer is Scorer.CONDITION_GAP
+        asked = compared or self.method is SamplingScore.CONDITION_GAP
+        scale = (1.0 if self.model == DEMO else None) if self.guidance_scale is None else self.guidance_scale  # None: the pipeline's
+        if asked and scale == 1:
             raise ValueError("condition-gap compares the two halves of classifier-free guidance: give --guidance-scale, such as 1.5.")
 
     def check_pipeline(self) -> None:

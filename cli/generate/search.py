@@ -48,8 +48,8 @@ class SearchOptions:
         self.check_until()
         if self.calibration is not None and not self.calibration.is_file():
             raise FileNotFoundError(
-                f"There is no file {str(self.calibration)!r}; save one with ComfyUI's Calibrate or core's Calibration, or leave out "
-                "--calibration to calibrate with the first images drawn."
+                f"There is no file {str(self.calibration)!r}; save one with ComfyUI's Calibrate or sort --save-calibration, or leave "
+                "out --calibration to calibrate with the first images drawn."
             )
         if self.needs_first and self.calibrate_with > self.attempts:
             raise ValueError(
@@ -59,7 +59,8 @@ class SearchOptions:
 
     def check_until(self) -> None:
         if self.until_kept is None:
-            self.check_absent(("max_attempts", "value", "calibration", "confidence"), "until_kept")
+            names = ("max_attempts", "rule", "value", "calibration", "calibrate_with", "confidence")
+            self.check_absent(names, "until_kept")
             return
         if self.rule is not FilterRule.AT_MOST_BAD:
             self.check_absent(("confidence",), "the rule at_most_bad")
@@ -76,7 +77,7 @@ class SearchOptions:
 
     def check_prune(self) -> None:
         if self.best_of == 1:
-            self.check_absent(("prune", "prune_at", "sharpness"), "best_of above 1")
+            self.check_absent(("prune", "prune_at", "scorer", "micro_batch", "sharpness"), "best_of above 1")
             if self.mode is not SearchMode.PRUNE:
                 raise ValueError(f"The mode {self.mode.value} is about several candidates: give --best-of too, such as --best-of 4.")
         if self.mode is SearchMode.PRUNE:
@@ -93,8 +94,9 @@ class SearchOptions:
         self.best_of_options()
 
     def check_absent(self, names: tuple[str, ...], owner: str) -> None:
+        """Raises ValueError for one that is not at its default."""
         for name in names:
-            if getattr(self, name) not in (None, ()):
+            if getattr(self, name) != getattr(type(self), name):
                 raise ValueError(f"{name} belongs to {owner}, which is not asked for; leave out --{name.replace('_', '-')}.")
 
     @property

@@ -12,7 +12,7 @@ import folder_paths
 import node_helpers
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ....core.options import Direction, FolderPlace
@@ -55,6 +55,8 @@ class RankedFolder:
 def folder_in(place: FolderPlace, name: str) -> Path:
     """A folder inside of ComfyUI's own. Raises ValueError for one outside of it, through links too, and for one that isn't there."""
     base = Path(folder_paths.get_input_directory() if place is FolderPlace.INPUT else folder_paths.get_output_directory()).resolve()
+    if "\0" in name:
+        raise ValueError(f"folder must be a name without a zero byte, got {name!r:.80}; give a name such as 'batch/monday'.")
     folder = (base / name.strip()).resolve()
     if not folder.is_relative_to(base):
         raise ValueError(f"folder must lie inside ComfyUI's {place.value} folder, got {name!r}; give a name such as 'batch/monday'.")
@@ -86,7 +88,10 @@ def rank_folder(folder: Path, keep: int, judge: Judge) -> RankedFolder:
     top: Top[tuple[str, Tensor, Judged]] = Top(keep)
     first: Judged | None = None
     skipped: list[str] = []
-    for path in watched(image_files(folder)):
+    paths = image_files(folder)
+    if not paths:
+        raise ValueError(f"There is no image in {folder.name!r}. Sub-folders are not looked into: name the one that holds the images.")
+    for path in watched(paths):
         try:
             picture = read_picture(path)
             judged = judge(path, picture)
@@ -121,6 +126,8 @@ def read_picture(path: Path) -> Tensor:
                 page = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(page, picture.convert("RGBA"))
             pixels = np.array(picture.convert("RGB"))
+    except UnidentifiedImageError as error:  # its own text shows where on the disk the file lies
+        raise ValueError("it can't be read, since it is no image or a broken one") from error
     except Exception as error:  # a broken file makes a decoder raise anything
         raise ValueError(f"it can't be read ({' '.join(str(error).split()) or type(error).__name__})") from error
     return torch.from_numpy(pixels.astype(np.float32) / 255)[None]

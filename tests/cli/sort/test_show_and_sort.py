@@ -49,6 +49,12 @@ def test_show_as_json(archive, capsys):
     assert name.endswith("b.jpg") and (note["version"], note["score"], note["seed"]) == (1, 1.0, 7)
 
 
+def test_show_says_what_is_no_file(archive, caplog):
+    assert main(["show", str(archive)]) == 1 and "is a folder: name the image files in it" in caplog.text
+    assert main(["show", str(archive / "nowhere.png")]) == 1 and "There is no file" in caplog.text
+    assert "Errno" not in caplog.text
+
+
 def test_show_finds_the_image_of_a_batch(tmp_path, capsys, caplog):
     shades = [np.full((16, 16, 3), shade, np.uint8) for shade in (20, 200)]
     notes = [Note("noise", Direction.LOW_IS_BAD, float(i), image=i, look=look_of(pixels / 255)) for i, pixels in enumerate(shades)]

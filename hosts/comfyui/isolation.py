@@ -11,14 +11,12 @@ No pack is known by name. *Patches* are what a run's options and model bring int
 from __future__ import annotations
 
 import functools
-import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 from comfy.model_base import BaseModel
 from comfy.model_management import OOM_EXCEPTION
@@ -27,10 +25,13 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...core.guidance.patch_memory import Memory, is_ours
+from ...core.guidance.patch_memory import Memory, is_ours, restoring
 
 Options = dict[str, Any]
 Evaluate = Callable[[Options], Tensor]
+MODULES = frozenset(
+    {"comfy", "comfy_api", "comfy_execution", "comfy_kitchen", "app", "execution", "folder_paths", "nodes", "server"}
+)  # ComfyUI's own, whose objects are no patches
 PATH_WRAPPERS = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
 ALTERED = 0.01  # of what the model says: more than the order of additions changes on a GPU
 ASKED = 3  # a cache that had to start anew at the first question, and whose turn it is to do so at the second, gives itself away then
@@ -40,26 +41,14 @@ SAME_WORK = 0.8  # what is made once and kept, as a mask for a new shape, is a s
 def remember(options: Options, model: BaseModel) -> Memory:
     """What patches keep now."""
     patcher = getattr(model, "current_patcher", None)
-    memory = Memory.of([path(options), model.diffusion_model, getattr(patcher, "object_patches", {})])
+    memory = Memory.of([path(options), model.diffusion_model, getattr(patcher, "object_patches", {})], MODULES)
     memory.contents.extend((live, dict(live)) for live in (options, options.get("transformer_options", {})))
     return memory
 
 
-@contextmanager
-def kept_apart(options: Options, model: BaseModel, device: torch.device, start: Memory | None = None) -> Iterator[None]:
-    """In the block patches may remember and draw what they like; at its end all is as it was. start: of the run."""
-    now = remember(options, model)
-    others = [] if device.type in ("cpu", "meta") else [device]
-    state, legacy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
-            if start is not None and now.tensors.keys() - start.tensors.keys():
-                start.put_back()
-            yield
-    finally:
-        now.put_back()
-        random.setstate(state)
-        np.random.set_state(legacy)
+def kept_apart(options: Options, model: BaseModel, device: torch.device, start: Memory | None = None) -> AbstractContextManager[None]:
+    """A block in which patches may remember and draw what they like; at its end all is as it was. start: of the run."""
+    return restoring(remember(options, model), device, start)
 
 
 def check_repeats(options: Options, evaluate: Evaluate) -> None:

@@ -7,24 +7,22 @@ are as they were when the run began.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 
-from ....core.guidance.patch_memory import Memory
+from ....core.guidance.patch_memory import Memory, restoring
 
 Options = dict[str, Any]
+MODULES = frozenset({"backend", "modules", "modules_forge", "k_diffusion", "gradio"})  # Forge's own, whose objects are no patches
 OURS = "uncertainty_evaluation"  # in transformer_options: this evaluation is no step of the sampler
 
 
 def remember(options: Options, model: Any) -> Memory:
     """What patches keep now: in the options of a patcher, and on the network itself, where caches hang themselves in."""
     inner = options.get("transformer_options", {})
-    memory = Memory.of([inner, unwrapped(options), getattr(model, "diffusion_model", None)])
+    memory = Memory.of([inner, unwrapped(options), getattr(model, "diffusion_model", None)], MODULES)
     memory.contents.extend((live, dict(live)) for live in (options, inner))
     return memory
 
@@ -35,18 +33,6 @@ def unwrapped(options: Options) -> Any:
     return getattr(wrapper, "__wrapped__", wrapper)
 
 
-@contextmanager
-def kept_apart(options: Options, model: Any, device: torch.device, start: Memory | None = None) -> Iterator[None]:
-    """In the block patches may remember and draw what they like; at its end all is as it was. start: of the run."""
-    now = remember(options, model)
-    others = [] if device.type in ("cpu", "meta") else [device]
-    python, legacy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
-            if start is not None and now.tensors.keys() - start.tensors.keys():
-                start.put_back()
-            yield
-    finally:
-        now.put_back()
-        random.setstate(python)
-        np.random.set_state(legacy)
+def kept_apart(options: Options, model: Any, device: torch.device, start: Memory | None = None) -> AbstractContextManager[None]:
+    """A block in which patches may remember and draw what they like; at its end all is as it was. start: of the run."""
+    return restoring(remember(options, model), device, start)

@@ -28,6 +28,7 @@ class Places:
     def __init__(self, source: Path, target: Path, how: Put) -> None:
         """Raises FileNotFoundError or ValueError, in a sentence, where there is no image."""
         self.target, self.how = target, how
+        self.numbers: dict[Path, int] = {}  # a name in a folder -> the number that it is tried with next
         self.sides = {(target / name).resolve() for name in (KEPT, REJECTED)}
         if how is not Put.LIST:
             for side in self.sides:
@@ -55,18 +56,27 @@ class Places:
         side = self.target / (KEPT if kept else REJECTED)
         there = path if path.resolve().parent in self.sides else self.copies.get(path)
         if there is None:
-            there = free_name(side / path.name)
+            there = self.free_name(side / path.name)
             if self.how is Put.MOVE and on_one_disk(path, self.target):
                 os.replace(path, there)
                 return self.name(there)
             with replacing(there) as temporary:
                 shutil.copy2(path, temporary)
         elif there.parent.resolve() != side.resolve():
-            before, there = there, free_name(side / there.name)
+            before, there = there, self.free_name(side / there.name)
             os.replace(before, there)
         if self.how is Put.MOVE and path.resolve().parent not in self.sides:
             path.unlink()  # its copy on the other disk is whole
         return self.name(there)
+
+    def free_name(self, path: Path) -> Path:
+        """The path itself, or with a number where it is taken. Thousands of folders may hold a 0.png: no number is tried twice."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = self.numbers.get(path, 0)
+        while (free := path.with_name(f"{path.stem} ({number}){path.suffix}") if number else path).exists():
+            number += 1
+        self.numbers[path] = number + 1
+        return free
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.target).as_posix()
@@ -94,14 +104,6 @@ def order_by_name(path: Path) -> tuple[str, int]:
     """Of names that a move leaves as they are, but for a number."""
     number = NUMBER.search(path.stem)
     return plain_name(path), int(number[1]) if number else 0
-
-
-def free_name(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target, number = path, 1
-    while target.exists():
-        target, number = path.with_name(f"{path.stem} ({number}){path.suffix}"), number + 1
-    return target
 
 
 def on_one_disk(path: Path, folder: Path) -> bool:

@@ -121,6 +121,21 @@ def test_a_second_run_doubles_nothing_and_another_share_changes_sides(archive, t
     assert len(files_in(archive)) == {"move": 0, "copy": 7}[put] if elsewhere else True
 
 
+def test_a_name_that_many_folders_use_is_not_looked_up_anew_each_time(tmp_path, monkeypatch):
+    for number in range(60):
+        path = tmp_path / "archive" / f"{number:02}" / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.new("L", (8, 8), number).save(path)
+        write_note(path, Note("information", Direction.LOW_IS_BAD, float(number)))
+    looked, exists = [], Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path, **more: looked.append(path.name) or exists(path, **more))
+    assert main(["sort", str(tmp_path / "archive"), "--put", "move", "--keep", "50"]) == 0
+    names = {"0.png", *(f"0 ({number}).png" for number in range(1, 30))}
+    assert {path.name for path in (tmp_path / "archive" / "kept").iterdir()} == names
+    assert {path.name for path in (tmp_path / "archive" / "rejected").iterdir()} == names
+    assert sum(name in names for name in looked) < 4 * 60
+
+
 @pytest.mark.parametrize("put", ["move", "copy"])
 def test_another_image_of_the_same_name_size_and_time_is_no_copy(tmp_path, put):
     with tempfile.TemporaryDirectory(dir=OTHER_DISK if OTHER_DISK.is_dir() else None) as other:

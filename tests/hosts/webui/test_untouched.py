@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import urllib.error
+from pathlib import Path
 
 import pytest
 
 from forge_server import HIRES, Forge
 
+EXTENSIONS = {"uncertainty-nodes", "uq-probe"}
 SAMPLERS = ["Euler", "Euler a", "DPM++ 2M", "DPM++ SDE", "Heun", "DDIM"]
 
 
@@ -25,6 +27,11 @@ def test_measuring_changes_no_bit_with_hires_fix(forge: Forge) -> None:
     plain = forge.draw(**HIRES)
     for passes in ("both", "first", "second"):
         assert forge.draw({"score": "denoised", "passes": passes}, **HIRES).pixels == plain.pixels
+
+
+def test_other_peoples_imports_do_not_find_our_folders(forge: Forge) -> None:
+    searched = [Path(folder).name for folder in forge.get("/search_path")]
+    assert [name for name in searched if name in EXTENSIONS] == ["uq-probe"]  # as Forge leaves it for any other extension
 
 
 @pytest.mark.parametrize("call", [1, 3, 5])

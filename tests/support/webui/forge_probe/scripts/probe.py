@@ -61,6 +61,10 @@ def report(_, app):
             "attributes": sorted(vars(model)),
         }
 
+    @app.get("/search_path")
+    def search_path():
+        return sys.path
+
     @app.get("/agreement")
     def agreement(given: str, result: str):
         sys.path += [str(SUPPORT / "webui"), str(SUPPORT / "agreement")]

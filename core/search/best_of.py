@@ -22,7 +22,7 @@ from ..selection.calibration import Calibration
 from ..selection.filtering import Decision, decide
 from ..selection.ranks import best_first
 from .resampling import place_copies, systematic_counts, weigh
-from .scoring import Scores
+from .scoring import DIRECTION_OF_SCORER, Scores
 from .stopping import stops_of
 
 TOLERANCE = 1e-5  # a step that sits on a point is inside, as in core.schedule
@@ -129,8 +129,16 @@ class Search:
                 raise ValueError(f"{len(self.rows)} candidates are compared, got scores of shape {tuple(scores.by[scorer].shape)}.")
 
     def _best(self, scores: Scores, count: int) -> Decision:
-        """The filter's own rule, so that NaN goes first; where no score is a number, the first ``count`` go on."""
-        decision = decide(scores.badness(self.options.scorers), Direction.HIGH_IS_BAD, FilterRule.KEEP_BEST_COUNT, count)
+        """The filter's own rule, so that NaN goes first; where no score is a number, the first ``count`` go on.
+
+        One score is told as it is, low or high; several have no common unit, and what is told is their ranks joined.
+        """
+        scorers = self.options.scorers
+        if len(scorers) == 1:
+            decision = decide(scores.by[scorers[0]], DIRECTION_OF_SCORER[scorers[0]], FilterRule.KEEP_BEST_COUNT, count)
+        else:
+            decision = decide(scores.badness(scorers), Direction.HIGH_IS_BAD, FilterRule.KEEP_BEST_COUNT, count)
+            decision = replace(decision, reasons=tuple(reason.replace("score", "joined rank", 1) for reason in decision.reasons))
         if decision.accepted or count == 0:
             return decision
         first = tuple(range(count))

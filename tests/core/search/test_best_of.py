@@ -67,6 +67,19 @@ def test_a_point_is_due_once_at_the_first_step_that_passed_it():
     assert [r.percent for r in run.rounds] == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("scorer", [Scorer.INFORMATION, Scorer.DENOISED])
+def test_reasons_tell_the_score_as_it_is_whatever_its_direction(scorer):
+    run = search(candidates=2, points=(0.5,), fractions=(0.5,), scorer=scorer)
+    low, high = run.select(Scores({scorer: torch.tensor([0.25, 4.0])}), 5.0).reasons
+    assert "score 0.25, rank" in low and "score 4, rank" in high
+    assert high.startswith("Accepted: " if scorer is Scorer.INFORMATION else "Rejected: ")
+
+
+def test_reasons_of_two_scorers_tell_the_ranks_joined():
+    run = search(candidates=2, points=(0.5,), fractions=(0.5,), second=Scorer.DENOISED)
+    assert "joined rank 1, rank 2 of 2" in run.select(scores(0.25, 4.0, denoised=[2.0, 1.0]), 5.0).reasons[0]
+
+
 def test_points_that_share_a_step_are_compared_once_and_each_takes_its_fraction():
     run = search(candidates=8, points=(0.2, 0.5, 0.6), fractions=(0.5, 0.5, 0.5))
     run.select(scores(*range(8)), 4.0)

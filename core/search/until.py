@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ..options import Direction, FilterRule, UntilOptions
 from ..result import Uncertainty
 from ..selection.calibration import Calibration, common_settings
-from ..selection.filtering import decide
+from ..selection.filtering import decide, need_calibration
 from .seeds import derive_seed
 
 
@@ -39,6 +39,7 @@ class Until:
     calibration: for the rules ``calibrated`` and ``at_most_bad``. Decisions are ``core.selection.filtering.decide``'s own.
     settings: how the scores are made, of what results don't tell themselves; they must not contradict the calibration's.
     stopped: images that the host left on their way, which are told and decide nothing.
+    Raises ValueError for a rule that needs a calibration without one.
     """
 
     options: UntilOptions
@@ -49,6 +50,10 @@ class Until:
     stopped: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     nfe: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.options.rule is not FilterRule.THRESHOLD:  # now, not after an attempt was drawn in vain
+            need_calibration(self.options.rule, self.calibration)
 
     @property
     def seed(self) -> int:

@@ -146,15 +146,22 @@ def _threshold(
         return float(value), "the threshold"
     if rule is FilterRule.CALIBRATED:
         limits.PERCENT.check("value (percentile of earlier scores)", value)
-    if calibration is None or quantity is None:
-        raise ValueError(
-            f"The rule {rule.value!r} needs a calibration and the name of the score; connect one, or use 'drop_worst_percent'."
-        )
+    calibration = need_calibration(rule, calibration)
+    if quantity is None:
+        raise ValueError(f"The rule {rule.value!r} needs a calibration and the name of the score that is compared with it.")
     calibration.check(quantity, direction, made)
     if rule is FilterRule.CALIBRATED:
         return calibration.threshold_at(value), f"the {value:g} % limit of {len(calibration)} earlier scores"
     threshold = calibration.risk_threshold(value, confidence)
     return threshold, f"the limit for at most {value:g} % bad, {confidence:g} % sure from {len(calibration.labelled)} labels"
+
+
+def need_calibration(rule: FilterRule, calibration: Calibration | None) -> Calibration:
+    """The calibration. Raises ValueError where a rule that needs one has none."""
+    if calibration is None:
+        earlier = "scores of earlier images" if rule is FilterRule.CALIBRATED else "scores of images that you called good or bad"
+        raise ValueError(f"The rule {rule.value!r} needs a calibration, the {earlier}: give one (Calibrate makes it), or use another rule.")
+    return calibration
 
 
 def _by_threshold(scores: Tensor, direction: Direction, threshold: float, name: str) -> _Limit:

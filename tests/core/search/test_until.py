@@ -104,7 +104,9 @@ def test_refusals():
     with pytest.raises(ValueError, match="'keep_best_count' compares images of one batch"):
         UntilOptions(rule=FilterRule.KEEP_BEST_COUNT)
     with pytest.raises(ValueError, match="needs a calibration"):
-        Until(UntilOptions()).offer(result(1.0))
+        Until(UntilOptions())
+    with pytest.raises(ValueError, match="'at_most_bad' needs a calibration, the scores of images that you called good or bad"):
+        Until(UntilOptions(rule=FilterRule.AT_MOST_BAD, value=5.0))
     with pytest.raises(ValueError, match="max_attempts must be between 1"):
         UntilOptions(max_attempts=0)
 

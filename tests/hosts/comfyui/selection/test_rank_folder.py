@@ -66,6 +66,7 @@ def test_the_best_by_the_scores_in_the_files_come_out_in_their_own_sizes(comfy: 
     }  # fmt: skip
     text = comfy.value(history, report)[0]
     assert "other.png is left out: its score is of noise" in text and "plain.png is left out: no score" in text and "broken.png" in text
+    assert str(comfy.base) not in text, "no text tells where on the disk the files lie"
     sizes = sorted(Image.open(file).size for file in (comfy.base / "output").glob("best*.png"))
     assert sizes == [(32, 32), (64, 64)]
     picture(path / "new.png", 3, score=0.01)
@@ -115,7 +116,8 @@ def test_nothing_outside_of_comfyuis_folder_is_read(comfy: Server, name: str) ->
 def test_what_is_missing_is_one_sentence(comfy: Server) -> None:
     cases = [({"folder": "nowhere"}, PromptRefused, "There is no folder 'nowhere' in ComfyUI's output folder")]
     folder(comfy, "empty")
-    cases += [({"folder": "empty"}, PromptFailed, "No image in 'empty' has a score")]
+    cases += [({"folder": "empty"}, PromptFailed, "There is no image in 'empty'. Sub-folders are not looked into")]
+    cases += [({"folder": "a\0b"}, PromptRefused, "folder must be a name without a zero byte")]
     picture(folder(comfy, "unscored") / "a.png", 1)
     cases += [({"folder": "unscored"}, PromptFailed, "a.png is left out: no score is written into it")]
     cases += [({"folder": "unscored", "scorer": "denoised"}, PromptFailed, "The scorer 'denoised' needs model: connect it")]

@@ -15,7 +15,7 @@ from ..bounds import BOUNDS
 from ..settings import KEEP_ALL, Settings, names, suited_to
 from .infotext import pasted
 from .layout import FOLDED, SHOWN
-from .texts import HELP, LABELS, TITLE, price
+from .texts import HELP, LABELS, TITLE, price, tell_price
 
 SUITED = ("samples", "start_percent", "end_percent")
 
@@ -72,10 +72,3 @@ def suit(score: str, *shown: Any) -> list[Any]:
     """What suits a score that has just been chosen; what a person has set, or pasted, stays."""
     untouched = [[suited_to(each)[name] for name in SUITED] for each in PipelineScore]
     return [suited_to(PipelineScore(score))[name] for name in SUITED] if list(shown) in untouched else list(shown)
-
-
-def tell_price(*values: Any) -> str:
-    try:
-        return f"<p>{price(Settings.from_values(values))}</p>"
-    except ValueError as error:
-        return f"<p>{error}</p>"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any
+
 from ....core.options import EnsembleOptions, FreeOptions, GuidanceMode, Scorer
 from ..settings import Settings, parse_members
 
@@ -116,3 +119,11 @@ def price_of_guidance(settings: Settings) -> str:
     window = f"between {guide.window.start:.0%} and {guide.window.end:.0%} of the noise schedule"
     backward = ", each with a backward pass, and 6 to check the gradient once" if guide.mode is GuidanceMode.AUTOGRAD else ""
     return f"Guidance costs {calls} further model calls per image at each step {window}{backward}."
+
+
+def tell_price(*values: Any) -> str:
+    """HTML: what the components' values cost, or what is wrong with them. A person may have pasted them from a stranger's image."""
+    try:
+        return f"<p>{price(Settings.from_values(values))}</p>"
+    except ValueError as error:
+        return f"<p>{escape(str(error))}</p>"

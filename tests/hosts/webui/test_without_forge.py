@@ -11,7 +11,7 @@ import pytest
 from uncertainty_nodes.core.options import GuidanceMode, PipelineScore, SamplingPasses
 from uncertainty_nodes.hosts.webui.page.infotext import describe, pasted, read
 from uncertainty_nodes.hosts.webui.page.layout import FOLDED, SHOWN
-from uncertainty_nodes.hosts.webui.page.texts import HELP, LABELS, TITLE, price
+from uncertainty_nodes.hosts.webui.page.texts import HELP, LABELS, TITLE, price, tell_price
 from uncertainty_nodes.hosts.webui.settings import Settings, names
 from uncertainty_nodes.hosts.webui.support import NO_PATCHER, NOTHING, why_not
 
@@ -55,6 +55,12 @@ def test_an_infotext_of_another_version_or_none_turns_the_script_off() -> None:
     assert pasted("enabled")({}) is False
     assert pasted("enabled")({"Uncertainty settings": "score=beauty"}) is False
     assert pasted("samples")({"Uncertainty settings": "score=beauty"}) is None
+
+
+def test_what_was_pasted_is_no_html_in_the_page() -> None:
+    told = tell_price({"score": "ensemble", "members": "<img src=x onerror=alert(1)>"})
+    assert "&lt;img" in told and "<img" not in told
+    assert tell_price({}) == f"<p>{price(Settings())}</p>"
 
 
 def test_the_price_names_what_each_part_costs() -> None:

@@ -175,7 +175,7 @@ def test_copies_without_noise_are_refused(demo):
 def test_a_hopeless_run_is_left(demo):
     low = Calibration.fit([torch.full((10,), 1e9)], Direction.LOW_IS_BAD, quantity_at(Scorer.INFORMATION, 0.5))
     candidates = digits(demo, "DDIMScheduler")
-    found = best_of(candidates, 1, options=BestOfOptions(mode=SearchMode.STOP, limit=95.0), calibrations=[low])
+    found = best_of(candidates, 1, options=BestOfOptions(mode=SearchMode.STOP, limit=95.0, points=(0.5,)), calibrations=[low])
     assert found.images is None and found.kept == ()
     assert found.network_rows == 3 and found.scoring_rows == 4  # of 6 steps
     assert "limit of 10 earlier scores" in found.rounds[0].reasons[0]

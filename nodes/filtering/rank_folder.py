@@ -17,6 +17,7 @@ from ..sockets import checked, number_input, option_input, schema
 
 DRAWS = InformationOptions().draws
 BEST = replace(KEEP, default=8, low=1)
+SKIPPED_SHOWN = 20  # of the images without a score, of which a folder may hold thousands
 
 
 class RankFolder(io.ComfyNode):
@@ -143,7 +144,8 @@ def report(ranked: RankedFolder) -> list[str]:
     first = ranked.judged[0]
     lines = [f"The best {len(ranked.names)} of {ranked.count} images by {first.quantity} ({first.direction.value})."]
     lines += [f"{place + 1}. {name}: {each.score:.4g}" for place, (name, each) in enumerate(zip(ranked.names, ranked.judged, strict=True))]
-    return lines + ranked.skipped
+    further = len(ranked.skipped) - SKIPPED_SHOWN
+    return lines + ranked.skipped[:SKIPPED_SHOWN] + ([f"{further} further images are left out."] if further > 0 else [])
 
 
 NODES = [RankFolder]

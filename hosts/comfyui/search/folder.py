@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,12 +73,13 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def stamp_folder(place: str, name: str) -> str:
-    """Changes when an image comes, goes or changes. Empty where there is no such folder."""
+    """Changes when an image comes, goes or changes; short, since the history keeps it. Empty where there is no such folder."""
     try:
         states = [(path.name, path.stat()) for path in image_files(folder_in(FolderPlace(place), name))]
     except (OSError, ValueError, AttributeError):  # a name that comes over a link is not known yet
         return ""
-    return " ".join(f"{n}:{s.st_size}:{s.st_mtime_ns}" for n, s in states)
+    told = "\n".join(f"{n}:{s.st_size}:{s.st_mtime_ns}" for n, s in states)
+    return hashlib.blake2s(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def rank_folder(folder: Path, keep: int, judge: Judge) -> RankedFolder:

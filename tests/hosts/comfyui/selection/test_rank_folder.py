@@ -44,6 +44,18 @@ def picture(path: Path, value: int, size: int = 16, score: float | None = None, 
         write_note(path, Note(quantity, Direction.HIGH_IS_BAD, score))
 
 
+def test_thousands_without_a_score_are_counted_not_listed(comfy: Server) -> None:
+    path = folder(comfy, "mostly unscored")
+    picture(path / "scored.png", 9, score=0.5)
+    for i in range(23):
+        picture(path / f"{i}.png", 9)
+    g = Graph()
+    node, _ = rank(g, folder="mostly unscored")
+    report = g.node("UQTest_SaveValue", value=node[5])
+    lines = comfy.value(comfy.run(g), report)[0].splitlines()
+    assert sum("no score is written into it" in line for line in lines) == 20 and lines[-1] == "3 further images are left out."
+
+
 def test_the_best_by_the_scores_in_the_files_come_out_in_their_own_sizes(comfy: Server) -> None:
     path = folder(comfy, "ranked")
     for i, score in enumerate((0.5, 0.1, 0.9, 0.1, 0.3)):

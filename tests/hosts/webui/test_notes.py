@@ -22,10 +22,14 @@ SETTINGS = 'Uncertainty settings: "score=noise; samples=3; seed=5", '
 
 
 def saved(forge: Forge, settings: dict, suffix: str = "png", **parameters) -> list[Path]:
-    before = set(forge.base.glob("outputs/**/*.*"))
+    before = files_of(forge)
     options = {"samples_format": suffix, "grid_format": suffix, **parameters.pop("options", {})}
     forge.draw(settings, save_images=True, override_settings=options, **parameters)
-    return sorted(set(forge.base.glob("outputs/**/*.*")) - before)
+    return sorted(files_of(forge) - before)
+
+
+def files_of(forge: Forge) -> set[Path]:
+    return {path for folder in ("output", "outputs") for path in forge.base.glob(f"{folder}/**/*.*")}
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])

@@ -72,6 +72,7 @@ def write(home: Path, path: Path) -> None:
 
 if __name__ == "__main__":
     forge, target = Path(sys.argv[1]), Path(sys.argv[2])
-    sys.argv = [sys.argv[0], "--always-cpu"]  # which Forge's modules read
-    sys.path[:0] = [str(forge), str(forge / "packages_3rdparty")]
+    neo = "--ckpt-dirs" in (forge / "modules/cmd_args.py").read_text(encoding="utf-8")
+    sys.argv = [sys.argv[0], "--cpu" if neo else "--always-cpu"]  # which Forge's modules read
+    sys.path[:0] = [str(forge), str(forge / "packages_3rdparty"), str(forge / "modules_forge/packages")]
     write(forge, target)

@@ -22,21 +22,31 @@ from comfy_server import free_port
 
 HERE = Path(__file__).resolve().parent
 EXTENSIONS = {"uncertainty-nodes": HERE.parents[2], "uq-probe": HERE / "forge_probe"}
-QUIET = ["--skip-prepare-environment", "--skip-install", "--skip-torch-cuda-test", "--always-cpu", "--no-half", "--no-hashing"]
-PLAIN = {"prompt": "a cat", "width": 64, "height": 64, "steps": 4, "seed": 1, "sampler_name": "Euler", "cfg_scale": 5}
-HIRES = {
-    "enable_hr": True,
-    "hr_scale": 2,
-    "hr_upscaler": "Latent",
-    "denoising_strength": 0.6,
-    "hr_cfg": 5,
-    "hr_additional_modules": ["Use same choices"],
-}
+QUIET = ["--skip-prepare-environment", "--skip-install", "--skip-torch-cuda-test"]
 
 
 def home() -> Path | None:
     path = os.environ.get("FORGE_PATH")
     return Path(path) if path else None
+
+
+def is_neo() -> bool:
+    """Forge Neo, the fork that lives on: other names on its command line, no upscaler of latents."""
+    arguments = home() and home() / "modules" / "cmd_args.py"
+    return bool(arguments and arguments.is_file() and "--ckpt-dirs" in arguments.read_text(encoding="utf-8"))
+
+
+NAMES = ["--cpu", "--ckpt-dirs"] if is_neo() else ["--always-cpu", "--ckpt-dir"]
+CPU = [NAMES[0], *([] if is_neo() else ["--no-half", "--no-hashing"])]
+PLAIN = {"prompt": "a cat", "width": 64, "height": 64, "steps": 4, "seed": 1, "sampler_name": "Euler", "cfg_scale": 5}
+HIRES = {
+    "enable_hr": True,
+    "hr_scale": 2,
+    "hr_upscaler": "Nearest" if is_neo() else "Latent",
+    "denoising_strength": 0.6,
+    "hr_cfg": 5,
+    "hr_additional_modules": ["Use same choices"],
+}
 
 
 def why_not() -> str:
@@ -93,11 +103,11 @@ class Forge:
             forge_checkpoint.make(home(), self.python, checkpoint)
         # One thread: sums are added in one order, so that two runs can be compared bit for bit.
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        place = ["--server-name", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.base), "--ckpt-dir", str(checkpoint.parent)]
+        place = ["--server-name", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.base), NAMES[1], str(checkpoint.parent)]
         with open(self.base / "forge.log", "ab") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
             interface = ["--gradio-allowed-path", str(home())] if self.page else ["--nowebui"]
-            command = [self.python, "launch.py", *QUIET, "--api", *interface, *place]
+            command = [self.python, "launch.py", *QUIET, *CPU, "--api", *interface, *place]
             self.process = subprocess.Popen(command, cwd=home(), env=environment, start_new_session=True, **streams)
         try:
             self.wait_until_ready(600)

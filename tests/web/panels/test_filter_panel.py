@@ -16,6 +16,7 @@ REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 NUMBERS = count()
+DECIDED = {"borderline": "by_rule", "band": 15.0}  # told each time: the page keeps by a node's number what the graph before it had set
 NODE = "const node = app.graph.nodes.find(node => node.comfyClass === 'UQ_SampleFilter');"
 PANEL = NODE + "const panel = node.widgets.find(widget => widget.name === 'uncertainty_filter').element;"
 DRAWN = (
@@ -52,7 +53,7 @@ def show(page: Browser, rule: str, value: float, scores: str = "0.4,0.1,0.3,0.2"
     g = Graph()
     scored = g.node("UQTest_Uncertainty", scores=scores, direction="high_is_bad", frames=0, salt=next(NUMBERS))
     images = g.node("UQTest_NumberedImages", first=20, count=len(scores.split(",")), size=32)
-    kept = g.node("UQ_SampleFilter", uncertainty=scored, images=images, rule=rule, value=value, **options)
+    kept = g.node("UQ_SampleFilter", uncertainty=scored, images=images, rule=rule, value=value, **DECIDED | options)
     for output in (0, 6):
         g.node("UQTest_SaveValue", value=kept[output])
     open_graph(page, g, f"filter {next(NUMBERS)}")
@@ -125,7 +126,7 @@ def test_a_value_that_comes_over_a_link_stands_still(page: Browser) -> None:
     g = Graph()
     scored = g.node("UQTest_Uncertainty", scores="0.4,0.1", direction="high_is_bad", frames=0, salt=next(NUMBERS))
     value = g.node("UQTest_Floats", values="1")
-    kept = g.node("UQ_SampleFilter", uncertainty=scored, rule="keep_best_count", value=value)
+    kept = g.node("UQ_SampleFilter", uncertainty=scored, rule="keep_best_count", value=value, **DECIDED)
     g.node("UQTest_SaveValue", value=kept[6])
     open_graph(page, g, f"filter {next(NUMBERS)}")
     queue(page)

@@ -21,7 +21,7 @@ from .observe import Reader, plain
 
 
 class SaveUncertainty(Reader):
-    """Scores, curve, levels, cost and provenance; of the map its shape, digest, one row, and whether it is finite."""
+    """Scores, curve, levels, cost and provenance; of the map its shape, digest, one row, the highest value, and whether it is finite."""
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -37,6 +37,7 @@ class SaveUncertainty(Reader):
         found |= {"nfe": u.nfe, "seconds": u.seconds, "direction": u.direction.value, "quantity": u.quantity, "provenance": u.provenance}
         found |= {"total": u.maps.flatten(1).sum(dim=1).tolist(), "maps": plain(u.maps)}
         found |= {"row": u.maps[0, 0, ..., u.maps.shape[-2] // 2, :].tolist()}  # in the middle of the first image
+        found |= {"highest": float(u.maps.max())}
         found |= {"finite": bool(u.maps.isfinite().all()), "positive": bool((u.maps >= 0).all())}
         return {"ui": {"value": [json.dumps([found])]}}
 

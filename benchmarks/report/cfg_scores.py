@@ -7,6 +7,7 @@ from typing import Any
 from uncertainty_nodes.benchmarks.report.markdown import interval, listed, number, paragraph, table
 
 Results = dict[str, Any]
+Leader = tuple[str, str, Results]
 ASKED, NATURAL = "not_what_was_asked", "off_the_real_digits"
 JUDGES = {ASKED: "not what was asked", NATURAL: "off the real digits"}
 
@@ -81,32 +82,34 @@ def gains(rows: Results) -> str:
     return table([title, "images", "FID gain", "95 %", "within each digit", "recall, less random"], cells)
 
 
+def leaders(found: Results) -> tuple[list[Leader], list[Leader]]:
+    """At each scale with enough bad images: its name, the score that finds most and its row; and the same of those that cost no call."""
+    every = {scale: row[ASKED]["scores"] for scale, row in found["scales"].items() if "scores" in row.get(ASKED, {})}
+    free = {scale: {name: row for name, row in scores.items() if row["nfe"] == 0} for scale, scores in every.items()}
+    best, cheapest = (
+        [(scale, *max(scores.items(), key=lambda item: item[1]["auroc"])) for scale, scores in among.items()] for among in (every, free)
+    )
+    return best, cheapest
+
+
 def advice(found: Results) -> str:
     """Which score finds most under guidance, what the free ones find, and which prediction to measure."""
-    rows = {scale: row[ASKED] for scale, row in found["scales"].items() if "scores" in row.get(ASKED, {})}
-    if not rows:
+    best, free = leaders(found)
+    if not best:
         return "Too few bad images at every scale."
-    best, free = [], []
-    for scale, row in rows.items():
-        name, top = max(row["scores"].items(), key=lambda item: item[1]["auroc"])
-        best.append(f"at CFG {scale} by `{name}` ({told(top)}, {top['nfe']:g} calls)")
-        name, top = max(((n, r) for n, r in row["scores"].items() if r["nfe"] == 0), key=lambda item: item[1]["auroc"])
-        free.append(f"`{name}` ({told(top)})")
-    start = f"Bad images are found best {listed(best)}; at no call by {listed(free)}."
-    return f"{start} {which_prediction(rows)}"
+    most = listed([f"at CFG {scale} by `{name}` ({told(top)}, {top['nfe']:g} calls)" for scale, name, top in best])
+    start = f"Bad images are found best {most}; at no call by {listed([f'`{name}` ({told(top)})' for _, name, top in free])}."
+    return f"{start} {which_prediction({scale: found['scales'][scale][ASKED] for scale, _, _ in best})}"
 
 
 def brief(found: Results) -> str:
     """The same for the README, with no intervals."""
-    rows = {scale: row[ASKED]["scores"] for scale, row in found["scales"].items() if "scores" in row.get(ASKED, {})}
-    best, free = [], []
-    for scale, scores in rows.items():
-        for told_of, among in ((best, scores), (free, {n: r for n, r in scores.items() if r["nfe"] == 0})):
-            name, top = max(among.items(), key=lambda item: item[1]["auroc"])
-            told_of.append(f"{name} at CFG {scale} (AUROC {number(top['auroc'], 2)}" + (f"; {top['nfe']:g} calls)" if top["nfe"] else ")"))
+    best, free = leaders(found)
+    costly = listed([f"{name} at CFG {scale} (AUROC {number(top['auroc'], 2)}; {top['nfe']:g} calls)" for scale, name, top in best])
+    cheap = listed([f"{name} at CFG {scale} (AUROC {number(top['auroc'], 2)})" for scale, name, top in free])
     most = max(d["difference"] for row in found["scales"].values() for d in row.get(ASKED, {}).get("mix_less_conditional", {}).values())
     return (
-        f"The best sign is {listed(best)}; of those that cost no call {listed(free)}. Measuring the mix that the sampler follows instead "
+        f"The best sign is {costly}; of those that cost no call {cheap}. Measuring the mix that the sampler follows instead "
         f"of the conditional prediction costs twice the calls and adds at most {number(most, 2)}."
     )
 
@@ -157,39 +160,47 @@ def pixels(found: Results) -> str:
     return "\n\n".join(parts)
 
 
+def pointing(row: Results) -> Leader:
+    """The calls of the map that points at errors best, its name, and its row."""
+    rows = {n: r for n, r in row["methods"].items() if n not in ("oracle", "random") and "other way" not in n}
+    name = min(rows, key=lambda n: rows[n]["ause"])
+    return f"{rows[name]['nfe']:g}", name, rows[name]
+
+
+def gap_points(row: Results) -> float | None:
+    """The AUSE of the condition gap's map, where it is shown to point at errors."""
+    gap = row["methods"].get("condition gap of images")
+    return gap["ause"] if gap is not None and gap["aurg_interval"][0] > 0 else None
+
+
 def pixel_advice(found: Results) -> str:
     """Whether the map that costs nothing points at errors as well as the best of the others."""
     lines = []
     for scale, row in found["scales"].items():
-        rows = {n: r for n, r in row["methods"].items() if n not in ("oracle", "random") and "other way" not in n}
-        best = min(rows, key=lambda n: rows[n]["ause"])
-        free = rows["trajectory"]
+        (calls, best, top), free = pointing(row), row["methods"]["trajectory"]
         lines.append(
-            f"At CFG {scale} `{best}` points at errors best (AUSE {number(rows[best]['ause'], 3)}, "
-            f"{interval(rows[best]['ause_interval'], 3)}; {rows[best]['nfe']:g} calls), and the trajectory, at no call, has "
+            f"At CFG {scale} `{best}` points at errors best (AUSE {number(top['ause'], 3)}, "
+            f"{interval(top['ause_interval'], 3)}; {calls} calls), and the trajectory, at no call, has "
             f"{number(free['ause'], 3)} ({interval(free['ause_interval'], 3)})."
         )
-        gap = row["methods"].get("condition gap of images")
-        if gap is not None and gap["aurg_interval"][0] > 0:
+        if (gap := gap_points(row)) is not None:
             lines.append(
                 "The condition gap's map points the other way than its score: where the predictions with and without the prompt are apart, "
-                f"the errors are (AUSE {number(gap['ause'], 3)}), and heatmaps are bright there."
+                f"the errors are (AUSE {number(gap, 3)}), and heatmaps are bright there."
             )
     return " ".join(lines)
 
 
 def pixel_brief(found: Results) -> str:
     """The same for the README, with no intervals."""
-    lines = []
+    lines, gaps = [], []
     for scale, row in found["scales"].items():
-        rows = {n: r for n, r in row["methods"].items() if n not in ("oracle", "random") and "other way" not in n}
-        best = min(rows, key=lambda n: rows[n]["ause"])
-        top, free = rows[best], rows["trajectory"]
-        lines.append(f"{number(free['ause'], 3)} at CFG {scale}, where {best} has {number(top['ause'], 3)} for {top['nfe']:g} calls")
-    gap = found["scales"]["1.5"]["methods"]["condition gap of images"]
-    turned = gap["aurg_interval"][0] > 0
-    end = f" The condition gap is high where the errors are ({number(gap['ause'], 3)}), though among images low is bad." if turned else ""
-    return f"The trajectory points at errors too (AUSE {'; '.join(lines)}).{end}"
+        calls, best, top = pointing(row)
+        free = number(row["methods"]["trajectory"]["ause"], 3)
+        lines.append(f"{free} at CFG {scale}, where {best} has {number(top['ause'], 3)} for {calls} calls")
+        if (gap := gap_points(row)) is not None:
+            gaps.append(f" The condition gap is high where the errors are ({number(gap, 3)}), though among images low is bad.")
+    return f"The trajectory points at errors too (AUSE {'; '.join(lines)}).{''.join(gaps)}"
 
 
 def ensembles(found: Results) -> str:

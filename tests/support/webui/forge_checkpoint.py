@@ -29,6 +29,12 @@ UNET = {
 }
 
 
+def is_neo(home: Path) -> bool:
+    """Whether it is Forge Neo, the fork that lives on: other names on its command line, no upscaler of latents."""
+    arguments = home / "modules" / "cmd_args.py"
+    return arguments.is_file() and "--ckpt-dirs" in arguments.read_text(encoding="utf-8")
+
+
 def make(home: Path, python: str, path: Path) -> None:
     """Writes the checkpoint, by the classes of the Forge at ``home``."""
     done = subprocess.run([python, __file__, str(home), str(path)], cwd=home, capture_output=True, text=True)
@@ -72,7 +78,6 @@ def write(home: Path, path: Path) -> None:
 
 if __name__ == "__main__":
     forge, target = Path(sys.argv[1]), Path(sys.argv[2])
-    neo = "--ckpt-dirs" in (forge / "modules/cmd_args.py").read_text(encoding="utf-8")
-    sys.argv = [sys.argv[0], "--cpu" if neo else "--always-cpu"]  # which Forge's modules read
+    sys.argv = [sys.argv[0], "--cpu" if is_neo(forge) else "--always-cpu"]  # which Forge's modules read
     sys.path[:0] = [str(forge), str(forge / "packages_3rdparty"), str(forge / "modules_forge/packages")]
     write(forge, target)

@@ -30,19 +30,14 @@ def home() -> Path | None:
     return Path(path) if path else None
 
 
-def is_neo() -> bool:
-    """Forge Neo, the fork that lives on: other names on its command line, no upscaler of latents."""
-    arguments = home() and home() / "modules" / "cmd_args.py"
-    return bool(arguments and arguments.is_file() and "--ckpt-dirs" in arguments.read_text(encoding="utf-8"))
-
-
-NAMES = ["--cpu", "--ckpt-dirs"] if is_neo() else ["--always-cpu", "--ckpt-dir"]
-CPU = [NAMES[0], *([] if is_neo() else ["--no-half", "--no-hashing"])]
+NEO = (path := home()) is not None and forge_checkpoint.is_neo(path)
+NAMES = ["--cpu", "--ckpt-dirs"] if NEO else ["--always-cpu", "--ckpt-dir"]
+CPU = [NAMES[0], *([] if NEO else ["--no-half", "--no-hashing"])]
 PLAIN = {"prompt": "a cat", "width": 64, "height": 64, "steps": 4, "seed": 1, "sampler_name": "Euler", "cfg_scale": 5}
 HIRES = {
     "enable_hr": True,
     "hr_scale": 2,
-    "hr_upscaler": "Nearest" if is_neo() else "Latent",
+    "hr_upscaler": "Nearest" if NEO else "Latent",
     "denoising_strength": 0.6,
     "hr_cfg": 5,
     "hr_additional_modules": ["Use same choices"],

@@ -57,7 +57,6 @@ def write_notes(options: ScoreOptions, ledger: Ledger, images: Sequence[ImageFil
                 continue
             settings = options.settings(row["label"], row.get("prompt"))
             if try_note(image.path, note_of(row, header, count, told, settings, seed=options.seed)):
-                row.pop("rank")
                 state = image.path.stat()
                 yield row | {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
 

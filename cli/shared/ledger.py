@@ -183,7 +183,9 @@ class Ledger:
         return f"ORDER BY score IS NULL {way}, {worse} {way}, key {way}"
 
     def _insert(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        values = ((self.form.key_of(row), row["score"], row.get("seconds"), dump(row)) for row in rows)
+        """A rank isn't kept with a row: it is of its place among all, and other rows change it."""
+        known = ({name: value for name, value in row.items() if name != "rank"} for row in rows)
+        values = ((self.form.key_of(row), row["score"], row.get("seconds"), dump(row)) for row in known)
         self.database.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", values)
 
     def _insert_skipped(self, records: Mapping[str, Mapping[str, Any]]) -> None:

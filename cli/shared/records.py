@@ -73,7 +73,7 @@ def read_older(path: Path, form: Format) -> OlderResults:
         content = json.loads(read_text(path))
         if (content["kind"], content["version"]) != (form.kind, form.version):
             raise ValueError("another kind or version")
-        rows = [{name: value for name, value in row.items() if name != "rank"} for row in content.pop(form.key)]
+        rows = list(content.pop(form.key))
         for row in rows:
             form.key_of(row), row["score"]
         return OlderResults(rows, dict(content.pop("skipped", {})), {**content, "options": dict(content["options"])})

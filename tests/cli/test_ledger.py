@@ -65,6 +65,13 @@ def test_what_is_exported_is_what_was_kept_surest_first(tmp_path):
         assert [(r["file"], int(r["rank"])) for r in csv.DictReader(file)] == [(r["file"], r["rank"]) for r in content["rows"]]
 
 
+def test_a_rank_is_of_the_moment_and_not_kept(tmp_path):
+    with open_scores(tmp_path) as ledger:
+        ledger.append(row(i, float(i)) for i in range(3))
+        ledger.append(list(ledger.ranked()))
+        assert list(ledger.records()) == [row(i, float(i)) for i in range(3)]
+
+
 def test_rows_may_be_changed_while_they_are_looked_at(tmp_path):
     with open_scores(tmp_path) as ledger:
         ledger.append(row(i, float(i)) for i in range(2500))

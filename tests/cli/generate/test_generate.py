@@ -16,6 +16,7 @@ from tiny_images import image_tower, write_pictures
 from tiny_pipelines import SIZE
 from uncertainty_nodes.cli import main, parser
 from uncertainty_nodes.cli.generate import worker as generate
+from uncertainty_nodes.cli.shared.ledger import Ledger
 from uncertainty_nodes.core.demo.network import LAPLACE
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS, load_demo, sample, starting_noise
@@ -117,6 +118,28 @@ def test_a_stopped_run_loses_nothing_and_goes_on(drawn, tmp_path, monkeypatch, e
         assert draw(*arguments) == 0
     assert calls == [[0, 1], [2, 3], [2, 3], [4]]
     assert scores(tmp_path) == pytest.approx(scores(drawn), rel=1e-4) and names(tmp_path, "kept") == names(drawn, "kept")
+
+
+def test_a_stop_between_moving_the_pictures_and_noting_it_leaves_no_trace(tmp_path, monkeypatch):
+    def stop_when_moved(ledger, rows):
+        rows = list(rows)
+        if any(not row["file"].startswith("new/") for row in rows):
+            raise KeyboardInterrupt
+        append(ledger, rows)
+
+    append, whole, out = Ledger.append, tmp_path / "whole", tmp_path / "out"
+    assert draw(whole, "-n", 2, "--keep", 1) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", stop_when_moved)
+        assert draw(out, "-n", 2, "--keep", 1) == 130
+    assert len(names(out, "kept")) == 1
+    assert draw(out, "-n", 2, "--keep", 1) == 0
+
+    def known(folder):
+        with Ledger.find(folder) as ledger:
+            return [{name: value for name, value in row.items() if name != "seconds"} for row in ledger.records()]
+
+    assert known(out) == known(whole)
 
 
 def test_a_picture_that_was_deleted_is_drawn_again(tmp_path):

@@ -76,7 +76,9 @@ class PromptInformation(io.ComfyNode):
                     tooltip="A map and a score for each image, in nats, for every node that takes an uncertainty.",
                 ),
                 io.Image.Output(
-                    display_name="heatmap", tooltip="A picture of where each image contradicts the prompt. Bright means that it does."
+                    display_name="heatmap",
+                    tooltip="A picture of where each image contradicts the prompt. Bright means that it does. It does not show which "
+                    "pixels are wrong.",
                 ),
                 io.Float.Output(
                     display_name="scores",

@@ -18,6 +18,8 @@ NO_GAP = (
     "Sample with classifier-free guidance (a cfg other than 1), or choose the score 'trajectory'."
 )
 
+FEWEST_STEPS = {FreeScore.TRAJECTORY: 2, FreeScore.CONDITION_GAP: 1}  # in the window
+
 
 @dataclass
 class FreeRecorder:
@@ -61,13 +63,7 @@ class FreeRecorder:
         options, steps = self.options, len(self.sigmas)
         if self.halved and not steps:
             raise ValueError(NO_GAP)
-        needed = 2 if options.score is FreeScore.TRAJECTORY else 1
-        if steps < needed:
-            raise ValueError(
-                f"Too few steps were seen: {options.score.value} needs {needed} of the sampling's steps between {options.steps.start:g} "
-                f"and {options.steps.end:g} of the noise schedule, and there were {steps}. Widen the window (start_percent, end_percent) "
-                "or use more steps."
-            )
+        check_steps(options, steps)
         curve = torch.stack(self.curve)
         if self.total is None:
             maps, scores = self.trajectory.variance, curve[-1]
@@ -83,6 +79,18 @@ class FreeRecorder:
             nfe=self.nfe,
             seconds=self.seconds,
             provenance=describe(options, self.process) | (provenance or {}),
+        )
+
+
+def check_steps(
+    options: FreeOptions, steps: int, way_out: str = "Widen the window (start_percent, end_percent) or use more steps."
+) -> None:
+    """Raises ValueError when fewer steps lie in the window than the score needs."""
+    needed, window = FEWEST_STEPS[options.score], options.steps
+    if steps < needed:
+        raise ValueError(
+            f"Too few steps: {options.score.value} needs {needed} of the sampling's steps between {window.start:g} and {window.end:g} of "
+            f"the noise schedule, and there were {steps}. {way_out}"
         )
 
 

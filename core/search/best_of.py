@@ -68,8 +68,8 @@ class Search:
         self.rounds: list[Round] = []
         self.passed = self.network_rows = self.scoring_rows = 0
         self.stops = stops_of(options, self.calibrations, settings) if options.mode is SearchMode.STOP else ()
-        if further := dict.fromkeys(scorer for stop in self.stops for scorer in stop.further):
-            self.options = replace(options, further=tuple(further))
+        further = dict.fromkeys([*options.further, *(scorer for stop in self.stops for scorer in stop.further)])
+        self.options = replace(options, further=tuple(further))
 
     @cached_property
     def edges(self) -> tuple[float, ...]:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Process
-from ..options import FreeOptions, FreeScore, Scorer, StepWindow
-from ..pixelwise.free import NO_GAP, FreeRecorder
+from ..options import FreeOptions, Scorer, StepWindow
+from ..pixelwise.free import FEWEST_STEPS, NO_GAP, FreeRecorder
+from ..result import Uncertainty
 from ..schedule import PercentToSigma, SigmaWindow
 from .scoring import Scores
 
@@ -70,8 +71,15 @@ class FreeScores:
         results = {scorer: recorder.result() for scorer, recorder in found.items() if recorder is not None}
         return Scores({s: r.scores for s, r in results.items()}, 0, {s: r.maps for s, r in results.items()})
 
+    def result(self, scorer: Scorer) -> Uncertainty:
+        """Over the score's own window alone, as ``FreeRecorder.result`` gives it of a run that is recorded. Raises what that raises."""
+        _, recorder = self.recorders[scorer][0]
+        return recorder.result()
+
     def _enough(self, scorer: Scorer) -> FreeRecorder | None:
-        fewest = 2 if scorer.free is FreeScore.TRAJECTORY else 1
+        if scorer.free is None:
+            return None
+        fewest = FEWEST_STEPS[scorer.free]
         return next((recorder for _, recorder in self.recorders[scorer] if len(recorder.sigmas) >= fewest), None)
 
     def copy(self) -> FreeScores:

@@ -102,6 +102,8 @@ class Run:
         self.live: LiveRun | None = None
         self.levels: list[float] = []  # of the schedule, negative, ascending
         self.start: Memory | None = None  # what other patches kept before the first step
+        self.image: Tensor | None = None  # what the mask keeps, in the model's scale
+        self.mask: Tensor | None = None
         self.neighbours_checked = False
         self.refusal = ""
         self.evaluations = 0
@@ -169,7 +171,8 @@ class Run:
         """The score of each image at this step, where there is one. spread: what guidance has measured, at no further cost."""
         if isinstance(self.recorder, FreeRecorder):
             seen = len(self.recorder.curve)
-            self.recorder.observe(step.denoised, step.own, step.without, step.sigma)
+            without = None if step.without is None else self._with_mask(step.without)
+            self.recorder.observe(self._with_mask(step.denoised), self._with_mask(step.own), without, step.sigma)
             return self.recorder.curve[-1] if len(self.recorder.curve) > seen else None
         if spread is not None:
             self.recorder.add(spread, step.level, 0.0, 0.0)
@@ -177,6 +180,10 @@ class Run:
         options = self.recorder.options
         self.recorder.options = replace(options, draws=step.fitting(options.draws))
         return self._pooled(self.recorder.measure(step.conditioned, step.x, step.own, step.sigma, step.index))
+
+    def _with_mask(self, x0: Tensor) -> Tensor:
+        """The prediction as the sampler gets it: where the mask keeps the image, nothing moves."""
+        return x0 if self.mask is None or self.image is None else torch.lerp(self.image.to(x0), x0, self.mask.to(x0))
 
     def _pooled(self, spread: Spread) -> Tensor:
         return pool(spread[self.recorder.options.quantity], self.recorder.options.pooling)
@@ -254,11 +261,22 @@ def attach(
                 on_trace(run.trace)
         return samples
 
-    def sample(executor: Any, guider: Any, sigmas: Tensor, extra_args: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+    def sample(
+        executor: Any,
+        guider: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
         run = extra_args["model_options"].get(key)
         if run is not None:
             run.start = remember(extra_args["model_options"], guider.inner_model)
-        return executor(guider, sigmas, extra_args, *args, **kwargs)
+            run.image, run.mask = latent_image, denoise_mask
+        return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
     def post_cfg(args: dict[str, Any]) -> Tensor:
         run = args["model_options"].get(key)

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ...core.options import FolderPlace, FolderScore, InformationOptions, Scorer, choose
 from ...core.options.limits import KEEP, LEVELS
 from ...hosts.comfyui.search.folder import Judge, RankedFolder, folder_in, judge_by_note, judge_with, rank_folder, stamp_folder
-from ...hosts.comfyui.search.until import measure_by
+from ...hosts.comfyui.search.measuring import measure_by
 from ..sockets import checked, number_input, option_input, schema
 
 DRAWS = InformationOptions().draws
@@ -119,7 +119,7 @@ def judge_by_model(
     needed |= {"negative": negative} if scorer is Scorer.INFORMATION else {}
     if missing := [name for name, value in needed.items() if value is None]:
         raise ValueError(f"The scorer {scorer.value!r} needs {missing[0]}: connect it, or choose 'note' to read the scores in the files.")
-    measure: Callable[..., Any] = measure_by(model, positive, negative, scorer, samples, levels)
+    measure: Callable[..., Any] = measure_by(model, positive, negative, scorer, samples, levels).of
     return judge_with(vae.encode, measure)
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ...core.options import DRAWN_SCORERS, SINGLE_RULES, FilterRule, InformationOptions, Scorer, UntilOptions, choose
+from ...core.options import SINGLE_RULES, FilterRule, InformationOptions, Scorer, UntilOptions, choose
 from ...core.options.limits import CONFIDENCE, FILTER_VALUE, GOING_ON, LEVELS
 from ...core.result import Uncertainty as Result
 from ...core.selection.calibration import Calibration as History
 from ...hosts.comfyui.sampling.ksampler import KSample
-from ...hosts.comfyui.search.until import EarlyEnd, UntilOutcome, measure_by, sample_until
+from ...hosts.comfyui.search.measuring import measure_by
+from ...hosts.comfyui.search.until import EarlyEnd, UntilOutcome, sample_until
 from ...hosts.comfyui.view.live import Live
 from ...hosts.comfyui.view.report import SKIPPED
 from ..sampling import ksampler_inputs
@@ -150,13 +151,20 @@ def measuring_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "scorer",
-            [s.value for s in DRAWN_SCORERS],
+            [s.value for s in Scorer],
             default=Scorer.INFORMATION.value,
             tooltip="What is judged. information: what Prompt Information measures at its defaults. denoised and noise: what Uncertainty "
-            "Estimator measures at its defaults. A calibration must be of the same quantity.",
+            "Estimator measures at its defaults. trajectory and condition_gap: what Record Uncertainty measures while the attempt is "
+            "sampled, at no model call; condition_gap needs a cfg other than 1. A calibration must be of the same quantity.",
         ),
-        option_input("samples", DRAWS, "samples", "Noise draws at each level. Each costs one model call per image, two with information."),
-        number_input("levels", LEVELS, "How many noise levels to measure at."),
+        option_input(
+            "samples",
+            DRAWS,
+            "samples",
+            "Noise draws at each level. Each costs one model call per image, two with information. trajectory and condition_gap don't use "
+            "it.",
+        ),
+        number_input("levels", LEVELS, "How many noise levels to measure at. trajectory and condition_gap don't use it."),
         Calibration.Input(
             "calibration", optional=True, tooltip="Earlier scores, for the rules calibrated and at_most_bad: Calibrate or Load Calibration."
         ),

@@ -71,17 +71,22 @@ class BestOfSampler(comfy.samplers.Sampler):
     ) -> Tensor:
         """The signature of ``comfy.samplers.Sampler``."""
         searches, told = self.prepare(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask)
+        samples = self.draw(searches, told)
+        leave_unrecorded(extra_args["model_options"])
+        return samples
+
+    def draw(self, searches: Sequence[ImageSearch], told: CandidateSteps) -> Tensor:
+        """What the run returns; ``searches``: of each image of the batch, in its order, one or more."""
         with followed(self.live, searches):
             for before, each in zip([searches[0], *searches], searches, strict=False):
                 each.micro_batch = min(each.micro_batch, before.micro_batch)  # memory is as short for the next image
                 each.run()
             compare = any(s.search.needs_final_scores or not s.comparisons for s in searches)
             kept = [s.finish(compare) for s in searches]
-        outcome = SearchOutcome.of(searches, kept)
-        samples = torch.cat([latent_image[:0], *(s.candidates[row].samples for s, row in outcome.chosen)])
+        outcome, lane = SearchOutcome.of(searches, kept), searches[0].lane
+        samples = torch.cat([lane.image[:0], *(s.candidates[row].samples for s, row in outcome.chosen)])
         told.end([s.candidates[row].denoised for s, row in outcome.chosen], samples)
-        leave_unrecorded(extra_args["model_options"])
-        self.tell(outcome, guider.inner_model.process_latent_out(samples.to(torch.float32)))
+        self.tell(outcome, lane.guider.inner_model.process_latent_out(samples.to(torch.float32)))
         return samples
 
     def prepare(
@@ -138,8 +143,14 @@ class BestOfSampler(comfy.samplers.Sampler):
 
 def check_guided(guider: comfy.samplers.CFGGuider, options: dict[str, Any]) -> None:
     """Raises ValueError where each step makes only the prediction with the prompt."""
-    cfg_one = getattr(guider, "cfg", None) == 1 and not options.get("disable_cfg1_optimization", False)
-    if cfg_one or conditions_of(guider)[1] is None:
+    check_scale(getattr(guider, "cfg", None), options)
+    if conditions_of(guider)[1] is None:
+        raise ValueError(NO_GAP)
+
+
+def check_scale(cfg: float | None, options: dict[str, Any]) -> None:
+    """Raises ValueError where ComfyUI leaves out the prediction without the prompt."""
+    if cfg == 1 and not options.get("disable_cfg1_optimization", False):
         raise ValueError(NO_GAP)
 
 

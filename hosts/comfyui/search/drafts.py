@@ -15,7 +15,7 @@ from ....core.result import Uncertainty
 from ....core.selection.ranks import best_first
 from ..isolation import remember
 from ..sampling.ksampler import KSample, Latent
-from .best_of import BestOfSampler, leave_unrecorded
+from .best_of import BestOfSampler, CandidateSteps
 from .candidate import Candidate
 from .image_search import ComparedRows, ImageSearch
 from .outcome import result_at
@@ -99,32 +99,19 @@ class DraftSampler(BestOfSampler):
 
     tell: Callable[[Sequence[ImageSearch], int], None]
 
-    def sample(
-        self,
-        guider: comfy.samplers.CFGGuider,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor | None = None,
-        denoise_mask: Tensor | None = None,
-        disable_pbar: bool = False,
-    ) -> Tensor:
-        """The signature of ``comfy.samplers.Sampler``."""
-        searches, told = self.prepare(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask)
-        levels = sigmas.tolist()[:-1]
+    def draw(self, searches: Sequence[ImageSearch], told: CandidateSteps) -> Tensor:
+        levels = searches[0].lane.sigmas.tolist()[:-1]
         edge = searches[0].search.edges[0]
         step = next((i for i, sigma in enumerate(levels) if sigma <= edge), len(levels) - 1)
         told.total = len(searches) * self.options.candidates * (step + 1)
         for each in searches:
-            before = remember(each.lane.options, guider.inner_model)
+            before = remember(each.lane.options, each.lane.guider.inner_model)
             each.advance(step)
             scores = each.score(lambda candidate: candidate.x0, levels[step])
             each.comparisons.append(ComparedRows(each.search.rows, scores, levels[step], self.options.points[0]))
             for candidate in each.candidates.values():
                 settle(candidate, before.tensors.keys())
         previews = torch.cat([candidate.x0 for each in searches for candidate in each.candidates.values()])
-        leave_unrecorded(extra_args["model_options"])
         self.tell(searches, step)
         return previews
 
@@ -143,21 +130,9 @@ class FinishSampler(BestOfSampler):
         super().__init__(inner, name, drafts.options, (), noise_of)
         self.drafts, self.chosen = drafts, tuple(chosen)
 
-    def sample(
-        self,
-        guider: comfy.samplers.CFGGuider,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor | None = None,
-        denoise_mask: Tensor | None = None,
-        disable_pbar: bool = False,
-    ) -> Tensor:
-        """The signature of ``comfy.samplers.Sampler``."""
-        searches, told = self.prepare(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask)
+    def draw(self, searches: Sequence[ImageSearch], told: CandidateSteps) -> Tensor:
         count, samples = self.options.candidates, []
-        told.total = len(self.chosen) * (len(sigmas) - 1 - self.drafts.step)
+        told.total = len(self.chosen) * (len(searches[0].lane.sigmas) - 1 - self.drafts.step)
         for image, each in enumerate(searches):
             rows = tuple(number % count for number in self.chosen if number // count == image)
             drafted = self.drafts.candidates[image * count : (image + 1) * count]
@@ -166,5 +141,4 @@ class FinishSampler(BestOfSampler):
             each.micro_batch = 1  # those with and without predictions can't share a run
             each.advance(None)
             samples += [each.candidates[row].samples for row in rows]
-        leave_unrecorded(extra_args["model_options"])
         return torch.cat(samples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,18 +12,17 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....core.options import AleatoricOptions, Direction, DrawOptions, InformationOptions, Quantity, Scorer, UntilOptions
+from ....core.options import Direction, UntilOptions
 from ....core.result import Uncertainty
 from ....core.search.stopping import stop_options, stops_of
 from ....core.search.until import Until, Verdict
 from ....core.selection.calibration import Calibration
 from ..batch import pick_latent
-from ..estimate import estimate_latent
-from ..information import prompt_information
 from ..model import count_active
 from ..sampling.fingerprint import describe_model
-from ..sampling.ksampler import Conditioning, KSample, Latent, OnStep
+from ..sampling.ksampler import KSample, Latent, OnStep
 from ..view.live import Live, LiveRun
+from .measuring import Measured, Recorded
 from .sample import sample_best
 
 Scored = tuple[Latent, Uncertainty]  # one image, or a batch
@@ -57,7 +56,7 @@ class UntilOutcome:
 def sample_until(
     run: KSample,
     options: UntilOptions,
-    measure: Callable[[Latent], Uncertainty],
+    measure: Measured | Recorded,
     calibration: Calibration | None = None,
     previous: Scored | None = None,
     earlier: UntilOutcome | None = None,
@@ -77,7 +76,7 @@ def sample_until(
         keep(images, until.carry(previous[1]), *previous)
     first = until.attempts
     told = latent_preview.prepare_callback(run.model, steps * options.max_attempts)
-    counted, passes = with_count(run.model)
+    counted, passes = with_count(measure.watch(run))
     if early is not None:
         early.check(run, steps)
     with ExitStack() as stack:
@@ -88,14 +87,13 @@ def sample_until(
             if early is None:
                 on_step = steps_of(told, attempt - first, steps, options.max_attempts)
                 latent = replace(seeded, model=counted).run(on_step)
-                nfe = float(sum(passes) - before)
+                result, nfe = measure.of(latent), float(sum(passes) - before)
             else:
-                latent, nfe = early.draw(seeded)
+                latent, result, nfe = early.draw(seeded, measure)
                 until.stopped += len(run.latent["samples"]) - (0 if latent is None else len(latent["samples"]))
-            if latent is None:
+            if latent is None or result is None:
                 until.pass_over(nfe)
                 continue
-            result = measure(latent)
             keep(images, until.offer(result, nfe=nfe), latent, result)
             if watched is None and live is not None:
                 watched = stack.enter_context(follow(live, until, first, result.direction))
@@ -118,10 +116,16 @@ class EarlyEnd:
         settings = {**describe_model(run.model), "sampler": run.sampler_name, "steps": str(steps), "cfg": f"{run.cfg:g}"}
         stops_of(stop_options(self.history, self.limit), [self.history], settings)
 
-    def draw(self, run: KSample) -> tuple[Latent | None, float]:
-        """The images that were finished, None where none was, and the calls of all."""
-        latent, outcome = sample_best(run, stop_options(self.history, self.limit), [self.history])
-        return latent, float(outcome.calls)
+    def draw(self, run: KSample, measure: Measured | Recorded) -> tuple[Latent | None, Uncertainty | None, float]:
+        """The images that were finished, with their scores, None where none was; and the calls of all."""
+        options = stop_options(self.history, self.limit)
+        if isinstance(measure, Recorded):
+            options = replace(options, further=(measure.free,))
+        latent, found = sample_best(run, options, [self.history])
+        if latent is None:
+            return None, None, float(found.calls)
+        result = measure.of_search(run, found) if isinstance(measure, Recorded) else measure.of(latent)
+        return latent, result, float(found.calls)
 
 
 def follow(live: Live, until: Until, first: int, direction: Direction) -> AbstractContextManager[LiveRun]:
@@ -152,20 +156,6 @@ def with_count(model: ModelPatcher) -> tuple[ModelPatcher, list[int]]:
     counted = model.clone()
     counted.set_model_sampler_post_cfg_function(count)
     return counted, passes
-
-
-def measure_by(
-    model: ModelPatcher, positive: Conditioning, negative: Conditioning, scorer: Scorer, samples: int, levels: int
-) -> Callable[[Latent], Uncertainty]:
-    """As Prompt Information and Uncertainty Estimator measure at their defaults, so that their calibrations hold here too.
-
-    Raises ValueError for an odd number of samples with the scorer information.
-    """
-    if scorer is Scorer.INFORMATION:
-        options = InformationOptions(DrawOptions(samples, antithetic=True), levels=levels)
-        return lambda latent: prompt_information(model, positive, negative, latent, options).result
-    aleatoric = AleatoricOptions(DrawOptions(samples), quantity=Quantity(scorer.value))
-    return lambda latent: estimate_latent(model, positive, latent, aleatoric, levels)
 
 
 def join(images: Sequence[Scored]) -> Scored:

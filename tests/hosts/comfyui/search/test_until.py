@@ -8,13 +8,14 @@ import torch
 from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
 from comfy_events import Events
 from comfy_scenes import ksampler, scene
-from comfy_searches import until, value, values
+from comfy_searches import until, value, values, wires
 from comfy_server import Server
-from comfy_uncertainty import samples, save, save_uncertainty
+from comfy_uncertainty import SAMPLING, read, record, samples, save, save_uncertainty
 from uncertainty_nodes.core.search.seeds import derive_seed
 
 NEVER = {"rule": "threshold", "value": 0.0}  # the spread of predictions is above 0 always
 ALWAYS = {"rule": "threshold", "value": 1e9}
+NEVER_BY = {"trajectory": NEVER, "condition_gap": ALWAYS}  # of the gap low is bad
 
 
 def test_the_first_attempt_is_ksampler_and_is_enough_where_everything_passes(comfy: Server) -> None:
@@ -202,5 +203,90 @@ def test_what_is_missing_is_one_sentence(comfy: Server) -> None:
     ):
         s = scene("flow")
         save(s, until(s, **{**ALWAYS, **options}))
+        with pytest.raises(PromptFailed, match=sentence):
+            comfy.run(s.graph)
+
+
+FREE_WINDOW = {"trajectory": (0.5, 1.0), "condition_gap": (0.0, 0.35)}
+
+
+@pytest.mark.parametrize("scorer", FREE_WINDOW)
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "heun"])
+def test_a_free_score_is_what_record_uncertainty_reads_and_costs_nothing(comfy: Server, scorer: str, sampler: str) -> None:
+    s = scene("flow", batch=2)
+    options = {"sampler_name": sampler, "steps": 6}
+    own = 0.002 + len(scorer) / 1e5 + len(sampler) / 1e7  # else the cache would hand out one count for all
+    counted = s.graph.node("UQTest_CountCalls", model=s.graph.node("UQTest_Wait", model=s.model, seconds=own))
+    node = until(s.having(model=counted), scorer=scorer, max_attempts=2, wanted=4, **options, **NEVER_BY[scorer])
+    calls = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=node)
+    kept, found, seeds, told = save(s, node), save_uncertainty(s, node[1]), value(s, node[5]), value(s, node[4])
+    start, end = FREE_WINDOW[scorer]
+    watched, patch = record(s, quantity=scorer, start_percent=start, end_percent=end)
+    plain = [ksampler(watched, sampler, steps=6, seed=derive_seed(1, i)) for i in range(2)]
+    images, scores = [save(s, each) for each in plain], [read(s, each, patch) for each in plain]
+    history = comfy.run(s.graph)
+    told_scores = comfy.value(history, found)[0]
+    bad = told_scores["direction"] == "high_is_bad"
+    each = [comfy.value(history, one)[0]["scores"] for one in scores]
+    places = sorted(((score if bad else -score), i, k) for i, pair in enumerate(each) for k, score in enumerate(pair))
+    assert told_scores["quantity"] == scorer and told_scores["nfe"] == 0 and bad == (scorer == "trajectory")
+    assert told_scores["scores"] == [each[i][k] for _, i, k in places], "the best of the others first"
+    assert values(comfy, history, seeds) == [derive_seed(1, i) for _, i, _ in places]
+    whole = [samples(comfy, history, one) for one in images]
+    assert torch.equal(samples(comfy, history, kept), torch.stack([whole[i][k] for _, i, k in places]))
+    rows, evaluations = sum(history.outputs[str(calls)]["all_rows"]), 11 if sampler == "heun" else 6
+    assert rows == 2 * 2 * 2 * evaluations and values(comfy, history, told)[0].endswith(f"Network passes: {rows}.")
+
+
+@pytest.mark.parametrize("scorer", FREE_WINDOW)
+def test_a_calibration_of_recorded_runs_judges_free_scores(comfy: Server, scorer: str) -> None:
+    s = scene("flow", batch=3)
+    start, end = FREE_WINDOW[scorer]
+    watched, patch = record(s, quantity=scorer, start_percent=start, end_percent=end)
+    earlier = s.graph.node("UQ_ReadUncertainty", latent=ksampler(watched, steps=6), record=patch[1])
+    calibration = s.graph.node("UQ_Calibrate", uncertainty=earlier[1], name="")
+    node = until(s, scorer=scorer, steps=6, calibration=calibration, rule="calibrated", value=0.0, max_attempts=1)
+    before, found, accepted = save_uncertainty(s, earlier[1]), save_uncertainty(s, node[1]), value(s, node[3])
+    history = comfy.run(s.graph)
+    scores = comfy.value(history, before)[0]["scores"]
+    best = min(scores) if scorer == "trajectory" else max(scores)
+    assert comfy.value(history, found)[0]["scores"] == [best] and values(comfy, history, accepted) == [True]
+    save(s, until(s, scorer=scorer, steps=5, calibration=calibration, rule="calibrated", value=0.0))
+    with pytest.raises(PromptFailed, match="made with steps '6', but scores made with steps '5'"):
+        comfy.run(s.graph)
+
+
+@pytest.mark.parametrize("scorer", FREE_WINDOW)
+def test_an_early_end_leaves_a_free_score_as_it_is(comfy: Server, scorer: str) -> None:
+    """At a limit of 100 % every attempt but one beyond all earlier scores goes on; its score is that of the whole run."""
+    s = scene("flow", scale=1.0)
+    mask = s.graph.node("SolidMask", value=0.5, width=64, height=64)
+    s = s.having(latent=s.graph.node("SetLatentNoiseMask", samples=s.latent, mask=mask))
+    options = {"scorer": scorer, "steps": 6, "max_attempts": 3, "wanted": 3, **NEVER_BY[scorer]}
+    drafts = s.graph.node(
+        "UQ_DraftCandidates", **wires(s), **SAMPLING | {"steps": 6}, candidates=3, point=0.5, scorer="denoised", samples=2, micro_batch=1
+    )
+    learned = s.graph.node("UQ_Calibrate", uncertainty=drafts[2], name="")
+    nodes = [until(s, **options), until(s, early_calibration=learned, early_limit=100.0, **options)]
+    found, kept = [save_uncertainty(s, node[1]) for node in nodes], [save(s, node) for node in nodes]
+    history = comfy.run(s.graph)
+    plain, early = (comfy.value(history, each)[0] for each in found)
+    assert early["scores"] == pytest.approx(plain["scores"], rel=1e-5)
+    assert {name: early[name] for name in ("quantity", "direction", "nfe")} == {
+        name: plain[name] for name in ("quantity", "direction", "nfe")
+    }
+    assert early["provenance"] == plain["provenance"]
+    assert torch.equal(*(samples(comfy, history, each) for each in kept))
+
+
+def test_what_a_run_cannot_tell_is_refused_before_it_is_sampled(comfy: Server) -> None:
+    for options, sentence in (
+        ({"scorer": "condition_gap", "cfg": 1.0}, "There is no condition gap: it compares the predictions with and without the prompt"),
+        ({"scorer": "trajectory", "steps": 1}, "trajectory needs 2 of the sampling's steps between 0.5 and 1 .*Raise steps or denoise"),
+        ({"scorer": "condition_gap", "denoise": 0.3}, "condition_gap needs 1 of the sampling's steps between 0 and 0.35"),
+    ):
+        s = scene("flow", scale=1.0)
+        failing = s.having(model=s.graph.node("UQTest_RaiseAtCall", model=s.model, call=1))
+        save(s, until(failing, **{**ALWAYS, **options}))
         with pytest.raises(PromptFailed, match=sentence):
             comfy.run(s.graph)

@@ -231,6 +231,17 @@ def test_max_attempts_ends_it_and_more_go_on(tmp_path, monkeypatch, caplog):
     assert draw(tmp_path, "-n", 4, "--keep", 3) == 0 and len(kept(tmp_path)) == 3 and len(calls) == 1
 
 
+@pytest.mark.parametrize("method", ["trajectory", "condition-gap"])
+def test_scores_that_cost_no_call_say_when_enough_are_kept(tmp_path, method):
+    asked = ["--until-kept", 2, "--calibrate-with", 4, "--value", 50, "--method", method, "--guidance-scale", 1.5, "--steps", 6]
+    assert draw(tmp_path, *asked) == 0
+    scores = [row["score"] for _, row in sorted(rows(tmp_path).items())]
+    limit, sign = np.percentile(scores[:4], 50), 1 if method == "trajectory" else -1
+    good = [i for i, score in enumerate(scores) if sign * score <= sign * limit]
+    assert kept(tmp_path) == good[:2] and len(good) >= 2
+    assert saved(tmp_path)["until"]["calls"] == saved(tmp_path)["until"]["attempts"] * 2 * 6
+
+
 def test_a_saved_calibration_judges_from_the_first_image_on(accepted, tmp_path, caplog):
     scores = torch.tensor([row["score"] for row in rows(accepted).values()])
     Calibration.fit([scores], Direction.LOW_IS_BAD, "information").save(tmp_path / "earlier.safetensors")

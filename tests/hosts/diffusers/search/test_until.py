@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from uncertainty_nodes.core.options import FilterRule, InformationOptions, UntilOptions
+from uncertainty_nodes.core.options import FilterRule, FreeOptions, FreeScore, InformationOptions, UntilOptions
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.hosts.diffusers import until
 from uncertainty_nodes.hosts.diffusers.draw import DemoDrawer, ScoredBy, draw_scored
@@ -26,3 +27,22 @@ def test_attempts_go_on_until_one_is_accepted(demo):
     assert nothing.best[0].attempt == values.index(max(values))
     assert [v.score for v in nothing.verdicts] == values
     assert not nothing.best[0].accepted and "below the threshold" in nothing.best[0].reason
+
+
+@pytest.mark.parametrize("score", FreeScore)
+def test_scores_that_cost_no_call_judge_attempts(demo, score):
+    drawer, by = DemoDrawer(*demo, [3], 0, 1.5), ScoredBy(FreeOptions(score))
+    images, scores = zip(*(draw_scored(DemoDrawer(*demo, [3], derive_seed(4, i), 1.5), [0], 6, by) for i in range(4)), strict=True)
+    values = [float(s.scores[0]) for s in scores]
+    best = min(values) if score is FreeScore.TRAJECTORY else max(values)
+    found = until(drawer, 6, by, UntilOptions(rule=FilterRule.THRESHOLD, value=best, max_attempts=4, seed=4))
+    assert found.attempts == values.index(best) + 1 and found.accepted == 1
+    assert torch.equal(found.images[0], images[values.index(best)][0])
+    assert found.nfe == found.attempts * 6 * 2  # both halves of guidance, and nothing for the score
+    assert [v.score for v in found.verdicts] == values[: found.attempts]
+
+
+def test_a_gap_without_guidance_is_one_sentence(demo):
+    by = ScoredBy(FreeOptions(FreeScore.CONDITION_GAP))
+    with pytest.raises(ValueError, match="There is no condition gap"):
+        until(DemoDrawer(*demo, [3], 0), 3, by, UntilOptions(rule=FilterRule.THRESHOLD, value=1.0))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -22,8 +23,9 @@ def fingerprint(weights: Mapping[str, Tensor], patches: Mapping[str, object] | N
     digest = hashlib.blake2s(digest_size=4)
     kinds: set[str] = set()
     for name in spread(sorted(weights), TENSORS):
-        kinds.add(str(weights[name].dtype).removeprefix("torch."))
-        digest.update(f"{name} {tuple(weights[name].shape)}".encode() + some_values(weights[name]))
+        weight = weights[name]
+        kinds.add(str(weight.dtype).removeprefix("torch."))
+        digest.update(f"{name} {tuple(weight.shape)}".encode() + some_values(weight))
     if patches:
         digest.update(f"{len(patches)} patches".encode())
         for name in spread(sorted(patches), TENSORS):
@@ -32,11 +34,33 @@ def fingerprint(weights: Mapping[str, Tensor], patches: Mapping[str, object] | N
     return f"{digest.hexdigest()}, {' and '.join(sorted(kinds)) or 'no weights'}"
 
 
-def fingerprint_of(network: nn.Module) -> str:
-    """Of all parameters; those that a LoRA adds are patches."""
-    named = dict(network.named_parameters())
-    lora = {name: p.detach() for name, p in named.items() if "lora_" in name}
-    return fingerprint({name: p.detach() for name, p in named.items() if name not in lora}, lora)
+def fingerprint_of(network: nn.Module, loaded: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext) -> str:
+    """Of all parameters; those that a LoRA adds are patches.
+
+    loaded: a context in which the parameters of one module are there, for hosts that keep them elsewhere while it doesn't run.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    own, lora = ([name for name in names if ("lora_" in name) is added] for added in (False, True))
+    return fingerprint(Weights(network, own, loaded), Weights(network, lora, loaded))
+
+
+class Weights(Mapping[str, Tensor]):
+    """Parameters by name, each read when it is asked for."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str], loaded: Callable[[nn.Module], AbstractContextManager[object]]) -> None:
+        self.network, self.names, self.loaded = network, names, loaded
+
+    def __getitem__(self, name: str) -> Tensor:
+        path, _, own = name.rpartition(".")
+        module = self.network.get_submodule(path)
+        with self.loaded(module):
+            return getattr(module, own).detach()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:

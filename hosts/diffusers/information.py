@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
@@ -103,7 +104,7 @@ def _denoisers(network: nn.Module, scheduler: SchedulerMixin, conds: Sequence[Co
 
 def _described(network: nn.Module, scheduler: SchedulerMixin, info: Information, has_empty: bool = True) -> Information:
     provenance = {"host": "diffusers", "scheduler": type(scheduler).__name__, "model": type(network).__name__}
-    provenance["weights"] = fingerprint_of(network)
+    provenance["weights"] = fingerprint_of(network, align_module_device)  # sequential offload keeps them elsewhere
     if has_empty and getattr(network, "config", {}).get("guidance_embeds"):
         provenance["caution"] = DISTILLED
     return replace(info, result=replace(info.result, provenance=info.result.provenance | provenance))

@@ -7,6 +7,8 @@ import sys
 from types import SimpleNamespace
 
 import torch
+from accelerate import cpu_offload
+from accelerate.utils import align_module_device
 from torch import nn
 
 from uncertainty_nodes.core.selection.fingerprint import TENSORS, fingerprint, fingerprint_of, spread
@@ -54,6 +56,16 @@ def test_a_lora_inside_a_network_is_a_patch():
     with torch.no_grad():
         adapted[0].lora_A.weight += 1
     assert fingerprint_of(adapted) != before
+
+
+def test_weights_that_are_offloaded_have_the_fingerprint_of_the_loaded_ones():
+    plain, offloaded = network(), cpu_offload(network(), torch.device("cpu"))
+    assert all(p.is_meta for p in offloaded.parameters())
+    assert fingerprint_of(offloaded, align_module_device) == fingerprint_of(plain)
+    assert fingerprint_of(cpu_offload(network(1), torch.device("cpu")), align_module_device) != fingerprint_of(plain)
+    assert all(p.is_meta for p in offloaded.parameters())
+    x = torch.ones(1, 7)
+    assert torch.equal(offloaded(x), plain(x))
 
 
 def test_weights_that_hold_no_values_are_known_by_their_shape():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from diffusers import DDIMInverseScheduler, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from torch import nn
 
@@ -12,7 +13,7 @@ from uncertainty_nodes.core.denoiser import add_noise
 from uncertainty_nodes.core.draws import noise
 from uncertainty_nodes.core.options import Direction, DrawOptions, InformationOptions, StepWindow
 from uncertainty_nodes.core.pixelwise.quadrature import window_quadrature
-from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS, load_demo
 from uncertainty_nodes.hosts.diffusers.information import checklist, classify, each_class, information
 from uncertainty_nodes.hosts.diffusers.space import Space
 
@@ -42,6 +43,17 @@ def test_a_digit_carries_its_own_label_and_not_another(demo, digits):
     assert float(own.scores.mean()) > 0 > float(other.scores.mean())
     assert own.nfe == 2 * 2 * 1
     assert own.provenance["host"] == "diffusers" and "caution" not in own.provenance
+
+
+def test_offloaded_weights_give_the_same_scores_and_fingerprint(digits):
+    x, labels = digits[0][:2], digits[1][:2]
+    network, scheduler = load_demo()
+    _, none = each_class(CLASSES, NO_CLASS, x)
+    here = information(network, scheduler, x, given(labels), none, CHEAP).result
+    cpu_offload(network, execution_device=torch.device("cpu"))
+    away = information(network, scheduler, x, given(labels), none, CHEAP).result
+    assert all(p.is_meta for p in network.parameters())
+    assert torch.equal(here.scores, away.scores) and away.provenance == here.provenance
 
 
 def test_the_posterior_classifies_digits_that_nobody_trained_it_for(demo, digits):

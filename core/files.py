@@ -37,6 +37,15 @@ LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 LOCK_SECONDS, LOCK_PAUSE = 60.0, 0.02
 
 
+def reason_of(error: Exception) -> str:
+    """In the system's own words, without the number and the names of files that its text has too."""
+    return (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def unwritable(path: str | Path, error: Exception) -> str:
+    return f"Could not write {str(path)!r} ({reason_of(error)}); choose a folder that exists, is writable and has space."
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a temporary name beside ``path``; what was written there becomes ``path`` when the block ends well, and is removed otherwise.
@@ -50,7 +59,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise OSError(f"Could not write {str(path)!r} ({error}); choose a folder that exists, is writable and has space.") from error
+        raise OSError(unwritable(path, error)) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -88,7 +97,7 @@ def locked(path: str | Path, seconds: float = LOCK_SECONDS, on_wait: Callable[[]
         beside.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OSError(f"Could not write {str(path)!r} ({error}); choose a folder that exists, is writable and has space.") from error
+        raise OSError(unwritable(path, error)) from error
     try:
         while not _has_lock(descriptor, path):
             if time.monotonic() > deadline:
@@ -106,7 +115,7 @@ def _has_lock(descriptor: int, path: str | Path) -> bool:
     except OSError as error:
         if error.errno in BUSY:
             return False
-        raise OSError(f"The folder of {str(path)!r} has no file locks ({error}); choose one on a local disk.") from error
+        raise OSError(f"The folder of {str(path)!r} has no file locks ({reason_of(error)}); choose one on a local disk.") from error
     return True
 
 
@@ -146,7 +155,7 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
             # cloned, because a mapped file could not be replaced on Windows
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - it is no dict
     except (AttributeError, SafetensorError) as error:  # torch lacks some of the number types that the format has
-        raise ValueError(f"{str(path)!r} is not a whole safetensors file ({error}); make or copy it again.") from error
+        raise ValueError(f"{str(path)!r} is not a whole safetensors file ({reason_of(error)}); make or copy it again.") from error
 
 
 def _read_metadata(path: Path, header: Mapping[str, str], kind: str, version: int) -> dict[str, Any]:

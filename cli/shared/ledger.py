@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...core.files import remove_leftovers
+from ...core.files import remove_leftovers, unwritable
 from ...core.options import Direction
 from .database import connect, database_errors, dump, ledger_path, read_header, transaction
 from .records import Format, check_options, form_of, kind_in, read_older
@@ -57,7 +57,7 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OSError(f"Could not write {str(path)!r} ({error}); choose a folder that exists and is writable.") from error
+            raise OSError(unwritable(path, error)) from error
         if not ledger_path(path).exists():
             older = read_older(path, form)  # what is refused leaves no new file
             check_options(older.header.get("options", {}), options, len(older.rows), path, form)

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
+from ...core.files import reason_of
 from .text import printable, read_text
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def read_picture(path: Path) -> Image.Image:
                 return Image.alpha_composite(page, picture.convert("RGBA")).convert("RGB")
             return picture.convert("RGB")
     except Exception as error:  # a broken file makes a decoder raise anything
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise ValueError(reason_of(error)) from error
 
 
 def with_captions(images: Iterable[ImageFile], prompt: str) -> Iterator[tuple[ImageFile, str]]:

@@ -1,17 +1,19 @@
 """A job's batches on Ray's actors, each with a model of its own: on this machine, or on the cluster at an address.
 
-Ray does all that a scheduler does: it places actors, starts them anew when a process or a machine dies, and asks them again for what
-was lost. Nothing is lost or doubled by that, since an actor writes no file: what it made comes to the process that was started by the
+Ray does most of what a scheduler does: it places actors, starts them anew where a process or a machine has died, and asks them again for
+what was lost. Nothing is lost or doubled by that, since an actor writes no file: what it made comes to the process that was started by the
 user, which writes it as if it had made it itself. A task depends on nothing but itself, so that its result is the same wherever it runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from typing import Any, ClassVar, Generic
 
 import torch
@@ -20,7 +22,9 @@ from .engine import Done, Task
 
 AHEAD = 2  # tasks for each worker: one that it works at, one that waits for it
 RETRIES = 5  # of a task whose worker died, before it is taken to be what kills them
+PATIENCE, SHORTEST_PATIENCE = 3.0, 10.0  # times the longest that a task has taken, and seconds, before another worker gets it too
 END: Any = object()
+LOST: Any = object()
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,11 @@ class RayEngine:
         if first is None:
             return
         ray = import_ray()
-        from ray.util import ActorPool
-
         with session(ray, self.address, self.workers * self.threads):
             actors = self.start_actors(ray, load)
             try:
-                yield from work_off(ray, ActorPool(actors), chain([first], tasks), AHEAD * len(actors))
+                all_tasks: Iterator[Task | None] = chain([first], tasks)
+                yield from Dispatch[Task, Done](ray, actors).results(all_tasks)
             finally:
                 for actor in actors:
                     ray.kill(actor)  # with the task that it may be at: a run that was stopped should not wait for it
@@ -72,23 +75,67 @@ class ModelActor(Generic[Task, Done]):
         return self.work(task)
 
 
-def work_off(ray: Any, pool: Any, tasks: Iterator[Any], ahead: int) -> Iterator[Any]:
-    """Results as they come, with at most ``ahead`` tasks begun whose results were not asked for."""
-    begun, task = 0, None
-    while True:
-        while begun < ahead and task is not END and (task := next(tasks, END)) not in (None, END):
-            pool.submit(lambda actor, value: actor.do.remote(value), task)
-            begun += 1
-        if not begun:
-            return
+class Dispatch(Generic[Task, Done]):
+    """Which worker has which tasks, and what becomes of them.
+
+    A machine that leaves a cluster for good would keep its tasks for ever: after a long silence a task is given to an idle worker too, and
+    its first result counts, which is the same wherever it comes from.
+    """
+
+    def __init__(self, ray: Any, actors: Sequence[Any]) -> None:
+        self.ray = ray
+        self.actors = actors
+        self.given: dict[Any, tuple[int, int, float]] = {}  # by Ray's reference: numbers of task and worker, and when
+        self.undone: dict[int, Task] = {}
+        self.numbers = count()
+        self.longest = 0.0  # seconds from giving a task to its result; 0 before the first
+
+    def results(self, tasks: Iterator[Task | None]) -> Iterator[Done]:
+        """As they come; no worker has more than AHEAD tasks that it has not answered."""
+        task: Any = None
+        while True:
+            while task is not END and (worker := self.free_worker(AHEAD)) is not None and (task := next(tasks, END)) not in (None, END):
+                self.give(worker, next(self.numbers), task)
+            if not self.undone:
+                return
+            patience = max(SHORTEST_PATIENCE, PATIENCE * self.longest) if self.longest else None
+            ready, _ = self.ray.wait(list(self.given), timeout=patience)
+            if not ready:
+                self.give_again()
+            for reference in ready:
+                number, _, when = self.given.pop(reference)
+                if number in self.undone and (result := self.result(reference, number)) is not LOST:
+                    del self.undone[number]
+                    self.longest = max(self.longest, time.monotonic() - when)
+                    yield result
+
+    def free_worker(self, most: int) -> int | None:
+        """The one with the fewest tasks, where that is less than ``most``."""
+        loads = Counter(worker for _, worker, _ in self.given.values())
+        least = min(range(len(self.actors)), key=lambda worker: loads[worker])
+        return least if loads[least] < most else None
+
+    def give(self, worker: int, number: int, task: Task) -> None:
+        self.undone[number] = task
+        self.given[self.actors[worker].do.remote(task)] = (number, worker, time.monotonic())
+
+    def give_again(self) -> None:
+        """Tasks that only one worker has, to those that have none."""
+        holders = Counter(number for number, *_ in self.given.values())
+        for number, task in self.undone.items():
+            if holders[number] == 1 and (worker := self.free_worker(1)) is not None:
+                self.give(worker, number, task)
+
+    def result(self, reference: Any, number: int) -> Any:
+        """LOST where its worker is dead and another has the task too."""
         try:
-            result = pool.get_next_unordered()
-        except ray.exceptions.RayTaskError as error:
+            return self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:
             raise error.cause from None
-        except ray.exceptions.RayActorError as error:
+        except self.ray.exceptions.RayActorError as error:
+            if any(other == number for other, *_ in self.given.values()):
+                return LOST
             raise OSError(why_it_died(str(error))) from error
-        begun -= 1
-        yield result
 
 
 def why_it_died(text: str) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ...core.files import reason_of
 from ...core.view.notes import Note, read_notes
 from ..shared.notes import own_notes
 from ..shared.text import printable
@@ -17,23 +18,41 @@ log = logging.getLogger(__name__)
 
 
 def run(options: ShowOptions) -> dict[str, list[dict[str, Any]]]:
-    """Writes to stdout; returns the notes by file. Raises what ``read_notes`` raises, and ValueError where no file has a note."""
-    notes = {printable(str(path)): read_checked(path) for path in options.files}
+    """Writes to stdout; returns the notes by file. Raises ValueError where none has a note, or after the others where one is unreadable."""
+    notes, unreadable = {}, 0
+    for path in options.files:
+        try:
+            notes[printable(str(path))] = read_checked(path)
+        except (OSError, ValueError) as error:
+            if len(options.files) == 1:
+                raise
+            unreadable += 1
+            log.error("%s", error)
     if options.json:
         sys.stdout.write(json.dumps({name: [n.to_json() for n in each] for name, each in notes.items()}, indent=1) + "\n")
     else:
-        sys.stdout.write("\n".join(line for name, each in notes.items() for line in describe(name, each)) + "\n")
+        sys.stdout.writelines(f"{line}\n" for name, each in notes.items() for line in describe(name, each))
+    if unreadable:
+        raise ValueError(f"{unreadable} of the {len(options.files)} files can't be shown; the lines above say why.")
     if not any(notes.values()):
         raise ValueError("No score is stored there; score writes one into each image with --note.")
     return {name: [note.to_json() for note in each] for name, each in notes.items()}
 
 
 def read_checked(path: Path) -> list[Note]:
-    """The notes of this very image."""
-    stored = read_notes(path)
+    """The notes of this very image. Raises ValueError or OSError, in a sentence, for what is no image file."""
+    name = printable(str(path))
+    if path.is_dir():
+        raise ValueError(f"{name!r} is a folder: name the image files in it, or list their scores with sort.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {name!r}.")
+    try:
+        stored = read_notes(path)
+    except OSError as error:
+        raise OSError(f"{name!r} can't be read ({reason_of(error)}).") from error
     notes = own_notes(path, stored)
     if stored and not notes:
-        log.warning("%s holds the scores of a batch of images, and is none of them clearly.", printable(str(path)))
+        log.warning("%s holds the scores of a batch of images, and is none of them clearly.", name)
     return notes
 
 

@@ -141,13 +141,14 @@ def check_promise(bad_share: float, confidence: float) -> None:
 
 def tell(labels: int, needed: int | None, bad_share: float, confidence: float) -> str:
     """Why there is no limit, and the way out, in whole sentences."""
+    images = "labelled image" if labels == 1 else "labelled images"
     promise = f"that at most {bad_share:g} % of the accepted images are bad, with {confidence:g} % confidence"
     if needed is None:
         return (
-            f"{labels} labelled images don't show {promise}, and more like them would not: even of the best scored ones more than "
+            f"{labels} {images} can't show {promise}, and more like them would not: even of the best scored ones more than "
             f"{bad_share:g} % are bad. Allow more bad images, or use a score that tells them apart better."
         )
     return (
-        f"{labels} labelled images are too few to promise {promise}; about {needed} are needed. "
+        f"{labels} {images} {'is' if labels == 1 else 'are'} too few to promise {promise}; about {needed} are needed. "
         "Label more images, allow more bad images, or lower the confidence."
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -107,3 +110,10 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path, caplog):
         assert main(["demo", "--out", str(tmp_path / "file" / "x")]) == 1
     assert "out must be a folder" in caplog.text
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_package_is_a_command_too(tmp_path):
+    command = [sys.executable, "-m", "uncertainty_nodes.cli", "show", str(tmp_path / "gone.png")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 1 and "There is no file" in ended.stderr and "Traceback" not in ended.stderr

@@ -10,6 +10,8 @@ from typing import Any, TypeGuard
 
 from PIL import ExifTags, Image
 
+from ....core.files import reason_of
+
 TEXTS = ("text", "text_g", "text_l", "t5xxl", "clip_l", "prompt", "string", "value", "wildcard_text")  # inputs that hold words
 WAYS = ("positive", "conditioning", "conditioning_1", "conditioning_to", "guider", "model_positive")  # inputs that lead to them
 COMMENT = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16-be", b"\0" * 8: "utf-8"}
@@ -22,7 +24,7 @@ def prompt_in(path: Path) -> str | None:
             texts = {name: value for name, value in file.info.items() if isinstance(value, str)}
             texts |= exif_texts(file.getexif())
     except Exception as error:  # a broken file makes a decoder raise anything
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise ValueError(reason_of(error)) from error
     if parameters := texts.get("parameters"):
         return prompt_of_parameters(parameters)
     return prompt_of_graph(texts["prompt"]) if "prompt" in texts else None

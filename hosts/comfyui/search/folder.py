@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ....core.files import reason_of
 from ....core.options import Direction, FolderPlace
 from ....core.result import Uncertainty
 from ....core.selection.top import Top
@@ -131,7 +132,7 @@ def read_picture(path: Path) -> Tensor:
     except UnidentifiedImageError as error:  # its own text shows where on the disk the file lies
         raise ValueError("it can't be read, since it is no image or a broken one") from error
     except Exception as error:  # a broken file makes a decoder raise anything
-        raise ValueError(f"it can't be read ({' '.join(str(error).split()) or type(error).__name__})") from error
+        raise ValueError(f"it can't be read ({reason_of(error)})") from error
     return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
 
 

@@ -55,6 +55,14 @@ def test_show_says_what_is_no_file(archive, caplog):
     assert "Errno" not in caplog.text
 
 
+def test_show_goes_on_after_a_file_that_it_can_not_read(archive, tmp_path, capsys, caplog):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    assert main(["show", str(broken), str(archive / "a.png"), str(tmp_path / "gone.png")]) == 1
+    assert "information: 3" in capsys.readouterr().out
+    assert "broken.png" in caplog.text and "There is no file" in caplog.text and "2 of the 3 files can't be shown" in caplog.text
+
+
 def test_show_finds_the_image_of_a_batch(tmp_path, capsys, caplog):
     shades = [np.full((16, 16, 3), shade, np.uint8) for shade in (20, 200)]
     notes = [Note("noise", Direction.LOW_IS_BAD, float(i), image=i, look=look_of(pixels / 255)) for i, pixels in enumerate(shades)]

@@ -1,17 +1,21 @@
-"""A command that is killed with SIGKILL after so many seconds and begun again, as a script of its own: the children that are killed are
-forked from a process that has loaded all code and used none of it, so that each begins in no time.
+"""A command that is killed with SIGKILL and begun again, as a script of its own: the children that are killed are forked from a process
+that has loaded all code and used none of it, so that each begins in no time.
 
-python killed_jobs.py COMMAND ..: reads seconds, one a line, "inf" for as long as it takes; after each run prints how it ended and how
-long it took.
+python killed_jobs.py COMMAND ..: reads, one a line, after how many seconds to kill, "inf" for never, or "change N" for right before the
+Nth change to a file or commit to a database; after each run prints how it ended, how long it took and how many changes it began.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import signal
+import sqlite3
+import struct
 import sys
 import time
+from functools import partial
 
 import torch
 
@@ -26,13 +30,40 @@ from uncertainty_nodes.cli.sort import run as sort  # noqa: F401
 from uncertainty_nodes.cli.train_ensemble import run as train_ensemble  # noqa: F401
 
 PAUSE = 0.002
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.utime"}
+count = mmap.mmap(-1, 8)  # shared with the child
 
 
-def start(arguments: list[str]) -> int:
+def watch_changes(last: float) -> None:
+    """Counts what is about to change a file, and dies before the ``last``."""
+
+    def change() -> None:
+        number = struct.unpack("q", count[:8])[0] + 1
+        count[:8] = struct.pack("q", number)
+        if number >= last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+            if statement == "COMMIT":
+                change()
+            return super().execute(statement, *values)
+
+    def watch(event: str, values: tuple) -> None:
+        if event in CHANGES or (event == "open" and values[2] & (os.O_WRONLY | os.O_RDWR) and not isinstance(values[0], int)):
+            change()
+
+    sqlite3.connect = partial(sqlite3.connect, factory=Connection)
+    sys.addaudithook(watch)
+
+
+def start(arguments: list[str], last_change: float) -> int:
+    count[:8] = struct.pack("q", 0)
     child = os.fork()
     if child == 0:
         torch.set_num_threads(1)
         os.close(1)
+        watch_changes(last_change)
         os._exit(main(arguments))
     return child
 
@@ -41,21 +72,22 @@ def wait(child: int, seconds: float) -> tuple[str, float]:
     """How it ended, and when: a child that takes longer is killed."""
     begun = time.perf_counter()
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
         took = time.perf_counter() - begun
-        if ended:
-            return f"ended with {os.waitstatus_to_exitcode(status)}", took
         if took >= seconds:
             os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-            return "killed" if os.WIFSIGNALED(status) else f"ended with {os.WEXITSTATUS(status)}", took
+        ended, status = os.waitpid(child, 0 if took >= seconds else os.WNOHANG)
+        if ended:
+            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            return "killed" if killed else f"ended with {os.waitstatus_to_exitcode(status)}", took
         time.sleep(min(PAUSE, seconds - took) if math.isfinite(seconds) else PAUSE)
 
 
 def run() -> None:
     for line in sys.stdin:
-        how, took = wait(start(sys.argv[1:]), float(line))
-        print(how, took, sep="\t", flush=True)  # noqa: T201
+        word, _, number = line.strip().rpartition(" ")
+        seconds, last_change = (math.inf, float(number)) if word == "change" else (float(number), math.inf)
+        how, took = wait(start(sys.argv[1:], last_change), seconds)
+        print(how, took, struct.unpack("q", count[:8])[0], sep="\t", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

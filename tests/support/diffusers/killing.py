@@ -1,4 +1,4 @@
-"""Kills a command again and again, at moments that are spread over as long as it takes."""
+"""Kills a command again and again: at moments that are spread over as long as it takes, and right before what changes a file."""
 
 from __future__ import annotations
 
@@ -6,49 +6,76 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import killed_jobs
 from uncertainty_nodes.cli.shared.ledger import Ledger
 
-KILLS = 20
+KILLS = 20  # of either kind
 MOST_RUNS = 6 * KILLS  # those of a job that is nearly done end before they are killed
+INFINITE = float("inf")
+
+Run = Callable[[str | float], tuple[bool, float, int]]
+"""After how many seconds, or "change N": whether it was killed, what it took, how many changes to files it began."""
 
 
 def kill_again_and_again(arguments: list, check: Callable[[], None], at_end: Callable[[], None], clear: Callable[[], None]) -> None:
-    """KILLS times, each at a random share of what one run took that nobody stopped.
+    """KILLS times, each at a random share of what one run took that nobody stopped; then at changes to files from the first to the last.
 
     check: after every kill, while nothing runs; at_end: when a run came to its end, killed before or not; clear: then, so that the next
     run begins anew.
     """
-    command = [sys.executable, killed_jobs.__file__, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    moments = random.Random(0)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as job:
-        assert job.stdin and job.stdout
-
-        def run(seconds: float) -> tuple[str, float]:
-            print(seconds, file=job.stdin, flush=True)  # noqa: T201  to the job
-            how, took = job.stdout.readline().split("\t")
-            assert how in ("killed", "ended with 0")
-            return how, float(took)
-
-        _, whole = run(float("inf"))
+    with job(arguments) as run:
+        _, whole, changes = run(INFINITE)
         at_end()
         clear()
-        killed = runs = 0
-        while killed < KILLS:
-            runs += 1
-            assert runs <= MOST_RUNS, f"only {killed} of {runs} runs were killed before their end"
-            how, _ = run(whole * moments.uniform(0.02, 0.98))
-            if how == "killed":
-                killed += 1
-                check()
-            else:
-                at_end()
-                clear()
-        run(float("inf"))
+        kill_at_moments(run, whole, check, at_end, clear)
+        kill_at_changes(run, changes, check, at_end, clear)
+
+
+@contextmanager
+def job(arguments: list) -> Iterator[Run]:
+    command = [sys.executable, killed_jobs.__file__, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdin and process.stdout
+
+        def run(end: str | float) -> tuple[bool, float, int]:
+            print(end, file=process.stdin, flush=True)  # noqa: T201  to the job
+            how, took, changes = process.stdout.readline().split("\t")
+            assert how in ("killed", "ended with 0")
+            return how == "killed", float(took), int(changes)
+
+        yield run
+
+
+def kill_at_moments(run: Run, whole: float, check: Callable[[], None], at_end: Callable[[], None], clear: Callable[[], None]) -> None:
+    moments = random.Random(0)
+    killed = runs = 0
+    while killed < KILLS:
+        runs += 1
+        assert runs <= MOST_RUNS, f"only {killed} of {runs} runs were killed before their end"
+        if run(whole * moments.uniform(0.02, 0.98))[0]:
+            killed += 1
+            check()
+        else:
+            at_end()
+            clear()
+    run(INFINITE)
+    at_end()
+
+
+def kill_at_changes(run: Run, changes: int, check: Callable[[], None], at_end: Callable[[], None], clear: Callable[[], None]) -> None:
+    """Every one where there are few, else as many as KILLS, evenly spread; each time from the beginning, and then to the end."""
+    kills = min(changes, KILLS)
+    for i in range(kills):
+        clear()
+        killed, *_ = run(f"change {1 + i * changes // kills}")
+        assert killed
+        check()
+        run(INFINITE)
         at_end()
 
 

@@ -2,7 +2,8 @@
 
 About 20 minutes on two cores, or the better part of a day with --full, at the sizes of the committed results or more. Each stops and
 resumes by chunks. A benchmark that fails does not stop the others; the report leaves out what is not there. ComfyUI's is left to
-cost/comfyui.py, since it needs one. Results go to benchmarks/results, or to the folder in BENCHMARK_RESULTS.
+cost/comfyui.py, and a web UI's to cost/webui_start.py, since they need one. Results go to benchmarks/results, or to the folder in
+BENCHMARK_RESULTS.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ Who is in which room:
   ``infotext`` is what is written with each image, and pasted back; ``notes`` what is written into its file; ``pictures`` are heatmaps;
   ``axes`` those of the X/Y/Z plot, which set ``p.uncertainty_overrides``, a dictionary that goes over the settings of one generation.
 - ``sampling``: ``batch`` begins and ends the samplings of a batch. ``run`` is what is measured and moved in one of them, told its steps
-  by Forge's patcher (``patch``) or by A1111's callbacks (``callbacks``). For Forge alone: ``model`` makes a denoiser of a compiled
-  condition, ``conditions`` the negative prompt's, ``gradient`` serves the guidance mode autograd, ``search`` ends candidates on the way,
-  ``ensemble`` draws again with LoRAs, ``isolation`` keeps other people's patches apart. ``information`` is measured after sampling.
+  by Forge's patcher (``patch``) or by A1111's callbacks (``callbacks``; ``dispatch`` knows whose each is). ``information`` is measured
+  after sampling. For Forge alone: ``model`` makes a denoiser of a compiled condition, ``conditions`` the negative prompt's, ``gradient``
+  serves the guidance mode autograd, ``search`` ends candidates on the way, ``ensemble`` draws again with LoRAs, ``isolation`` keeps other
+  people's patches apart.
 """

@@ -1,4 +1,7 @@
-"""WebUI host: the hooks that the web UI calls, in their order."""
+"""WebUI host: the hooks that the web UI calls, in their order.
+
+What only a generation needs is imported with the first one: the web UI's start waits for what is imported here.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,10 @@ from modules import script_callbacks, scripts
 from modules.shared import state
 
 from ...core.options import RejectedTo
-from .filter import set_aside, show_behind, sift
 from .job import Job, key_of
 from .page import axes, infotext, panel
-from .page.notes import note_saved_image
-from .page.pictures import heatmap_picture
 from .page.texts import TITLE
+from .sampling.dispatch import StepDispatcher
 from .settings import Settings, mapping_of
 from .support import has_patcher, what_lacks, why_not
 
@@ -23,15 +24,19 @@ def register_callbacks() -> None:
     """Once for each time that the web UI loads its scripts; it forgets them when it loads them anew."""
     script_callbacks.on_image_saved(note_saved_image)
     if not has_patcher():
-        script_callbacks.on_cfg_denoiser(begin_without_patcher)
+        StepDispatcher(begin_without_patcher).register(script_callbacks)
 
 
-def begin_without_patcher(params: Any) -> None:
-    if getattr(params.denoiser.p, "uncertainty", None) is not None:
-        from .sampling.batch import begin
-        from .sampling.callbacks import begin_with_denoiser
+def note_saved_image(params: Any) -> None:
+    from .page import notes
 
-        begin_with_denoiser(params, begin)
+    notes.note_saved_image(params)
+
+
+def begin_without_patcher(p: Any, job: Job) -> None:
+    from .sampling.batch import begin
+
+    begin(p, job, {})
 
 
 class UncertaintyScript(scripts.Script):
@@ -84,6 +89,8 @@ class UncertaintyScript(scripts.Script):
     def postprocess_batch_list(self, p: Any, pp: Any, *values: Any, batch_number: int = 0, **_: Any) -> None:
         job: Job | None = getattr(p, "uncertainty", None)
         if job is not None:
+            from .filter import sift
+
             sift(p, job, pp, batch_number)
 
     def postprocess_image(self, p: Any, pp: Any, *values: Any) -> None:
@@ -92,6 +99,9 @@ class UncertaintyScript(scripts.Script):
             return
         measured = job.measured.get(key_of(p, p.batch_index))
         if measured is not None:
+            from .filter import show_behind
+            from .page.pictures import heatmap_picture
+
             show_behind(p, heatmap_picture(measured.bad_map, pp.image))
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
@@ -99,9 +109,12 @@ class UncertaintyScript(scripts.Script):
         if job is not None:
             if job.stopped:  # an X/Y/Z plot goes on with its next cell
                 state.stopping_generation = False
-            for each in job.held:  # the person stopped before the last batch, in the moment between two
-                set_aside(p, RejectedTo.BOTH, each)
-            job.held.clear()
+            if job.held:  # the person stopped before the last batch, in the moment between two
+                from .filter import set_aside
+
+                for each in job.held:
+                    set_aside(p, RejectedTo.BOTH, each)
+                job.held.clear()
             if not hasattr(processed, "extra_images"):  # A1111 has no place of their own for them
                 behind = getattr(p, "extra_result_images", [])
                 processed.images.extend(behind)

@@ -6,6 +6,11 @@ from importlib.util import find_spec
 
 PATCHER = ("backend.sampling.sampling_function", "backend.sampling.condition")
 CALLBACKS = ("modules.sd_samplers_cfg_denoiser", "modules.script_callbacks")
+TEXT_OF_EACH_IMAGE = ("modules.sd_schedulers",)  # came with A1111 1.9, as did entries of an infotext that tell each image its own
+TOO_OLD = (
+    "This web UI is older than A1111 1.9, so its infotexts can't tell the score of each image. Nothing is measured or steered; images are "
+    "drawn as without this extension. Update the web UI."
+)
 NOTHING = (
     "This web UI tells nothing of the steps of its samplers, neither by Forge's model patcher nor by A1111's callbacks. Nothing is "
     "measured or steered; images are drawn as without this extension. Use Forge or A1111."
@@ -18,7 +23,9 @@ NO_PATCHER = (
 
 def why_not() -> str:
     """Empty where images can be measured; else one sentence for the accordion."""
-    return "" if has_patcher() or has(CALLBACKS) else NOTHING
+    if not has_patcher() and not has(CALLBACKS):
+        return NOTHING
+    return "" if has(TEXT_OF_EACH_IMAGE) else TOO_OLD
 
 
 def what_lacks() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ....core.options import EnsembleOptions, FreeOptions, GuidanceMode, Scorer
 from ..settings import Settings, parse_members
+from ..support import has_patcher
 
 TITLE = "Uncertainty"  # the API's name of the script: it stays
 HELP = (
@@ -101,7 +102,7 @@ def price_of_score(settings: Settings) -> str:
 
 
 def price_of_search(settings: Settings) -> str:
-    if not settings.best or settings.prune_to == 1:
+    if not settings.best or settings.prune_to == 1 or not has_patcher():
         return ""
     options = settings.best_of(settings.best + 1)
     calls = 0 if options.scorer.free else options.draws.samples * (2 if options.scorer is Scorer.INFORMATION else 1)
@@ -115,9 +116,10 @@ def price_of_guidance(settings: Settings) -> str:
     guide = settings.guidance()
     if guide is None:
         return ""
-    calls = guide.draws.samples * (2 if guide.mode is GuidanceMode.FORWARD else 1)
+    mode = GuidanceMode.FORWARD if guide.mode is GuidanceMode.AUTOGRAD and not has_patcher() else guide.mode
+    calls = guide.draws.samples * (2 if mode is GuidanceMode.FORWARD else 1)
     window = f"between {guide.window.start:.0%} and {guide.window.end:.0%} of the noise schedule"
-    backward = ", each with a backward pass, and 6 to check the gradient once" if guide.mode is GuidanceMode.AUTOGRAD else ""
+    backward = ", each with a backward pass, and 6 to check the gradient once" if mode is GuidanceMode.AUTOGRAD else ""
     return f"Guidance costs {calls} further model calls per image at each step {window}{backward}."
 
 

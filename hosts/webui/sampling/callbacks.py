@@ -5,7 +5,6 @@ Everything is measured so, and guidance moves what a callback may change. What n
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,36 +114,8 @@ def rows_of(text: Text) -> int:
     return len(next(iter(text.values())) if isinstance(text, dict) else text)
 
 
-def listen(listener: StepListener, callbacks: Any) -> None:
-    """callbacks: the web UI's ``script_callbacks``. They know the listener by a weak reference, and go with it."""
-    weak = weakref.ref(listener)
-    for name in ("on_cfg_denoiser", "on_cfg_denoised", "on_cfg_after_cfg"):
-
-        def told(params: Any, name: str = name) -> None:
-            alive = weak()
-            if alive is not None:
-                getattr(alive, name)(params)
-
-        getattr(callbacks, name)(told)
-        weakref.finalize(listener, callbacks.remove_callbacks_for_function, told)
-
-
-def begin_with_denoiser(params: Any, begin: Callable[[Any, Job, dict[str, Any]], None]) -> None:
-    """For ``on_cfg_denoiser``: a denoiser that was not seen before is that of a new sampling. Not every A1111 tells of one otherwise."""
-    p = params.denoiser.p
-    job: Job | None = getattr(p, "uncertainty", None)
-    if job is None or job.denoiser is params.denoiser:
-        return
-    begin(p, job, {})
-    job.denoiser = params.denoiser
-    if job.listener is not None:  # it hears of the next step by itself
-        job.listener.on_cfg_denoiser(params)
-
-
 def start(p: Any, job: Job, is_second: bool) -> None:
     """Before a sampling. Raises ValueError, in a sentence, for a sampler that can't be followed."""
-    from modules import script_callbacks
-
     inner, model = p.sampler.model_wrap_cfg.inner_model, p.sd_model
     if not hasattr(inner, "t_to_sigma") or getattr(model, "is_sd3", False):
         raise ValueError(NO_SIGMAS)
@@ -157,4 +128,3 @@ def start(p: Any, job: Job, is_second: bool) -> None:
         job.note(MASKED)
         job.current.guide = None
     job.listener = StepListener(job.current, getattr(getattr(model, "model", None), "conditioning_key", "") or "")
-    listen(job.listener, script_callbacks)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from forge_server import Forge, why_not
+from forge_server import WEB_UI, Forge, why_not
+from web_ui import WebUI
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +16,10 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
         pytest.skip(reason)
     with Forge(tmp_path_factory.mktemp("forge")) as server:
         yield server
+
+
+@pytest.fixture
+def patcher(forge: Forge) -> None:
+    """For tests of what Forge's model patcher alone can do."""
+    if WEB_UI is WebUI.A1111:
+        pytest.skip("A1111 has no model patcher")

@@ -1,9 +1,11 @@
-"""One tiny network with the same weights, latents, noise and seed: ComfyUI, diffusers and Forge tell the same numbers."""
+"""The same weights, latents, noise and seed: ComfyUI, diffusers and Forge tell the same numbers of one tiny network, A1111 of one image."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -12,6 +14,7 @@ from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import forge_checkpoint
 from comfy_installations import installations
 from forge_server import Forge
 from tiny_network import ASKED, SAMPLES, SEED, STEP, STRENGTH, TinyNetwork, network_of, problem
@@ -65,6 +68,7 @@ def told_by_comfyui(given: Path, result: Path) -> dict[str, Tensor]:
     return load_file(result)
 
 
+@pytest.mark.usefixtures("patcher")
 def test_three_hosts_tell_the_same_numbers(forge: Forge, tmp_path: Path) -> None:
     given = problem()
     save_file(given, tmp_path / "given.safetensors")
@@ -79,3 +83,34 @@ def test_three_hosts_tell_the_same_numbers(forge: Forge, tmp_path: Path) -> None
         assert told[name].std() > 1e-3
         for host, numbers in others.items():
             assert torch.allclose(numbers[name], told[name], **TOLERANCE), (host, name, numbers[name], told[name])
+
+
+SCORED: list[dict[str, Any]] = [
+    {"score": "denoised"},
+    {"score": "posterior"},
+    {"score": "information", "levels": 2, "samples": 2},
+    {"score": "trajectory"},
+    {"score": "condition_gap"},
+    {"score": "noise", "strength": 0.3},
+    {"score": "noise", "strength": 0.3, "mode": "forward"},
+]
+
+
+@pytest.mark.usefixtures("patcher")
+def test_a1111_tells_what_forge_tells(forge: Forge, tmp_path: Path) -> None:
+    """By callbacks what the other tells by its patcher, of one checkpoint."""
+    if (path := os.environ.get("A1111_PATH")) is None:
+        pytest.skip("no A1111: set A1111_PATH to the folder that holds its launch.py, and A1111_PYTHON to its Python")
+    home, python = Path(path), os.environ.get("A1111_PYTHON", "python")
+    checkpoint = tmp_path / "checkpoints" / forge_checkpoint.NAME
+    checkpoint.parent.mkdir()
+    forge_checkpoint.make(home, python, checkpoint)
+    checkpoint.unlink()
+    checkpoint.symlink_to(forge.base / "checkpoints" / forge_checkpoint.NAME)
+    job = {"batch_size": 2, "steps": 8, "override_settings": {"return_grid": False}}
+    with Forge(tmp_path, python, path=home) as a1111:
+        for settings in SCORED:
+            ours, theirs = (host.draw(settings, **job) for host in (a1111, forge))
+            assert ours.scores() == pytest.approx(theirs.scores(), rel=5e-3), settings
+            assert len(set(theirs.scores())) == 2
+            assert [ours.field("Uncertainty calls", i) for i in (0, 1)] == [theirs.field("Uncertainty calls", i) for i in (0, 1)]

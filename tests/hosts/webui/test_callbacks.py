@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +15,8 @@ from uncertainty_nodes.core.pixelwise.aleatoric import estimate_aleatoric_step
 from uncertainty_nodes.core.pixelwise.information import compare
 from uncertainty_nodes.core.pixelwise.quadrature import window_quadrature
 from uncertainty_nodes.hosts.webui.job import Job
-from uncertainty_nodes.hosts.webui.sampling.callbacks import SEVERAL_PROMPTS, StepListener, begin_with_denoiser, listen, percent_to_sigma
+from uncertainty_nodes.hosts.webui.sampling.callbacks import SEVERAL_PROMPTS, StepListener, percent_to_sigma
+from uncertainty_nodes.hosts.webui.sampling.dispatch import StepDispatcher
 from uncertainty_nodes.hosts.webui.sampling.information import measure_information
 from uncertainty_nodes.hosts.webui.sampling.run import SamplingRun
 from uncertainty_nodes.hosts.webui.settings import Settings
@@ -34,10 +34,6 @@ class Registry:
 
     def __getattr__(self, name: str) -> Any:
         return self.by[name].append
-
-    def remove_callbacks_for_function(self, function: Any) -> None:
-        for functions in self.by.values():
-            functions[:] = [each for each in functions if each is not function]
 
     def tell(self, name: str, **params: Any) -> SimpleNamespace:
         told = SimpleNamespace(**params)
@@ -96,15 +92,27 @@ def problem() -> tuple[Tensor, Tensor, Tensor]:
     return SIGMAS[0] * torch.randn(BATCH, 4, 6, 6, generator=draw), text, torch.zeros(BATCH, 3, 4)
 
 
+def follow(denoiser: CallingBack, run: SamplingRun) -> StepDispatcher:
+    """What the web UI's callbacks do for a generation whose sampling has begun."""
+    job = Job(Settings(), current=run, denoiser=denoiser, listener=StepListener(run, "crossattn"))
+    denoiser.p = SimpleNamespace(uncertainty=job)
+    dispatcher = StepDispatcher(begins_nothing)
+    dispatcher.register(denoiser.callbacks)
+    return dispatcher
+
+
+def begins_nothing(p: Any, job: Job) -> None:
+    raise AssertionError("no other sampling begins here")
+
+
 def sample(settings: dict[str, Any] | None) -> tuple[Tensor, SamplingRun | None, list[tuple[Tensor, ...]], GaussianInner]:
     """Euler. The steps: x, sigma, denoised."""
-    callbacks, inner, run, listener = Registry(), GaussianInner(), None, None
+    inner, run = GaussianInner(), None
+    x, text, negative = problem()
+    steps, denoiser = [], CallingBack(inner, Registry())
     if settings is not None:
         run = SamplingRun(Settings.from_mapping({"enabled": True, **settings}), Process.VE, percent_to_sigma(inner))
-        listener = StepListener(run, "crossattn")
-        listen(listener, callbacks)
-    x, text, negative = problem()
-    steps, denoiser = [], CallingBack(inner, callbacks)
+        follow(denoiser, run)
     for sigma, after in zip(SIGMAS, [*SIGMAS[1:], 0.0], strict=True):
         level = torch.full((BATCH,), sigma)
         denoised = denoiser(x, level, text, negative)
@@ -179,13 +187,12 @@ def test_a_new_denoiser_begins_a_sampling_and_loses_no_step_of_it() -> None:
     callbacks, begun = Registry(), []
     job = Job(Settings.from_mapping({"score": "condition_gap", "start_percent": 0.0, "end_percent": 1.0}))
 
-    def begin(p: Any, job: Job, drawn: dict[str, Any]) -> None:
+    def begin(p: Any, job: Job) -> None:
         begun.append(p)
         job.current = SamplingRun(job.settings, Process.VE, percent_to_sigma(GaussianInner()))
         job.listener = StepListener(job.current, "crossattn")
-        listen(job.listener, callbacks)
 
-    callbacks.on_cfg_denoiser(lambda params: begin_with_denoiser(params, begin))
+    StepDispatcher(begin).register(callbacks)
     x, text, negative = problem()
     for _ in range(2):
         denoiser = CallingBack(GaussianInner(), callbacks)
@@ -199,23 +206,35 @@ def test_a_new_denoiser_begins_a_sampling_and_loses_no_step_of_it() -> None:
     assert len(begun) == 2
 
 
-def test_callbacks_go_with_their_listener() -> None:
-    callbacks, inner = Registry(), GaussianInner()
-    run = SamplingRun(Settings(), Process.VE, percent_to_sigma(inner))
-    listener = StepListener(run, "crossattn")
-    listen(listener, callbacks)
-    assert [len(each) for each in callbacks.by.values()] == [1, 1, 1]
-    del listener
-    gc.collect()
-    assert [len(each) for each in callbacks.by.values()] == [0, 0, 0]
+def test_a_generation_that_failed_neither_hears_nor_moves_the_next() -> None:
+    """The web UI may keep it for long: what holds it is then in the traceback."""
+    x, text, negative = problem()
+    sigma, callbacks = torch.full((BATCH,), 4.0), Registry()
+    settings = Settings.from_mapping({"score": "noise", "strength": 0.3, "guidance_start": 0.0, "guidance_end": 1.0})
+    failing = CallingBack(GaussianInner(), callbacks)
+    run = SamplingRun(settings, Process.VE, percent_to_sigma(failing.inner_model))
+    follow(failing, run)
+    moved = failing(x, sigma, text, negative)
+    failing.inner_model = None
+    with pytest.raises(TypeError):  # between the first of the callbacks and the second
+        failing(x, sigma, text, negative)
+    registered = {name: len(each) for name, each in callbacks.by.items()}
+    for p in (SimpleNamespace(uncertainty=None), SimpleNamespace()):
+        plain = CallingBack(GaussianInner(), callbacks)
+        plain.p = p
+        drawn = plain(x, sigma, text, negative)
+        assert torch.equal(drawn, CallingBack(GaussianInner(), Registry())(x, sigma, text, negative))
+        assert not torch.equal(drawn, moved)
+    assert run.steps == 1
+    assert {name: len(each) for name, each in callbacks.by.items()} == registered
 
 
 def test_a_prompt_of_several_parts_is_drawn_with_a_sentence() -> None:
-    callbacks, inner = Registry(), GaussianInner()
+    inner = GaussianInner()
     run = SamplingRun(Settings.from_mapping({"score": "denoised"}), Process.VE, percent_to_sigma(inner))
-    listener = StepListener(run, "crossattn")
-    listen(listener, callbacks)
+    denoiser = CallingBack(inner, Registry(), parts=2)
+    follow(denoiser, run)
     x, text, negative = problem()
-    CallingBack(inner, callbacks, parts=2)(x, torch.full((BATCH,), 4.0), torch.cat([text, text]), negative)
+    denoiser(x, torch.full((BATCH,), 4.0), torch.cat([text, text]), negative)
     assert run.problem == SEVERAL_PROMPTS
     assert inner.rows == 3 * BATCH

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from forge_server import HIRES, Drawn, Forge
 
+pytestmark = pytest.mark.usefixtures("patcher")
 LAYERS = ("input_blocks_1_1_transformer_blocks_0_attn1_to_q", "input_blocks_1_1_transformer_blocks_0_attn2_to_v")
 NO_GRID = {"override_settings": {"return_grid": False, "grid_save": False}}
 

@@ -13,7 +13,7 @@ from uncertainty_nodes.core.options import Direction
 from uncertainty_nodes.core.selection.calibration import Calibration
 
 SCORE = {"score": "denoised", "samples": 2}
-SHAPES = [(1, 1), (4, 1), (1, 3), (2, 2)]  # batch size, batch count
+SHAPES = [(1, 1), (4, 1), (1, 3), (4, 3)]  # batch size, batch count
 NO_GRID = {"override_settings": {"return_grid": False, "grid_save": False}}
 
 
@@ -23,6 +23,10 @@ def seeds(drawn: Drawn) -> list[int]:
 
 def rejected_files(forge: Forge) -> set[Path]:
     return set(forge.base.glob("output*/**/rejected/**/*.png"))
+
+
+def grid_files(forge: Forge) -> set[Path]:
+    return set(forge.base.glob("output*/**/grid-*.png"))
 
 
 @functools.cache
@@ -45,15 +49,24 @@ def test_the_best_of_the_whole_job_are_kept(forge: Forge, size: int, count: int,
 
 @pytest.mark.parametrize(("size", "count"), [(1, 1), (2, 2)])
 @pytest.mark.parametrize("only_if_multiple", [False, True])
-@pytest.mark.parametrize("value", [-1, 1e6])
-def test_none_and_all_are_normal_with_every_grid(forge: Forge, size: int, count: int, only_if_multiple: bool, value: float) -> None:
-    grid = {"override_settings": {"return_grid": True, "grid_only_if_multiple": only_if_multiple}}
-    plain = forge.draw(batch_size=size, n_iter=count, **grid)
-    drawn = forge.draw({**SCORE, "rule": "threshold", "value": value, "rejected": "gallery"}, batch_size=size, n_iter=count, **grid)
-    if value > 0:
-        assert drawn.pixels == plain.pixels
-    else:
-        assert drawn.pixels == plain.pixels[-size * count :]  # the rejected, and no grid
+@pytest.mark.parametrize(("returned", "saved"), [(True, True), (True, False), (False, True), (False, False)])
+def test_none_and_all_are_normal_with_every_grid(
+    forge: Forge, size: int, count: int, only_if_multiple: bool, returned: bool, saved: bool
+) -> None:
+    grids = {"return_grid": returned, "grid_save": saved, "grid_only_if_multiple": only_if_multiple}
+    job = {"batch_size": size, "n_iter": count, "override_settings": grids, "save_images": True}  # by the API, no grid is made of others
+    is_made = size * count > 1 or not only_if_multiple
+    threshold = {**SCORE, "rule": "threshold"}
+    before = grid_files(forge)
+    plain = forge.draw(**job)
+    assert (len(plain.pixels), len(grid_files(forge) - before)) == (size * count + (returned and is_made), saved and is_made)
+    assert forge.draw({**threshold, "value": 1e6}, **job).pixels == plain.pixels
+    before, rejected = grid_files(forge), rejected_files(forge)
+    shown = forge.draw({**threshold, "value": -1, "rejected": "gallery"}, **job)
+    assert shown.pixels == plain.pixels[-size * count :]  # the rejected, and no grid
+    assert forge.draw({**threshold, "value": -1, "rejected": "folder"}, **job).pixels == []
+    assert len(rejected_files(forge) - rejected) == size * count
+    assert grid_files(forge) == before
 
 
 def test_the_worst_are_dropped_and_saved_in_a_folder_of_their_own(forge: Forge) -> None:
@@ -80,6 +93,18 @@ def test_a_calibration_of_comfyui_decides(forge: Forge) -> None:
     assert missing.pixels == forge.draw(**NO_GRID).pixels
     outside = forge.draw({**SCORE, "rule": "calibrated", "value": 50, "calibration": "../../secret"}, **NO_GRID)
     assert "without a folder" in (outside.field("Uncertainty note") or "")
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 5])
+def test_it_stops_with_the_batch_that_brings_enough(forge: Forge, wanted: int) -> None:
+    every = all_of(forge, 4, 3).scores()
+    limit = sorted(every)[5]  # six of twelve are accepted
+    accepted = [sum(score <= limit for score in every[: 4 * batches]) for batches in (1, 2, 3)]
+    batches = next(i for i, count in enumerate(accepted, start=1) if count >= wanted)
+    settings = {**SCORE, "rule": "threshold", "value": limit * 1.0001, "wanted": wanted, "rejected": "gallery"}
+    drawn = forge.draw(settings, batch_size=4, n_iter=3, **NO_GRID)
+    assert len(drawn.pixels) == 4 * batches
+    assert len(drawn.infotexts) == accepted[batches - 1]
 
 
 def test_it_stops_when_enough_are_accepted(forge: Forge) -> None:

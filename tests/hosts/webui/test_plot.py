@@ -13,9 +13,13 @@ NONE = [0, "", []]
 SMALL = {"steps": 2, "override_settings": {"return_grid": True, "grid_save": False}}
 
 
-def axes_of(forge: Forge) -> list[str]:
+def arguments_of(forge: Forge) -> list[dict[str, Any]]:
     (plot,) = (s for s in forge.get("/sdapi/v1/script-info") if s["name"] == "x/y/z plot" and not s["is_img2img"])
-    return plot["args"][0]["choices"]
+    return plot["args"]
+
+
+def axes_of(forge: Forge) -> list[str]:
+    return arguments_of(forge)[0]["choices"]
 
 
 def plot(forge: Forge, settings: dict[str, Any], x: tuple[str, str], y: tuple[str, list[str]] | None = None, **parameters: Any) -> Drawn:
@@ -23,7 +27,8 @@ def plot(forge: Forge, settings: dict[str, Any], x: tuple[str, str], y: tuple[st
     every = axes_of(forge)
     across = [every.index(f"[Uncertainty] {x[0]}"), x[1], []]
     down = NONE if y is None else [every.index(f"[Uncertainty] {y[0]}"), "", y[1]]
-    switches = [True, True, False, False, False, False, False, 0, False]  # legend, lone images, ..., margin, values as texts
+    others = arguments_of(forge)[9:]  # switches, of which each web UI has its own
+    switches = [True if each["label"] == "Include Sub Images" else each["value"] for each in others]
     return forge.draw(settings, script_name="x/y/z plot", script_args=[*across, *down, *NONE, *switches], **SMALL, **parameters)
 
 

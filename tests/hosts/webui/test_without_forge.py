@@ -13,13 +13,21 @@ from uncertainty_nodes.hosts.webui.page.infotext import describe, pasted, read
 from uncertainty_nodes.hosts.webui.page.layout import FOLDED, SHOWN
 from uncertainty_nodes.hosts.webui.page.texts import HELP, LABELS, TITLE, price, tell_price
 from uncertainty_nodes.hosts.webui.settings import Settings, names
-from uncertainty_nodes.hosts.webui.support import NO_PATCHER, NOTHING, why_not
+from uncertainty_nodes.hosts.webui.support import NO_PATCHER, NOTHING, TOO_OLD, why_not
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_web_ui_without_the_hooks_is_told_in_a_sentence() -> None:
     assert why_not().startswith("This web UI tells nothing of the steps of its samplers")
+
+
+def test_a_web_ui_before_each_image_had_a_text_of_its_own_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    present = {"modules.sd_samplers_cfg_denoiser", "modules.script_callbacks"}
+    monkeypatch.setattr("uncertainty_nodes.hosts.webui.support.find_spec", lambda name: name if name in present else None)
+    assert why_not() == TOO_OLD
+    present.add("modules.sd_schedulers")
+    assert why_not() == ""
 
 
 def test_every_setting_has_a_label_and_a_place_that_stays() -> None:
@@ -71,7 +79,7 @@ def test_the_price_names_what_each_part_costs() -> None:
 
 
 def test_every_text_of_the_accordion_is_there_in_chinese() -> None:
-    texts = [TITLE, HELP, NOTHING, NO_PATCHER, *FOLDED, *(text for pair in LABELS.values() for text in pair)]
+    texts = [TITLE, HELP, NOTHING, TOO_OLD, NO_PATCHER, *FOLDED, *(text for pair in LABELS.values() for text in pair)]
     chinese = json.loads((ROOT / "localizations" / "zh_CN.json").read_text(encoding="utf-8"))
     assert list(chinese) == list(dict.fromkeys(texts))
     for english, translated in chinese.items():

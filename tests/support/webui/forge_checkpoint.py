@@ -1,16 +1,21 @@
-"""A random checkpoint in the layout of SD 1.5 that Forge's own loader detects: a UNet of one level, the real sizes of text encoder and VAE.
+"""A random checkpoint in the layout of SD 1.5 that a web UI loads: a UNet of one level, the real sizes of text encoder and VAE.
 
-Forge's own classes say which weights there are; nothing is downloaded. ``make`` runs this file with the interpreter and the sources of a
-Forge, since the Python of the tests has neither.
+The web UI's own classes say which weights there are; nothing is downloaded. ``make`` runs this file with its interpreter and its sources,
+since the Python of the tests has neither.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from web_ui import WebUI
 
 NAME = "tiny_sd15.safetensors"
 UNET = {
@@ -27,16 +32,13 @@ UNET = {
     "num_head_channels": -1,
     "use_spatial_transformer": True,
 }
-
-
-def is_neo(home: Path) -> bool:
-    """Whether it is Forge Neo, the fork that lives on: other names on its command line, no upscaler of latents."""
-    arguments = home / "modules" / "cmd_args.py"
-    return arguments.is_file() and "--ckpt-dirs" in arguments.read_text(encoding="utf-8")
+UNET_OF_A1111 = {"attention_resolutions": [1], "channel_mult": [1], "num_res_blocks": 1, "use_checkpoint": False}
+TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12, "projection_dim": 768}
+PREFIXES = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.")
 
 
 def make(home: Path, python: str, path: Path) -> None:
-    """Writes the checkpoint, by the classes of the Forge at ``home``."""
+    """Writes the checkpoint, by the classes of the web UI at ``home``."""
     done = subprocess.run([python, __file__, str(home), str(path)], cwd=home, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the tiny checkpoint could not be made:\n{done.stderr[-3000:]}")
@@ -58,26 +60,65 @@ def fill(module: torch.nn.Module, prefix: str, seed: int) -> dict[str, torch.Ten
     return weights
 
 
-def write(home: Path, path: Path) -> None:
+def modules_of_forge(home: Path) -> Iterator[torch.nn.Module]:
     from backend.nn.unet import IntegratedUNet2DConditionModel
     from backend.nn.vae import IntegratedAutoencoderKL
-    from safetensors.torch import save_file
     from transformers import CLIPTextConfig, CLIPTextModel
 
     configs = home / "backend/huggingface/runwayml/stable-diffusion-v1-5"
-    with torch.device("meta"):
-        unet = IntegratedUNet2DConditionModel.from_config(UNET)
-        vae = IntegratedAutoencoderKL.from_config(IntegratedAutoencoderKL.load_config(str(configs / "vae")))
-        clip = CLIPTextModel(CLIPTextConfig.from_pretrained(str(configs / "text_encoder")))
-    parts = [(unet, "model.diffusion_model."), (vae, "first_stage_model."), (clip, "cond_stage_model.transformer.")]
+    yield IntegratedUNet2DConditionModel.from_config(UNET)
+    yield IntegratedAutoencoderKL.from_config(IntegratedAutoencoderKL.load_config(str(configs / "vae")))
+    yield CLIPTextModel(CLIPTextConfig.from_pretrained(str(configs / "text_encoder")))
+
+
+def modules_of_a1111(home: Path, path: Path) -> Iterator[torch.nn.Module]:
+    """A1111 reads the sizes from a file of the checkpoint's name, and from the folder of a tokenizer that this names."""
+    from ldm.util import instantiate_from_config
+    from omegaconf import OmegaConf
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    config = OmegaConf.load(home / "configs" / "v1-inference.yaml")
+    parts: Any = config.model.params
+    parts.unet_config.params.update(UNET_OF_A1111)
+    folder = path.parent / "tokenizer"
+    parts.cond_stage_config.params = {"version": str(folder)}
+    OmegaConf.save(config, path.with_suffix(".yaml"))
+    text = CLIPTextConfig(**TEXT)
+    text.save_pretrained(folder)
+    write_tokenizer(folder)
+    yield instantiate_from_config(parts.unet_config)
+    yield instantiate_from_config(parts.first_stage_config)
+    yield CLIPTextModel(text)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """CLIP's, from the merges that open_clip brings along, in the files that transformers reads."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    clip = SimpleTokenizer()
+    words = {
+        word.replace("<start_of_text>", "<|startoftext|>").replace("<end_of_text>", "<|endoftext|>"): i for word, i in clip.encoder.items()
+    }
+    merges = [" ".join(pair) for pair, _ in sorted(clip.bpe_ranks.items(), key=lambda item: item[1])]
+    (folder / "vocab.json").write_text(json.dumps(words), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+
+
+def write(home: Path, path: Path, web_ui: WebUI) -> None:
+    from safetensors.torch import save_file
+
     tensors = {}
-    for seed, (module, prefix) in enumerate(parts):
+    with torch.device("meta"):
+        modules = list(modules_of_a1111(home, path) if web_ui is WebUI.A1111 else modules_of_forge(home))
+    for seed, (module, prefix) in enumerate(zip(modules, PREFIXES, strict=True)):
         tensors |= fill(module, prefix, seed)
     save_file({name: weight for name, weight in tensors.items() if not name.endswith("position_ids")}, path)
 
 
 if __name__ == "__main__":
     forge, target = Path(sys.argv[1]), Path(sys.argv[2])
-    sys.argv = [sys.argv[0], "--cpu" if is_neo(forge) else "--always-cpu"]  # which Forge's modules read
-    sys.path[:0] = [str(forge), str(forge / "packages_3rdparty"), str(forge / "modules_forge/packages")]
-    write(forge, target)
+    found = WebUI.at(forge)
+    sys.argv = [sys.argv[0], *found.on_processor]
+    folders = ("packages_3rdparty", "modules_forge/packages", "repositories/stable-diffusion-stability-ai")
+    sys.path[:0] = [str(forge), *(str(forge / folder) for folder in folders if (forge / folder).is_dir())]
+    write(forge, target, found)

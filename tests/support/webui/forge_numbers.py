@@ -14,6 +14,15 @@ from safetensors.torch import load_file, save_file
 
 from tiny_network import PERCENT, SAMPLES, SEED, STRENGTH, network_of
 
+PREDICTION = {
+    "prediction_type": "epsilon",
+    "beta_schedule": "linear",
+    "sigma_data": 1.0,
+    "linear_start": 0.00085,
+    "linear_end": 0.012,
+    "timesteps": 1000,
+}
+
 
 class Processing:
     """What the adapter knows by a weak reference."""
@@ -26,7 +35,7 @@ def tell(given_file: str, result_file: str) -> None:
     model_of = sys.modules[f"{ours}.sampling.model"]
     information = __import__(f"{ours}.sampling.information", fromlist=["measure_information"])
     given = load_file(given_file)
-    predictor = Prediction(prediction_type="epsilon", beta_schedule="linear")
+    predictor = Prediction(**PREDICTION)
     patcher = UnetPatcher.from_model(network_of(given), None, SimpleNamespace(), predictor)
     p = Processing()
     p.sd_model = SimpleNamespace(forge_objects=SimpleNamespace(unet=patcher))

@@ -1,4 +1,4 @@
-"""A real Forge for tests: started with a data folder of its own and the pack linked in as an extension, and killed at the end."""
+"""A real Forge or A1111 for tests: started with a data folder of its own and the pack linked in as an extension, and killed at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from PIL import Image
 
 import forge_checkpoint
 from comfy_server import free_port
+from web_ui import WebUI
 
 HERE = Path(__file__).resolve().parent
 EXTENSIONS = {"uncertainty-nodes": HERE.parents[2], "uq-probe": HERE / "forge_probe"}
-QUIET = ["--skip-prepare-environment", "--skip-install", "--skip-torch-cuda-test"]
 
 
 def home() -> Path | None:
@@ -30,23 +31,20 @@ def home() -> Path | None:
     return Path(path) if path else None
 
 
-NEO = (path := home()) is not None and forge_checkpoint.is_neo(path)
-NAMES = ["--cpu", "--ckpt-dirs"] if NEO else ["--always-cpu", "--ckpt-dir"]
-CPU = [NAMES[0], *([] if NEO else ["--no-half", "--no-hashing"])]
+WEB_UI = WebUI.at(path) if (path := home()) is not None else WebUI.FORGE
 PLAIN = {"prompt": "a cat", "width": 64, "height": 64, "steps": 4, "seed": 1, "sampler_name": "Euler", "cfg_scale": 5}
 HIRES = {
     "enable_hr": True,
     "hr_scale": 2,
-    "hr_upscaler": "Nearest" if NEO else "Latent",
+    "hr_upscaler": "None" if WEB_UI is WebUI.NEO else "Latent",  # Neo enlarges pictures, never latents
     "denoising_strength": 0.6,
-    "hr_cfg": 5,
-    "hr_additional_modules": ["Use same choices"],
+    **({} if WEB_UI is WebUI.A1111 else {"hr_cfg": 5, "hr_additional_modules": ["Use same choices"]}),
 }
 
 
 def why_not() -> str:
     if (path := home()) is None or not (path / "launch.py").is_file():
-        return "no Forge: set FORGE_PATH to the folder that holds launch.py, and FORGE_PYTHON to its Python"
+        return "no Forge: set FORGE_PATH to the folder that holds launch.py, its own or A1111's, and FORGE_PYTHON to its Python"
     return ""
 
 
@@ -73,15 +71,24 @@ class Drawn:
 class Forge:
     """``with Forge(base) as forge: forge.draw({"score": "noise"})``. base: data, extensions, checkpoints and the log live there.
 
-    page: with its page in a browser, not the API alone.
+    page: with its page in a browser, not the API alone.  path, python: of another web UI than FORGE_PATH's.
     While one works on a test, FORGE_PORT and FORGE_BASE may name a running one that was started in this way, for its start takes long;
     FORGE_PAGE_PORT one with its page.
     """
 
-    def __init__(self, base: Path, python: str | None = None, page: bool = False) -> None:
-        self.running, self.page = os.environ.get("FORGE_PAGE_PORT" if page else "FORGE_PORT"), page
+    def __init__(
+        self,
+        base: Path,
+        python: str | None = None,
+        page: bool = False,
+        path: Path | None = None,
+        extensions: Mapping[str, Path] = EXTENSIONS,
+    ) -> None:
+        self.running, self.page = None if path else os.environ.get("FORGE_PAGE_PORT" if page else "FORGE_PORT"), page
         self.base = Path(os.environ["FORGE_BASE"]) if self.running and not page else base
         self.port = int(self.running) if self.running else free_port()
+        self.home = path or home() or Path()
+        self.extensions = extensions
         self.python = python or os.environ.get("FORGE_PYTHON", "python")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -90,20 +97,22 @@ class Forge:
             return self
         for name in ("extensions", "checkpoints"):
             (self.base / name).mkdir(parents=True, exist_ok=True)
-        for name, folder in EXTENSIONS.items():
+        for name, folder in self.extensions.items():
             if not (link := self.base / "extensions" / name).is_symlink():
                 link.symlink_to(folder, target_is_directory=True)
         checkpoint = self.base / "checkpoints" / forge_checkpoint.NAME
         if not checkpoint.exists():
-            forge_checkpoint.make(home(), self.python, checkpoint)
+            forge_checkpoint.make(self.home, self.python, checkpoint)
         # One thread: sums are added in one order, so that two runs can be compared bit for bit.
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        place = ["--server-name", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.base), NAMES[1], str(checkpoint.parent)]
+        web_ui = WebUI.at(self.home)
+        folders = ["--data-dir", str(self.base), web_ui.checkpoints, str(checkpoint.parent)]
+        place = ["--server-name", "127.0.0.1", "--port", str(self.port), *folders]
         with open(self.base / "forge.log", "ab") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-            interface = ["--gradio-allowed-path", str(home())] if self.page else ["--nowebui"]
-            command = [self.python, "launch.py", *QUIET, *CPU, "--api", *interface, *place]
-            self.process = subprocess.Popen(command, cwd=home(), env=environment, start_new_session=True, **streams)
+            interface = ["--gradio-allowed-path", str(self.home)] if self.page else ["--nowebui"]
+            command = [self.python, "launch.py", *web_ui.arguments, "--api", *interface, *place]
+            self.process = subprocess.Popen(command, cwd=self.home, env=environment, start_new_session=True, **streams)
         try:
             self.wait_until_ready(600)
         except BaseException:

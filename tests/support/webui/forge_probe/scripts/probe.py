@@ -14,7 +14,16 @@ SUPPORT = Path(__file__).resolve().parents[3]
 class Counts:
     """Of a class: what a function around the network keeps otherwise is put back after evaluations that are no step of the sampler."""
 
-    rows = calls = 0
+    rows = calls = fail_at = seconds = 0
+
+    @classmethod
+    def take(cls, rows):
+        """Before each call of the network."""
+        cls.calls += 1
+        cls.rows += rows
+        if cls.calls == cls.fail_at:
+            raise RuntimeError("the probe was told to fail here")
+        time.sleep(cls.seconds)
 
 
 class Probe(scripts.Script):
@@ -31,14 +40,18 @@ class Probe(scripts.Script):
 
     def process(self, p, fail_at=0, seconds=0):
         Counts.rows = Counts.calls = 0
+        Counts.fail_at, Counts.seconds = fail_at, seconds
+        if not hasattr(p.sd_model, "forge_objects"):  # A1111: nothing can be put around the network but a hook that stays
+            network = p.sd_model.model
+            if not network._forward_pre_hooks:
+                network.register_forward_pre_hook(lambda _, inputs: Counts.take(inputs[0].shape[0]))
 
     def process_before_every_sampling(self, p, fail_at=0, seconds=0, **kwargs):
+        if not hasattr(p.sd_model, "forge_objects"):
+            return
+
         def wrapper(apply_model, args):
-            Counts.calls += 1
-            Counts.rows += args["input"].shape[0]
-            if Counts.calls == fail_at:
-                raise RuntimeError("the probe was told to fail here")
-            time.sleep(seconds)
+            Counts.take(args["input"].shape[0])
             return apply_model(args["input"], args["timestep"], **args["c"])
 
         unet = p.sd_model.forge_objects.unet.clone()
@@ -50,13 +63,14 @@ def report(_, app):
     @app.get("/probe")
     def probe():
         model = shared.sd_model
-        options = model.forge_objects.unet.model_options
+        patchers = getattr(model, "forge_objects", None), getattr(model, "forge_objects_original", None)
+        options, original = (getattr(getattr(each, "unet", None), "model_options", {}) for each in patchers)
         callbacks = {name: len(value) for name, value in script_callbacks.callback_map.items()}
         return {
             "rows": Counts.rows,
             "calls": Counts.calls,
             "post_cfg": len(options.get("sampler_post_cfg_function", [])),
-            "original": str(model.forge_objects_original.unet.model_options),
+            "original": str(original),
             "callbacks": callbacks,
             "attributes": sorted(vars(model)),
         }

@@ -40,7 +40,7 @@ def in_short(found: Results) -> str:
         PROVEN: "If you use CFG, uncertainty guidance gains more:",
         LEANING: "**If you use CFG, uncertainty guidance is not shown to gain you anything**:",
         REFUTED: "**If you use CFG, uncertainty guidance is not shown to gain you anything**:",
-        CONTRARY: "**If you use CFG, uncertainty guidance makes things worse**:",
+        CONTRARY: "**If you use CFG, uncertainty guidance gives you less**:",
     }[sign(added["fid_gain"], added["fid_gain_interval"])]
     cheap, trick = best_control(settings, 20)
     text = (

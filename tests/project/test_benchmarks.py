@@ -219,7 +219,7 @@ def cfg_results(guided: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]
         (row(0.3, 0.1, 0.5), "uncertainty guidance gains more"),
         (row(0.1, -0.1, 0.3), "is not shown to gain you anything"),
         (row(-0.1, -0.3, 0.1), "is not shown to gain you anything"),
-        (row(-0.3, -0.5, -0.1), "makes things worse"),
+        (row(-0.3, -0.5, -0.1), "gives you less"),
     ],
 )
 def test_what_is_said_to_who_uses_cfg(benchmark, added, said):

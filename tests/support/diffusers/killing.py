@@ -13,7 +13,7 @@ from pathlib import Path
 import killed_jobs
 from uncertainty_nodes.cli.shared.ledger import Ledger
 
-KILLS = 20  # of either kind
+KILLS, KILLS_AT_CHANGES = 20, 10
 MOST_RUNS = 6 * KILLS  # those of a job that is nearly done end before they are killed
 INFINITE = float("inf")
 
@@ -22,7 +22,7 @@ Run = Callable[[str | float], tuple[bool, float, int]]
 
 
 def kill_again_and_again(arguments: list, check: Callable[[], None], at_end: Callable[[], None], clear: Callable[[], None]) -> None:
-    """KILLS times, each at a random share of what one run took that nobody stopped; then at changes to files from the first to the last.
+    """Each time at a random share of what one run took that nobody stopped; then at changes to files from the first to the last.
 
     check: after every kill, while nothing runs; at_end: when a run came to its end, killed before or not; clear: then, so that the next
     run begins anew.
@@ -68,8 +68,8 @@ def kill_at_moments(run: Run, whole: float, check: Callable[[], None], at_end: C
 
 
 def kill_at_changes(run: Run, changes: int, check: Callable[[], None], at_end: Callable[[], None], clear: Callable[[], None]) -> None:
-    """Every one where there are few, else as many as KILLS, evenly spread; each time from the beginning, and then to the end."""
-    kills = min(changes, KILLS)
+    """Evenly spread among all; each time from the beginning, and then to the end."""
+    kills = min(changes, KILLS_AT_CHANGES)
     for i in range(kills):
         clear()
         killed, *_ = run(f"change {1 + i * changes // kills}")

@@ -193,15 +193,15 @@ def claims_on_choosing(settings: Results) -> dict[str, bool]:
 
 
 SETTINGS = ("times 1.02", "by 1.02", "at 1.01", "Scaling* at 0.98")  # figures that were chosen, not measured
-HELP = "was not measured to add anything to it"  # in the guidance nodes and on their help pages
+HELP = "gave better images than steering on top of cfg"  # in the guidance nodes and on their help pages
 
 
-def adds_nothing() -> bool:
+def control_is_better() -> bool:
     """Whether HELP may stand."""
     found = read("guidance_cfg")
     name, row = under_cfg.best_guided(found) or ("", {})
     added = found["beyond"][name][under_cfg.best_control(found["settings"], row["nfe"])[0]]
-    return added["fid_gain_interval"][0] <= 0
+    return added["fid_gain_interval"][1] < 0
 
 
 MIX_HELP = "that finds hardly more bad images; keep `cfg` at 1"  # on the help page of Uncertainty Estimator

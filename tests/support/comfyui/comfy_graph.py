@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
@@ -27,3 +28,20 @@ class Graph(dict[str, dict[str, Any]]):
         links = {name: value[0] if isinstance(value, Node) else value for name, value in inputs.items() if value is not None}
         self[node.id] = {"class_type": class_type, "inputs": links}
         return node
+
+    def fold(self, since: int, result: list[Any]) -> Node:
+        """Take the nodes from the one with number ``since`` + 1 on out of the graph: a single node makes them while it runs."""
+        inner = {id: self.pop(id) for id in list(self)[since:]}
+        outer: list[list[Any]] = []
+
+        def link(value: Any) -> Any:
+            if not isinstance(value, list) or value[0] in inner:
+                return value
+            if value not in outer:
+                outer.append(value)
+            return ["wire", outer.index(value)]
+
+        for node in inner.values():
+            node["inputs"] = {name: link(value) for name, value in node["inputs"].items()}
+        wires = {f"wire_{k}": value for k, value in enumerate(outer)}
+        return self.node("UQTest_ExpandNodes", nodes=json.dumps(inner), result=result[0], output=result[1], **wires)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from torch import Tensor
@@ -13,9 +11,9 @@ from comfy_ensembles import load_latents
 from comfy_events import Events
 from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene
-from comfy_searches import BEST, best_of, best_sampler, value, values, wires
+from comfy_searches import best_of, best_sampler, value, values
 from comfy_server import Server
-from comfy_uncertainty import SAMPLING, advanced, guidance, read, record, samples, save, save_uncertainty
+from comfy_uncertainty import advanced, guidance, read, record, samples, save, save_uncertainty
 from uncertainty_nodes.core.search.seeds import derive_seed
 
 ASKED = ["euler", "ddim", "dpmpp_2m", "euler_ancestral", "lcm"]
@@ -31,10 +29,14 @@ def drawn(comfy: Server, history: object, nodes: list[Node]) -> Tensor:
     return torch.cat([samples(comfy, history, node) for node in nodes])
 
 
-@pytest.mark.parametrize(("family", "sampler"), [("flow", name) for name in ASKED + OTHERS] + [("eps", name) for name in ASKED[2:4]])
-def test_a_survivor_is_what_ksampler_draws_alone(comfy: Server, family: str, sampler: str) -> None:
+DRAWN = [("flow", name, "information") for name in ASKED + OTHERS] + [("eps", name, "information") for name in ASKED[2:4]]
+FREE = [("flow", name, scorer) for name in ASKED for scorer in ("trajectory", "condition_gap")]
+
+
+@pytest.mark.parametrize(("family", "sampler", "scorer"), DRAWN + FREE)
+def test_a_survivor_is_what_ksampler_draws_alone(comfy: Server, family: str, sampler: str, scorer: str) -> None:
     s = scene(family)
-    node = best_of(s, sampler_name=sampler, steps=5, points="0.3, 0.6", fractions="0.75, 0.5", scorer="information")
+    node = best_of(s, sampler_name=sampler, steps=5, points="0.3, 0.6", fractions="0.75, 0.5", scorer=scorer)
     kept, seeds, plain = save(s, node), value(s, node[3]), alone(s, sampler, 4, steps=5)
     history = comfy.run(s.graph)
     (seed,) = values(comfy, history, seeds)
@@ -224,15 +226,6 @@ def test_stop_ends_what_earlier_scores_call_hopeless(comfy: Server) -> None:
     assert "1 kept" in values(comfy, history, reports[0])[0] and "4 kept" in values(comfy, history, reports[1])[0]
     assert "seconds" in values(comfy, history, reports[0])[0]
     assert "Every candidate was stopped." in values(comfy, history, nothing)[0] and str(skipped) not in history.outputs
-
-
-def test_a_node_made_by_another_while_it_runs_draws_the_same(comfy: Server) -> None:
-    """As subgraphs and loops make nodes: ids with dots and colons."""
-    s = scene("flow")
-    expanded = s.graph.node("UQTest_ExpandSearch", **wires(s), settings=json.dumps({**SAMPLING, **BEST, "sampler_name": "lcm"}))
-    kept, direct = save(s, expanded), save(s, best_of(s, sampler_name="lcm"))
-    history = comfy.run(s.graph)
-    assert torch.equal(samples(comfy, history, kept), samples(comfy, history, direct))
 
 
 def test_cancel_in_the_middle_of_a_round_leaves_nothing_behind(comfy: Server) -> None:

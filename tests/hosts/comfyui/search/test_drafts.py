@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from comfy_client import PromptFailed, PromptInterrupted
-from comfy_graph import Node
-from comfy_scenes import Scene, ksampler, scene
-from comfy_searches import best_of, until, value, values, wires
+from comfy_scenes import ksampler, scene
+from comfy_searches import best_of, draft, finish, until, value, values
 from comfy_server import Server
-from comfy_uncertainty import SAMPLING, samples, save, save_uncertainty
+from comfy_uncertainty import samples, save, save_uncertainty
 from uncertainty_nodes.core.search.seeds import derive_seed
-
-DRAFT = {"candidates": 3, "point": 0.5, "scorer": "denoised", "samples": 2, "micro_batch": 1}
-
-
-def draft(s: Scene, **options: Any) -> Node:
-    return s.graph.node("UQ_DraftCandidates", **wires(s), **SAMPLING | DRAFT | options)
-
-
-def finish(s: Scene, drafts: Any, chosen: str = "best", keep: int = 1) -> Node:
-    return s.graph.node("UQ_FinishDrafts", drafts=drafts, chosen=chosen, keep=keep)
 
 
 @pytest.mark.parametrize("sampler", ["euler", "ddim", "dpmpp_2m", "heun", "euler_ancestral", "dpmpp_2m_sde", "lcm", "uni_pc"])

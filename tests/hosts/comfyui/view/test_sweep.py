@@ -14,21 +14,15 @@ from comfy_client import PromptFailed, PromptInterrupted, PromptRefused
 from comfy_events import Events
 from comfy_graph import Graph, Node
 from comfy_scenes import Scene, ksampler, scene
+from comfy_searches import SWEEP, sweep
 from comfy_server import Server
-from comfy_uncertainty import GUIDANCE, SAMPLING, samples, save
-
-OPTIONS = {name: value for name, value in GUIDANCE.items() if name != "preset"} | {"mode": "posterior", "strength": 0.02}
+from comfy_uncertainty import SAMPLING, samples, save
 
 
 def demo(batch: int = 1, digit: int = 3) -> tuple[Scene, Any]:
     g = Graph()
     loaded = g.node("UQ_LoadDemoModel", digit=digit, batch_size=batch)
     return Scene(g, loaded, loaded[1], loaded[2], loaded[4]), loaded[3]
-
-
-def sweep(s: Scene, vae: Any, values: str, setting: str = "strength", **options: Any) -> Node:
-    wires = {"model": s.model, "positive": s.positive, "negative": s.negative, "latent_image": s.latent, "vae": vae}
-    return s.graph.node("UQ_StrengthSweep", **wires, values=values, sweep=setting, **SAMPLING | OPTIONS | options)
 
 
 def values(comfy: Server, s: Scene, node: Node, outputs: range = range(7)) -> list[list[Any]]:
@@ -90,7 +84,7 @@ def test_every_setting_is_what_the_guided_sampler_does_with_it(comfy: Server, se
     for label in labels:
         value = label.split()[1]
         one = {setting: value if setting == "mode" else float(value)}
-        node = s.graph.node("UQ_UncertaintyGuidedSampler", **wires, **SAMPLING | OPTIONS | {"preset": "measured"} | one)
+        node = s.graph.node("UQ_UncertaintyGuidedSampler", **wires, **SAMPLING | SWEEP | {"preset": "measured"} | one)
         singly.append(s.graph.node("UQTest_SaveUncertainty", uncertainty=node[1]))
     history = comfy.run(s.graph)
     assert comfy.value(history, saved[0]) == labels
@@ -198,7 +192,7 @@ def test_a_sweep_with_any_sampler(comfy: Server) -> None:
     """Stock KSampler behind Uncertainty Guidance, once for each number; strength 0 is KSampler alone."""
     s, vae = demo(batch=2)
     numbers = s.graph.node("UQ_SweepValues", values="0, 0.02")
-    guided = s.graph.node("UQ_UncertaintyGuidance", model=s.model, **OPTIONS | {"preset": "measured", "strength": numbers})
+    guided = s.graph.node("UQ_UncertaintyGuidance", model=s.model, **SWEEP | {"preset": "measured", "strength": numbers})
     drawn = ksampler(s.having(model=guided))
     grid = s.graph.node("UQ_SweepGrid", images=s.graph.node("VAEDecode", samples=drawn, vae=vae), labels=numbers[1], columns=0)
     shape = s.graph.node("UQTest_SaveValue", value=grid)
@@ -213,7 +207,7 @@ def test_flux_and_video_latents(comfy: Server, family: str) -> None:
     zero, plain = save(s, sweep(s, vae, "0")[4]), save(s, ksampler(s))
     both = sweep(s, vae, "0, 0.02")
     numbers = s.graph.node("UQ_SweepValues", values="0, 0.02")
-    guided = s.graph.node("UQ_UncertaintyGuidance", model=s.model, **OPTIONS | {"preset": "measured", "strength": numbers})
+    guided = s.graph.node("UQ_UncertaintyGuidance", model=s.model, **SWEEP | {"preset": "measured", "strength": numbers})
     decoded = s.graph.node("VAEDecode", samples=ksampler(s.having(model=guided)), vae=vae)
     listed = s.graph.node("UQ_SweepGrid", images=decoded, labels=numbers[1], columns=0)
     readers = {name: s.graph.node("UQTest_SaveValue", value=node) for name, node in (("grid", both), ("scores", both[3]), ("list", listed))}

@@ -162,20 +162,33 @@ class ExpandFilter:
         return {"result": (node.out(0), node.out(1)), "expand": graph.finalize()}
 
 
-class ExpandSearch:
-    """A node that stands for a Best of N of its own making. settings: its widgets, as JSON."""
+class ExpandNodes:
+    """A node that stands for nodes of its own making, as subgraphs and loops make them while they run.
 
-    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "expand", ("LATENT",)
+    nodes: those of a prompt, as JSON; an input ["wire", k] is what is connected to wire_k.  result: the node whose output is handed on;
+    of a list ComfyUI hands on the first.
+    """
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "uncertainty/test", "expand", (Any("*"),)
 
     @classmethod
     def INPUT_TYPES(cls):
-        kinds = {"model": "MODEL", "positive": "CONDITIONING", "negative": "CONDITIONING", "latent_image": "LATENT"}
-        return {"required": {name: (kind, {"rawLink": True}) for name, kind in kinds.items()} | {"settings": ("STRING", {})}}
+        wires = {f"wire_{k}": (Any("*"), {"rawLink": True}) for k in range(8)}
+        return {"required": {"nodes": ("STRING", {}), "result": ("STRING", {}), "output": integer(0)}, "optional": wires}
 
-    def expand(self, settings, **wires):
-        graph = GraphBuilder()
-        node = graph.node("UQ_BestOfN", **wires, **json.loads(settings))
-        return {"result": (node.out(0),), "expand": graph.finalize()}
+    @classmethod
+    def VALIDATE_INPUTS(cls, input_types):
+        return True
+
+    def expand(self, nodes, result, output, **wires):
+        graph, wanted = GraphBuilder(), json.loads(nodes)
+        made = {name: graph.node(node["class_type"], name) for name, node in wanted.items()}
+        for name, node in wanted.items():
+            for key, value in node["inputs"].items():
+                if isinstance(value, list):
+                    value = wires[f"wire_{value[1]}"] if value[0] == "wire" else made[value[0]].out(value[1])
+                made[name].set_input(key, value)
+        return {"result": (made[result].out(output),), "expand": graph.finalize()}
 
 
 class Floats:
@@ -289,7 +302,7 @@ NODES = [
     NumberedImages,
     ListOf,
     ExpandFilter,
-    ExpandSearch,
+    ExpandNodes,
     Floats,
     Ints,
     TinyFlux,

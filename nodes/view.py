@@ -9,7 +9,7 @@ from ..core.result import Uncertainty as Result
 from ..core.view.heatmap import check_images, heatmap, reduce_channels, worst_mask
 from ..core.view.summary import summarize
 from ..hosts.comfyui.batch import parse_indexes
-from ..hosts.comfyui.view.live import KIND
+from ..hosts.comfyui.view.page import origin
 from ..hosts.comfyui.view.report import show, thumbnails, write_report
 from ..hosts.comfyui.view.viewer import viewer_ui
 from .sockets import Uncertainty, option_input, schema
@@ -89,7 +89,7 @@ class Heatmap(io.ComfyNode):
         frames = len(picture) // len(maps) if maps.ndim == 5 else None
         mask = worst_mask(maps, percentile, height, width, frames)
         shown = viewer_ui(uncertainty, images, options, picture, accepted, compare_uncertainty, compare_images)
-        return io.NodeOutput(picture, mask, ui=shown | {KIND: [cls.SCHEMA.node_id]})
+        return io.NodeOutput(picture, mask, ui=shown | origin(cls.SCHEMA.node_id))
 
 
 def check_compared(uncertainty: Result | None, images: io.Image.Type | None) -> None:

@@ -54,7 +54,7 @@ const like = (value, text, keep, key) => {
 };
 const node = root && app.graph.nodes.find(node => node.widgets?.some(widget => widget.element === root()));
 const sent = node && Object.fromEntries(Object.entries(app.nodeOutputs[node.id]).filter(([name]) => name.startsWith("uq_")));
-const send = (text, keep = []) => node.onExecuted(like(structuredClone(sent), text, ["uq_kind", "kind", ...keep]));
+const send = (text, keep = []) => node.onExecuted(like(structuredClone(sent), text, ["uq_kind", "uq_workflow", "kind", ...keep]));
 const until = async test => { for (let i = 0; i < 400 && !test(); i += 1) await new Promise(done => setTimeout(done, 5)); };
 """
 # The page has the same elements with the same attributes whatever the text is, and the text is there letter by letter.

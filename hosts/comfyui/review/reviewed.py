@@ -15,6 +15,7 @@ from ....core.options import Borderline, Unanswered
 from ....core.result import Uncertainty
 from ....core.selection.filtering import Decision
 from ....core.selection.unsure import settle
+from ..view.page import workflow_id
 from .pictures import heatmaps, middle_frames, picture_of
 from .question import Ending, Question
 from .wait import wait_for_answer
@@ -102,8 +103,9 @@ def ask(
         if i in near
     ]
     shared = {name: summary[name] for name in ("quantity", "direction", "scores", "line")}
-    place = {"node": display_id(), "accepted": list(decision.accepted), "seconds": options.seconds, "unanswered": options.unanswered.value}
-    return Question(client, tuple(near), {**shared, **place, "images": images}, options.seconds or None)
+    place = {"node": display_id(), "workflow": workflow_id()}
+    told = {"accepted": list(decision.accepted), "seconds": options.seconds, "unanswered": options.unanswered.value, "images": images}
+    return Question(client, tuple(near), {**shared, **place, **told}, options.seconds or None)
 
 
 def display_id() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
 
+from ..view.page import send
 from .question import Ending, Question, posted
 
 ASK, CLOSE = "uncertainty.review", "uncertainty.review.end"  # messages to the page
@@ -25,7 +26,7 @@ async def wait_for_answer(server: Any, question: Question) -> Ending:
         try:
             question.ending = await _wait(server, question)
         finally:
-            server.send_sync(CLOSE, {"id": question.id}, question.client)
+            send(server, CLOSE, {"id": question.id}, question.client)
     return question.ending
 
 
@@ -44,7 +45,7 @@ async def _wait(server: Any, question: Question) -> Ending:
             if now - question.last_sign > SEEN_WITHIN + (now - connected):
                 return Ending.NO_PAGE
             if here is not None and now - asked >= ASK_AGAIN:
-                server.send_sync(ASK, {"id": question.id, **question.shown}, question.client)
+                send(server, ASK, {"id": question.id, **question.shown}, question.client)
                 asked = now
         elif question.patience and now - question.last_sign > question.patience:
             return Ending.TIMED_OUT

@@ -13,13 +13,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from comfy_execution.progress import get_progress_state
-from comfy_execution.utils import get_executing_context
-from server import PromptServer
 from torch import Tensor
 
 from ....core.options import Direction
 from ....core.result import Uncertainty
+from .page import find_page, origin
 from .usual import Usual, find_usual
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 EVENT = "uncertainty.live"
 KEY = "uq_live"  # in what a node shows
-KIND = "uq_kind"  # there too: its class, since a page hands what comes late to whichever node has the id by then
 SECONDS = 0.1  # between two messages
 DIGITS = 4
 SERIES = 64  # images that are told apart
@@ -48,7 +45,7 @@ class Live:
 
     @property
     def shown(self) -> dict[str, list[Any]]:
-        return {KEY: [self.run], KIND: [self.kind]}
+        return {KEY: [self.run], **origin(self.kind)}
 
     @contextmanager
     def follow(
@@ -73,7 +70,7 @@ class LiveRun:
         self.live, self.head = live, {**head, "run": uuid.uuid4().hex[:12], "usual": self.usual and self.usual.shown}
         self.steps: list[Step] = []
         self.sent, self.last = 0, -math.inf
-        self.to = address(live)
+        self.page = find_page(live.node, live.kind)
 
     def add(self, place: float, sigma: float | None, scores: Tensor | Sequence[float | None]) -> None:
         """The scores of all images at one place of the axis, None for one that is out."""
@@ -85,16 +82,12 @@ class LiveRun:
     def send(self, done: bool = False) -> None:
         """What has come since the last message."""
         self.live.run["curve"] = {**self.head, "steps": list(self.steps)}  # one new value: another thread may be writing it as JSON
-        if self.to is None or (self.sent == len(self.steps) and not done):
+        if self.page is None or (self.sent == len(self.steps) and not done):
             return
-        place, server, client = self.to
-        message = {**place, **self.head, "from": self.sent, "steps": self.steps[self.sent :], "done": done}
+        message = {**self.head, "from": self.sent, "steps": self.steps[self.sent :], "done": done}
         self.sent, self.last = len(self.steps), time.monotonic()
-        try:
-            server.send_sync(EVENT, message, client)
-        except Exception:
-            log.warning("The live curve could not be sent; the run goes on without it.", exc_info=True)
-            self.to = None
+        if not self.page.send(EVENT, message):
+            self.page = None
 
 
 def usual_of(live: Live, head: dict[str, Any]) -> Usual | None:
@@ -109,21 +102,11 @@ def show_curve(result: Uncertainty, kind: str) -> dict[str, list[Any]]:
     """The ``ui`` of a node of this class that gives a finished result: its curve in the form of one that was followed."""
     steps = [step(i, sigma, scores) for i, (sigma, scores) in enumerate(zip(result.sigmas.tolist(), result.curve, strict=True))]
     curve = {**head(len(steps), "level", result.direction), "run": name_of(steps), "steps": steps}
-    return {KEY: [{"curve": curve}], KIND: [kind]}
+    return {KEY: [{"curve": curve}], **origin(kind)}
 
 
 def head(length: int, axis: str, direction: Direction, limit: float | None = None, span: tuple[int, int] | None = None) -> dict[str, Any]:
     return {"of": length, "span": span or (0, length - 1), "axis": axis, "direction": direction.value, "limit": limit}
-
-
-def address(live: Live) -> tuple[dict[str, Any], Any, str] | None:
-    """The node and the prompt, the server and the client that queued the prompt; None when there is none of them."""
-    server = getattr(PromptServer, "instance", None)
-    client, context = getattr(server, "client_id", None), get_executing_context()
-    if client is None or live.node is None:
-        return None
-    shown = get_progress_state().dynprompt.get_display_node_id(live.node)
-    return {"node": shown, "kind": live.kind, "prompt": context and context.prompt_id}, server, client
 
 
 def step(place: float, sigma: float | None, scores: Tensor | Iterable[float | None]) -> Step:

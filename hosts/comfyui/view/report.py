@@ -17,7 +17,7 @@ from ....core.files import replacing
 from ....core.result import FAILED, Uncertainty
 from ....core.view.summary import csv_table
 from .chart import draw_report
-from .live import KIND
+from .page import origin
 from .temporary import write_temporary
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def show(summary: Summary, title: str, lines: Iterable[str], chart: bool, kind: 
 
     Lists with the same keys each time, as ComfyUI wants it. A picture counts as a result of the run wherever results are listed.
     """
-    shown = {"uq_report": [{**summary, "title": title}], "text": list(lines), KIND: [kind]}
+    shown = {"uq_report": [{**summary, "title": title}], "text": list(lines), **origin(kind)}
     return {"images": [write_temporary(".png", lambda path: draw_report(summary, title).save(path, "PNG"))], **shown} if chart else shown
 
 

@@ -12,7 +12,8 @@ from ....core.options import GuidanceOptions, HeatmapOptions
 from ....core.view.colormaps import color_words
 from ....core.view.planes import levels_as_bytes, pack_planes
 from ..sampling.trace import Trace
-from .live import Live, address
+from .live import Live
+from .page import find_page
 from .temporary import write_temporary
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,8 @@ class Stage:
     def tell(self, trace: Trace) -> None:
         """Also to the page that queued the run, where the sampling happens in another node."""
         self.show(trace)
-        if to := address(self.live):
-            place, server, client = to
-            server.send_sync(MESSAGE, {**place, **self.run}, client)
+        if page := find_page(self.live.node, self.live.kind):
+            page.send(MESSAGE, self.run)
 
 
 def _images(trace: Trace) -> int:

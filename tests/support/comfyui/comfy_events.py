@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,6 +75,18 @@ class Events:
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The data of every message of this kind so far, in order."""
         return [m["data"] for m in list(self.messages) if m["type"] == kind]
+
+    def all_of(self, kind: str) -> list[dict[str, Any]]:
+        """The same of a prompt that has ended: the history knows of the end before its last messages have come."""
+        self.wait_until(lambda: any(m["data"]["node"] is None for m in list(self.messages) if m["type"] == "executing"), "end of a prompt")
+        return self.of(kind)
+
+    def wait_until(self, test: Callable[[], bool], what: str, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while not test():
+            if time.monotonic() > deadline:
+                raise ComfyError(f"no {what} within {timeout:g} s")
+            time.sleep(0.01)
 
     def wait_for(self, kind: str, count: int = 1, timeout: float = 60) -> list[dict[str, Any]]:
         """Blocks until ``count`` messages of this kind have come. Raises ComfyError after ``timeout`` seconds."""

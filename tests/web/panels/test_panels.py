@@ -41,6 +41,24 @@ def silent(page: Browser) -> Iterator[None]:
     assert [message for message in page.errors() if HOSTS_OWN not in message] == []
 
 
+# Keeps back what the server tells of the run, as a busy page or a slow line does, until another workflow is open.
+HELD_UP = """
+window.ended = false;
+const { api } = app, kept = [];
+const send = api.dispatchCustomEvent;
+api.dispatchCustomEvent = (type, detail) => {
+  if (!type.startsWith("exec") && !type.startsWith("progress") && !type.startsWith("uncertainty.")) return send.call(api, type, detail);
+  kept.push([type, detail]);
+  return true;
+};
+window.letGo = () => {
+  delete api.dispatchCustomEvent;
+  api.addEventListener("execution_success", () => { window.ended = true; }, { once: true });
+  for (const [type, detail] of kept) api.dispatchCustomEvent(type, detail);
+  return kept.length;
+};
+"""
+
 every = pytest.mark.parametrize("panel", PANELS, ids=str)
 
 
@@ -147,8 +165,27 @@ def test_what_comes_late_is_not_for_another_node(page: Browser, panel: Panel) ->
     shown = panel.wait(page)
     panel.reopen(page, workflow | {"id": str(uuid4())})
     page.run("app.nodeOutputs = {};")
-    hand = "node.onExecuted({ ...window.sent[node.id], ...given }); await new Promise(done => setTimeout(done, 300));"
+    hand = "node.onExecuted({ ...window.sent[node.id], ...given }); await new Promise(done => setTimeout(done, 500));"
     page.run(panel.script(hand), {"uq_kind": ["UQ_Another"]})
     assert panel.read(page) is None
     page.run(panel.script(hand), {})
-    assert panel.wait(page) == shown
+    assert panel.read(page) is None, "the workflow that was open before has the same ids and classes"
+    page.run(panel.script(hand), {"uq_workflow": []})
+    assert panel.wait(page) == shown, "what names no workflow is shown"
+
+
+@every
+def test_a_run_is_not_drawn_in_the_workflow_that_was_opened_meanwhile(page: Browser, panel: Panel) -> None:
+    workflow = panel.open(page)
+    page.run(HELD_UP)
+    queue(page)
+    panel.reopen(page, workflow | {"id": str(uuid4())})
+    page.run("app.nodeOutputs = {};")
+    assert page.run("const held = window.letGo(); return held;"), "something was kept back"
+    page.wait_for("return window.ended;", 60)
+    page.run("await new Promise(done => setTimeout(done, 500));")
+    assert panel.read(page) is None
+    look_at(page, panel.kind)  # a drawing of the canvas looks for what the host remembers
+    assert panel.read(page) is None
+    panel.reopen(page, workflow)
+    assert panel.wait(page), "its own workflow finds it in the history"

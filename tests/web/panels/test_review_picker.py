@@ -99,6 +99,17 @@ def test_keys_decide_and_the_answer_arrives(comfy: Server, page: Browser) -> Non
     assert page.errors() == []
 
 
+def test_the_title_of_the_tab_tells_that_a_review_waits(comfy: Server, page: Browser) -> None:
+    start(page)
+    page.wait_for(SEEN)
+    assert page.run("return document.title;").startswith("(review waits) ")
+    page.run("document.title = '[50%] ComfyUI'; await new Promise(done => setTimeout(done, 100));")  # as the host does
+    assert page.run("return document.title;") == "(review waits) [50%] ComfyUI"
+    press(page, "Enter")
+    page.wait_for(f"{OPEN} === 0")
+    assert not page.run("return document.title;").startswith("(")
+
+
 def strike(page: Browser, *keys: str) -> dict[str, Any]:
     """Real keys, as the system sends them; what is seen then."""
     from selenium.webdriver import ActionChains

@@ -3,6 +3,7 @@
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
 import { findNode, rootGraph } from "../shared/nodes.js";
+import { isOpen } from "../shared/origin.js";
 import { speaker } from "../shared/settings.js";
 import { useTheme } from "../shared/theme.js";
 import { addPanel } from "../shared/widget.js";
@@ -21,7 +22,7 @@ app.registerExtension({
   setup() {
     api.addEventListener("uncertainty.guided", ({ detail }) => {
       const node = findNode(detail.node);
-      if (node?.comfyClass === detail.kind) stages.get(node)?.showRun(detail.stage);
+      if (node?.comfyClass === detail.kind && isOpen(detail.workflow)) stages.get(node)?.showRun(detail.stage);
     });
   },
   nodeCreated(node) {

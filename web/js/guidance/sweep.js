@@ -2,7 +2,8 @@
 
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
-import { executionId, locator, rootGraph } from "../shared/nodes.js";
+import { executionId, locator } from "../shared/nodes.js";
+import { openWorkflow } from "../shared/origin.js";
 import { PREVIEW, sweepPrompt } from "./prompt.js";
 
 const ENDS = ["executed", "execution_error", "execution_interrupted"];
@@ -54,12 +55,10 @@ function listen(signal) {
   return { of, stop: () => controller.abort() };
 }
 
-// What a stage shows, for as long as the tab is open: never part of the workflow. A graph that came from a prompt has no id of its own.
-const NO_ID = "00000000-0000-0000-0000-000000000000";
-
+// What a stage shows, for as long as the tab is open: never part of the workflow.
 function key(node) {
-  const { id } = rootGraph();
-  return id && id !== NO_ID ? `uncertainty.stage:${id}:${locator(node)}:${node.comfyClass}` : null;
+  const id = openWorkflow();
+  return id ? `uncertainty.stage:${id}:${locator(node)}:${node.comfyClass}` : null;
 }
 
 export function remember(node, shown) {

@@ -4,6 +4,7 @@ import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
 import { button, html } from "../shared/dom.js";
 import { findNode } from "../shared/nodes.js";
+import { isOpen } from "../shared/origin.js";
 import { isNumber, short } from "../shared/scales.js";
 import { LIVE, setting, speaker } from "../shared/settings.js";
 import { useTheme } from "../shared/theme.js";
@@ -116,7 +117,7 @@ function draw(panel, output) {
 
 // A message of the server, which sends it to this page alone.
 function receive({ detail }) {
-  const node = findNode(detail.node);
+  const node = isOpen(detail.workflow) ? findNode(detail.node) : undefined;
   const panel = node?.comfyClass === detail.kind ? panelOf(node, NAME) : undefined;
   if (!panel) return; // another workflow is open
   const run = merge(panel.live, detail);

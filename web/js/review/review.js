@@ -3,8 +3,10 @@
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
 import { findNode } from "../shared/nodes.js";
+import { isOpen } from "../shared/origin.js";
 import { REVIEW_TIMEOUT, setting, speaker } from "../shared/settings.js";
 import { openPicker } from "./picker.js";
+import { markTitle, unmarkTitle } from "./title.js";
 import { texts } from "./words.js";
 
 const say = speaker(texts);
@@ -27,6 +29,7 @@ function ask({ detail: question }) {
   post(question, "seen", { seconds: secondsSet() }); // also when it is asked once more, since the answer may have been lost
   if (waiting.has(question.id)) return;
   waiting.set(question.id, question);
+  markTitle(say("tab"));
   showNext();
 }
 
@@ -34,7 +37,7 @@ function showNext() {
   const question = open ? null : waiting.values().next().value;
   if (!question) return;
   const seconds = question.seconds || secondsSet() || 0;
-  const nodeTitle = findNode(question.node)?.title || say("node");
+  const nodeTitle = (isOpen(question.workflow) && findNode(question.node)?.title) || say("node");
   const on = {
     answer: (sides) => finish(question, "answer", sides),
     leave: () => finish(question, "leave"),
@@ -58,6 +61,7 @@ function end({ detail: { id } }) {
 
 function remove(id) {
   waiting.delete(id);
+  if (!waiting.size) unmarkTitle();
   if (open?.id === id) {
     open.picker.close();
     open = null;

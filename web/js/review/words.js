@@ -3,6 +3,7 @@
 export const texts = {
   en: {
     title: "Which of these images are good?",
+    tab: "review waits",
     about: "{count} of {size} images are near the line of {node}. They are sorted from sure to unsure.",
     node: "Sample Filter",
     strip: "All scores, {quantity} ({end}). The upright line is the rule's.",
@@ -37,6 +38,7 @@ export const texts = {
   },
   zh: {
     title: "这些图像中哪些是好的？",
+    tab: "等待审阅",
     about: "{size} 张图像中有 {count} 张位于“{node}”的界线附近，按从确定到不确定排列。",
     node: "样本过滤器",
     strip: "所有分数，{quantity}（{end}）。竖线是规则的界线。",

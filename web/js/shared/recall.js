@@ -1,11 +1,11 @@
 // Gives panels what their nodes showed before the page was loaded again, and what an early server doesn't tell again of cached nodes.
 
 import { api } from "../../../../scripts/api.js";
-import { executionId, findNode, rootGraph } from "./nodes.js";
 import { lastOf, newestFirst, sameAs } from "./history.js";
+import { executionId, findNode } from "./nodes.js";
+import { isOpen, openWorkflow, workflowOf } from "./origin.js";
 
 const ENTRIES = 16; // of the history, which holds whole workflows
-const NO_ID = "00000000-0000-0000-0000-000000000000"; // of a graph that came from a prompt
 const clientId = () => api.clientId ?? api.initialClientId;
 
 async function readHistory() {
@@ -19,8 +19,8 @@ async function readHistory() {
 
 // nodes: that show nothing yet. show(node, output).
 export async function recallRuns(nodes, show) {
-  const workflow = rootGraph()?.id;
-  if (!nodes.length || !workflow || workflow === NO_ID) return;
+  const workflow = openWorkflow();
+  if (!nodes.length || !workflow) return;
   const entries = await readHistory();
   for (const node of nodes) {
     const id = executionId(node);
@@ -44,8 +44,9 @@ export function followCached(hasPanel, show) {
     const [run, silent] = [id, cached.filter((each) => !told.has(each) && hasPanel(findNode(each)))];
     if (!silent.length) return;
     const entries = await readHistory();
-    const prompt = entries.find((entry) => entry.prompt[1] === run)?.prompt[2];
-    for (const each of prompt ? silent : []) {
+    const queued = entries.find((entry) => entry.prompt[1] === run)?.prompt;
+    const prompt = queued?.[2];
+    for (const each of prompt && isOpen(workflowOf(queued)) ? silent : []) {
       const [node, output] = [findNode(each), sameAs(entries, prompt, each)];
       if (output && node?.comfyClass === prompt[each].class_type) show(node, output);
     }

@@ -4,6 +4,7 @@
 import { app } from "../../../../scripts/app.js";
 import { html } from "./dom.js";
 import { rememberedOutput } from "./nodes.js";
+import { isKnown, isMeantFor } from "./origin.js";
 import { followCached, recallRuns } from "./recall.js";
 import { useTheme } from "./theme.js";
 
@@ -69,11 +70,16 @@ function follow(node) {
     inGraphs.add(node);
     signal.addEventListener("abort", () => inGraphs.delete(node));
   });
-  chain(node, "onExecuted", (output) => drawAll(node, output));
+  chain(node, "onExecuted", (output) => take(node, output));
   node.onDrawBackground = () => restore(node); // in place of the host's, which would load the picture that the panel stands for
 }
 
-// output: what the node sent, or null. The host hands what comes late to whichever node has the id in the workflow that is open then.
+async function take(node, output) {
+  const isMeant = isMeantFor(node, output);
+  if (isMeant === true || (await isMeant)) drawAll(node, output); // at once where it can be told
+}
+
+// output: what the node sent, or null.
 function drawAll(node, output) {
   const kind = output?.uq_kind?.[0];
   if (kind && kind !== node.comfyClass) return;
@@ -88,7 +94,7 @@ function drawAll(node, output) {
 // What the front-end remembers of the last run, when it opens a workflow once more.
 function restore(node) {
   const output = rememberedOutput(node);
-  if (output && waits(node)) queueMicrotask(() => drawAll(node, output)); // not while the canvas goes through the widgets
+  if (output && waits(node) && isKnown(node, output)) queueMicrotask(() => drawAll(node, output)); // not while the canvas goes through the widgets
 }
 
 function makeRoom(panel, height, width) {

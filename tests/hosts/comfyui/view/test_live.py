@@ -50,7 +50,7 @@ def test_messages_and_output_tell_the_curve_that_is_read(comfy: Server) -> None:
     save(s, latent)
     with Events(comfy) as events:
         history = comfy.run(s.graph, client_id=events.client_id)
-        messages = events.of(EVENT)
+        messages = events.all_of(EVENT)
     curve = torch.tensor(uncertainty(comfy, history, measured)["curve"])
     steps = joined(messages)
     assert [step[0] for step in steps] == [0, 1, 2, 3] and messages[0]["of"] == 4
@@ -91,7 +91,7 @@ def test_a_cached_sampler_still_shows_its_curve(comfy: Server) -> None:
     save(s, latent)
     with Events(comfy) as events:
         comfy.run(s.graph, client_id=events.client_id)
-        again = {m["node"]: m["output"] for m in events.of("executed")}
+        again = {m["node"]: m["output"] for m in events.all_of("executed")}
         assert not events.of(EVENT)
     for node in (watcher, *nodes):
         assert again[node.id]["uq_live"] == first.outputs[node.id]["uq_live"]
@@ -139,7 +139,7 @@ def test_each_attempt_is_told_with_the_line_that_decides(comfy: Server) -> None:
     save(s, node)
     with Events(comfy) as events:
         history = comfy.run(s.graph, client_id=events.client_id)
-        messages = [m for m in events.of(EVENT) if m["node"] == node.id]
+        messages = [m for m in events.all_of(EVENT) if m["node"] == node.id]
     curve = shown(history, node)
     assert joined(messages) == curve["steps"] and messages[-1]["done"]
     assert (curve["axis"], curve["of"], curve["span"], curve["limit"]) == ("attempt", 3, [0, 2], 0.0)
@@ -155,7 +155,7 @@ def test_each_comparison_is_told_and_a_candidate_that_ended_is_out(comfy: Server
     save(s, node)
     with Events(comfy) as events:
         history = comfy.run(s.graph, client_id=events.client_id)
-        messages = events.of(EVENT)
+        messages = events.all_of(EVENT)
     curve = shown(history, node)
     assert joined(messages) == curve["steps"] and messages[-1]["done"] and curve["limit"] is None
     assert (curve["axis"], curve["of"], [step[0] for step in curve["steps"]]) == ("point", 2, [0, 0, 1, 1])
@@ -172,7 +172,7 @@ def test_the_estimator_tells_each_level(comfy: Server) -> None:
     measured = save_uncertainty(s, node[1])
     with Events(comfy) as events:
         history = comfy.run(s.graph, client_id=events.client_id)
-        messages = events.of(EVENT)
+        messages = events.all_of(EVENT)
     found, steps = uncertainty(comfy, history, measured), joined(messages)
     assert steps == shown(history, node)["steps"] and messages[-1]["done"] and messages[0]["axis"] == "level"
     assert [step[0] for step in steps] == [0, 1, 2]
@@ -251,7 +251,7 @@ def test_a_calibration_in_the_workflow_tells_what_was_usual(comfy: Server, by: s
         s.graph.node("UQ_Calibrate", uncertainty=scores, name=name)
     with Events(comfy) as events:
         again = shown(comfy.run(s.graph, client_id=events.client_id), watched)
-        assert joined(events.of(EVENT)) == again["steps"]
+        assert joined(events.all_of(EVENT)) == again["steps"]
     assert again["usual"] == {"name": name, "count": 12}
     known = [(earlier[2], step[3]) for earlier, step in zip(run["steps"], again["steps"], strict=True) if len(step) == 4]
     assert len(known) == (4 if by == "reader" else 1), "guidance scores some of the steps that it shows"

@@ -6,6 +6,8 @@ import time
 
 import comfy.model_management as mm
 from comfy.patcher_extension import WrappersMP
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
 
 from .observe import Any
 
@@ -127,6 +129,28 @@ class Wait(Patch):
         return (watch(model, lambda calls, x: time.sleep(seconds))[0],)
 
 
+class DeafPage(Patch):
+    """For the rest of this prompt the server's socket fails at every message of ours."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+    def patch(self, model):
+        server, prompt = PromptServer.instance, get_executing_context().prompt_id
+
+        def fail(event, data, sid=None):
+            now = get_executing_context()
+            if now is not None and now.prompt_id != prompt:
+                server.__dict__.pop("send_sync", None)  # back to the server's own
+            elif str(event).startswith("uncertainty."):
+                raise ConnectionError("deaf on purpose")
+            type(server).send_sync(server, event, data, sid)
+
+        server.send_sync = fail
+        return (model,)
+
+
 class PartlyOffloaded(Patch):
     """Once the model is loaded for sampling, ComfyUI's own manager takes half of it back, as it does when memory is short."""
 
@@ -175,4 +199,4 @@ class ReadCalls(Patch):
         return {"ui": {"rows": list(calls.rows), "all_rows": list(calls.all_rows)}}
 
 
-NODES = [RaiseAtCall, CancelAtCall, OutOfMemory, DisturbDrawn, Wait, PartlyOffloaded, CountCalls, ReadCalls]
+NODES = [RaiseAtCall, CancelAtCall, OutOfMemory, DisturbDrawn, Wait, DeafPage, PartlyOffloaded, CountCalls, ReadCalls]

@@ -14,8 +14,9 @@ Summary = dict[str, Any]  # core.view.summary.summarize
 
 SIZE = (720, 340)
 SCALE, SMOOTH = 2, 2  # pixels of the picture for each of these; how much larger it is drawn, so that lines have no steps
-BACK, GRID, INK, SOFT = "#202124", "#44474d", "#e8eaed", "#a8adb5"
-KEPT, DROPPED = "#56b4e9", "#e69f00"  # told apart by all kinds of colour vision (Okabe and Ito 2008)
+GRID, INK = "#808080", "#7c7c7c"  # the ground is the page's, dark in one theme and white in the other: these can be read on both
+CLEAR = (0x7C, 0x7C, 0x7C, 0)  # INK without any, or soft edges would be black
+KEPT, DROPPED = "#2f8fce", "#cc7000"  # told apart by all kinds of colour vision, on both
 SHOWN_CURVES = 64
 
 
@@ -44,7 +45,7 @@ class Pen:
 
     def __init__(self, times: int) -> None:
         self.times = times
-        self.image = Image.new("RGB", (SIZE[0] * times, SIZE[1] * times), BACK)
+        self.image = Image.new("RGBA", (SIZE[0] * times, SIZE[1] * times), CLEAR)
         self.draw = ImageDraw.Draw(self.image)
 
     def line(self, points: Sequence[tuple[float, float]], fill: str, width: float) -> None:
@@ -67,7 +68,7 @@ def draw_report(summary: Summary, title: str) -> Image.Image:
     pen = Pen(SCALE * SMOOTH)
     pen.text((16, 12), title, INK, 15)
     if summary["failed"]:
-        pen.text((64, 301), shorten(summary["failed"], 110, placeholder=" ..."), SOFT, 11)
+        pen.text((64, 301), shorten(summary["failed"], 110, placeholder=" ..."), INK, 11)
     has_curve = len(summary.get("sigmas", ())) > 1
     if has_curve:
         draw_curves(pen, summary, (64, 70, 350, 280))
@@ -85,7 +86,7 @@ def draw_curves(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> N
     panel = Panel(*box, min(values) if log else min(0.0, *values), max(values), log)
     frame(pen, panel, "score at each measured step", f"noise {summary['sigmas'][0]:.3g}", f"{summary['sigmas'][-1]:.3g}")
     for label, value in ((f"{panel.high:.3g}", panel.high), (f"{panel.low:.3g}", panel.low)):
-        pen.text((panel.left - 6, panel.y(value)), label, SOFT, 11, anchor="rm")
+        pen.text((panel.left - 6, panel.y(value)), label, INK, 11, anchor="rm")
     steps = len(summary["sigmas"]) - 1
     for image, curve in list(enumerate(summary["curve"]))[:SHOWN_CURVES]:
         points = [(panel.x(i / steps), panel.y(v)) for i, v in enumerate(curve) if v is not None]
@@ -95,13 +96,13 @@ def draw_curves(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> N
 def draw_histogram(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> None:
     edges, kept, dropped = (summary["histogram"][name] for name in ("edges", "kept", "dropped"))
     if not edges:
-        pen.text((box[0], box[1]), "no score is a finite number", SOFT, 13)
+        pen.text((box[0], box[1]), "no score is a finite number", INK, 13)
         return
     highest = max(k + d for k, d in zip(kept, dropped, strict=True))
     panel = Panel(*box, 0, highest)
     bad = "high = unsure" if summary["direction"] == "high_is_bad" else "low = unsure"
     frame(pen, panel, f"images by score ({bad})", f"{edges[0]:.3g}", f"{edges[-1]:.3g}")
-    pen.text((panel.left - 6, panel.top), str(highest), SOFT, 11, anchor="rm")
+    pen.text((panel.left - 6, panel.top), str(highest), INK, 11, anchor="rm")
     for i, (k, d) in enumerate(zip(kept, dropped, strict=True)):
         sides = panel.x(i / len(kept)) + 1, panel.x((i + 1) / len(kept)) - 1
         for low, high, fill in ((0, k, KEPT), (k, k + d, DROPPED)):
@@ -124,9 +125,9 @@ def draw_legend(pen: Pen, summary: Summary) -> None:
 
 def frame(pen: Pen, panel: Panel, title: str, left: str, right: str) -> None:
     pen.line([(panel.left, panel.top), (panel.left, panel.bottom), (panel.right, panel.bottom)], GRID, 1)
-    pen.text((panel.left, panel.top - 22), title, SOFT, 12, anchor="lb")
-    pen.text((panel.left, panel.bottom + 6), left, SOFT, 11)
-    pen.text((panel.right, panel.bottom + 6), right, SOFT, 11, anchor="ra")
+    pen.text((panel.left, panel.top - 22), title, INK, 12, anchor="lb")
+    pen.text((panel.left, panel.bottom + 6), left, INK, 11)
+    pen.text((panel.right, panel.bottom + 6), right, INK, 11, anchor="ra")
 
 
 def colour(summary: Summary, image: int) -> str:

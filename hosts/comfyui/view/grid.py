@@ -11,8 +11,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .chart import BACK, INK, SOFT, text
+from .chart import text
 
+BACK, INK, SOFT = "#202124", "#e8eaed", "#a8adb5"
 LEAST_WIDTH, LONGEST_SIDE = 224, 8192  # pixels: words must be readable, and a grid of many large pictures must stay a picture
 GAP, LINE_HEIGHT, LARGEST_TEXT, SMALLEST_TEXT = 12, 1.35, 32, 8
 

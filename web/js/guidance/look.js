@@ -11,7 +11,7 @@ export const STYLE = `
   color: var(--uq-soft); font: 11px system-ui, sans-serif; cursor: pointer; overflow: hidden; }
 .uq .uq-frame > img { display: block; width: 100%; height: 44px; object-fit: contain; }
 .uq .uq-frame.uq-near { border-color: var(--uq-good); color: inherit; }
-.uq .uq-film > input { width: calc(100% - 2 * var(--uq-inset, 10%) + 16px); margin: 3px calc(var(--uq-inset, 10%) - 8px) 0; accent-color: var(--uq-good); }
+.uq .uq-film > input { width: calc(100% - 2 * var(--uq-inset, 10%) + 16px); margin: 3px calc(var(--uq-inset, 10%) - 8px) 0; }
 .uq .uq-steps { touch-action: none; }
 .uq .uq-steps svg { max-height: 150px; }
 .uq .uq-faint .uq-run { stroke: var(--uq-soft); stroke-opacity: 0.75; stroke-width: 1; }

@@ -1,6 +1,6 @@
 // Small pictures of a sweep in a row, with a slider over them: dragging goes from one to the next.
 
-import { html } from "../shared/dom.js";
+import { fillTrack, html } from "../shared/dom.js";
 import { short } from "../shared/scales.js";
 import { address } from "../heatmap/pages.js";
 import { placeOf, valueAtPlace } from "./values.js";
@@ -31,6 +31,7 @@ export function makeStrip(label, onValue) {
     set(value, disabled) {
       slider.value = Math.round(placeOf(values, value) * FINE);
       slider.disabled = disabled;
+      fillTrack(slider);
       slider.setAttribute("aria-valuetext", short(value));
       const nearest = Math.round(slider.value / FINE);
       [...row.children].forEach((frame, i) => frame.classList.toggle("uq-near", i === nearest));

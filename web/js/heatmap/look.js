@@ -22,7 +22,7 @@ export const STYLE = `
 .uq .uq-holding canvas, .uq .uq-holding svg { visibility: hidden; }
 .uq .uq-readout { min-height: 2.9em; /* two lines, so that nothing jumps */ max-height: 2.9em; overflow: hidden; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .uq .uq-sliders { display: grid; grid-template-columns: max-content minmax(60px, 1fr) 4.2em; gap: 4px 10px; align-items: center; }
-.uq .uq-sliders input { width: 100%; margin: 0; accent-color: var(--uq-good); }
+.uq .uq-sliders input { width: 100%; }
 .uq .uq-sliders output { text-align: right; font-variant-numeric: tabular-nums; }
 .uq .uq-select { font: inherit; color: inherit; background: var(--uq-back); border: 1px solid var(--uq-line); border-radius: 4px; padding: 1px 4px; }
 `;

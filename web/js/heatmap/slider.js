@@ -1,6 +1,6 @@
 // A slider with its name and its value, in a grid of three columns.
 
-import { html } from "../shared/dom.js";
+import { fillTrack, html } from "../shared/dom.js";
 
 let number = 0;
 
@@ -13,6 +13,7 @@ export function addSlider(grid, label, { min, max, step }, onInput) {
     input,
     show(value, words, disabled) {
       input.value = value;
+      fillTrack(input);
       input.disabled = disabled; // the value comes over a link
       output.textContent = words;
     },

@@ -5,19 +5,26 @@ import { remember } from "./runs.js";
 
 const keyOf = (node) => `uncertainty.runs:${rootGraph()?.id}:${locator(node)}:${node.comfyClass}`;
 
-export function earlierRuns(node) {
+export const earlierRuns = (node) => read(keyOf(node));
+
+// In a while, so that the frame which draws the end of the run has not to wait for it.
+export function keepRun(node, run) {
+  const key = keyOf(node);
+  if (run.steps.length) setTimeout(() => write(key, remember(read(key), run)));
+}
+
+function read(key) {
   try {
-    const runs = JSON.parse(sessionStorage.getItem(keyOf(node)) ?? "[]");
+    const runs = JSON.parse(sessionStorage.getItem(key) ?? "[]");
     return Array.isArray(runs) ? runs.filter((run) => Array.isArray(run?.steps)) : [];
   } catch {
     return []; // a browser that keeps nothing, or something else under our name
   }
 }
 
-export function keepRun(node, run) {
-  if (!run.steps.length) return;
+function write(key, runs) {
   try {
-    sessionStorage.setItem(keyOf(node), JSON.stringify(remember(earlierRuns(node), run)));
+    sessionStorage.setItem(key, JSON.stringify(runs));
   } catch {
     // full, or switched off: the next run has no band
   }

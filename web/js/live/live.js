@@ -11,7 +11,7 @@ import { useTheme } from "../shared/theme.js";
 import { addPanel, panelOf } from "../shared/widget.js";
 import { drawCurve, makeCurve } from "./curve.js";
 import { earlierRuns, keepRun } from "./history.js";
-import { merge, seriesOf, worst } from "./runs.js";
+import { imagesOf, merge, seriesOf, worst } from "./runs.js";
 import { texts } from "./words.js";
 
 const EVENT = "uncertainty.live";
@@ -35,7 +35,7 @@ const STYLE = `
 .uq .uq-lit .uq-dots:not(.uq-on) { stroke-opacity: 0.25; }
 .uq .uq-limit { stroke-width: 1; stroke: var(--uq-mark); stroke-dasharray: 3 3; }
 .uq .uq-head { min-height: 22px; flex-wrap: nowrap; }
-.uq .uq-head > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.uq .uq-head > span { flex: 1 1 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .uq .uq-legend { min-height: 18px; font-size: 11px; }
 .uq .uq-swatch.uq-gray { background: var(--uq-soft); opacity: 0.5; }
 `;
@@ -50,40 +50,69 @@ function words(run) {
     left: isLevel ? say("noise", { value: short(first) }) : `${say(run.axis)} ${run.span[0] + 1}`,
     right: !isLevel ? `${run.span[1] + 1}` : run.steps.at(-1)?.[0] === run.span[1] ? short(last) : "", // only of a place that was reached
     label: say("label", { count, places: run.steps.length, of: run.of, image, score: short(score) }),
+    levels: [say("lower"), say("usualLevel"), say("higher")],
   };
 }
 
 function build(panel) {
   const title = html("span", { class: "uq-soft" });
   const stop = button(say("stop"), () => api.interrupt(panel.prompt), { title: say("stopHint"), class: "uq-button uq-push", hidden: true });
+  const view = button("", () => switchView(panel), { hidden: true });
   const legend = html("p", { class: "uq-row uq-soft uq-legend", "aria-live": "polite" });
   const curve = makeCurve(words, (image, point) => readOut(panel, image, point));
-  Object.assign(panel, { title, stop, legend, curve });
-  panel.element.append(html("div", { class: "uq-row uq-head" }, title, stop), curve.element, legend);
+  Object.assign(panel, { title, view, stop, legend, curve });
+  panel.element.append(html("div", { class: "uq-row uq-head" }, title, view, stop), curve.element, legend);
 }
 
-// Draws at most once a frame, however many messages come.
+// Between the scores themselves and the scores beside what was usual.
+function switchView(panel) {
+  panel.curve.compares = !panel.curve.compares;
+  update(panel, panel.run, panel.isRunning);
+}
+
+// Draws at most once a frame, however many messages come. What is done only once has frames of its own: the elements, and room in the node.
 function update(panel, run, isRunning) {
-  if (!panel.curve) build(panel);
   Object.assign(panel, { run, isRunning });
-  if (panel.frame) return;
+  if (!panel.frame) nextFrame(panel, panel.curve ? paint : begin);
+}
+
+function nextFrame(panel, act) {
   panel.frame = requestAnimationFrame(() => {
     panel.frame = 0;
-    paint(panel);
+    act(panel);
   });
 }
 
+function begin(panel) {
+  build(panel);
+  nextFrame(panel, makeRoom);
+}
+
+function makeRoom(panel) {
+  panel.resize();
+  nextFrame(panel, paint);
+}
+
 function paint(panel) {
-  const { run, isRunning, node } = panel;
+  const { run, isRunning, node, curve, view } = panel;
   const axis = say(run.axis);
   const place = (run.steps.at(-1)?.[0] ?? 0) + 1;
   const end = say(run.direction === "high_is_bad" ? "high" : "low");
-  panel.title.textContent = `${isRunning ? say("running", { axis, place, of: run.of }) : say("done", { axis })} · ${end}`;
+  write(panel.title, `${isRunning ? say("running", { axis, place, of: run.of }) : say("done", { axis })} · ${end}`);
   panel.stop.hidden = !isRunning;
   if (panel.earlierFor !== run.run) Object.assign(panel, { earlierFor: run.run, earlier: earlierRuns(node) });
-  panel.seen = drawCurve(panel.curve, run, panel.earlier);
-  if (panel.curve.lit < 0) readOut(panel, -1);
-  panel.resize();
+  panel.seen = drawCurve(curve, run, panel.earlier);
+  view.hidden = !panel.seen.canCompare;
+  write(view, say(curve.compares ? "scores" : "compare"));
+  view.title = say(curve.compares ? "scoresHint" : "compareHint");
+  if (curve.lit < 0) readOut(panel, -1);
+  panel.resize(); // where there was no room before, as in a collapsed node
+  if (!panel.seen.isWhole) update(panel, run, isRunning);
+}
+
+// Text that is set anew is laid out anew, also where it stays the same.
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 // Below the chart: the image that is lit, else what the colours mean.
@@ -94,17 +123,24 @@ function readOut(panel, image, point) {
     panel.legend.replaceChildren(say(key, { image, axis: say(run.axis), ...point, place: point.place + 1 }));
     return;
   }
-  const swatch = (name, text) => html("span", {}, html("span", { class: `uq-swatch ${name}` }), text);
-  const marks = seen.band.length ? [swatch("uq-gray", bandWords(panel, run))] : [];
-  if (isNumber(run.limit)) marks.push(swatch("uq-dropped", say("beyond", { limit: short(run.limit) })));
-  else if (seen.worse.some(Boolean)) marks.push(swatch("uq-dropped", say("worse")));
-  panel.legend.replaceChildren(...marks);
+  const marks = seen.band.length ? [["uq-gray", bandWords(panel, run)]] : [];
+  if (isNumber(run.limit)) marks.push(["uq-dropped", say("beyond", { limit: short(run.limit) })]);
+  else if (seen.worse.some(Boolean)) marks.push(["uq-dropped", say("worse")]);
+  if (panel.legend.textContent === marks.map(([, text]) => text).join("")) return;
+  panel.legend.replaceChildren(...marks.map(([name, text]) => html("span", {}, html("span", { class: `uq-swatch ${name}` }), text)));
 }
 
 function bandWords({ earlier }, run) {
   if (run.steps.some(([, , , sides]) => sides)) return say("usual", run.usual);
-  const count = earlier.filter((each) => each.run !== run.run).reduce((sum, each) => sum + (each.steps[0]?.[2].length ?? 0), 0);
+  const count = earlier.filter((each) => each.run !== run.run).reduce((sum, each) => sum + imagesOf(each), 0);
   return say("band", { count });
+}
+
+// Once, though both the last message and the node's output tell it.
+function keep(panel, run) {
+  const name = `${run.run} ${run.steps.length}`;
+  if (panel.kept !== name) keepRun(panel.node, run);
+  panel.kept = name;
 }
 
 // What the node sent when it had run: the whole curve.
@@ -112,7 +148,7 @@ function draw(panel, output) {
   const { curve: run } = output?.uq_live?.at(-1) ?? {};
   if (!run?.steps?.length) return;
   update(panel, run, false);
-  keepRun(panel.node, run);
+  keep(panel, run);
 }
 
 // A message of the server, which sends it to this page alone.
@@ -123,7 +159,7 @@ function receive({ detail }) {
   const run = merge(panel.live, detail);
   panel.live = run;
   panel.prompt = detail.prompt;
-  if (detail.done) keepRun(node, run);
+  if (detail.done) keep(panel, run);
   if (setting(LIVE) || detail.done) update(panel, run, !detail.done);
 }
 

@@ -6,6 +6,8 @@
 import { isNumber, percentiles } from "../shared/scales.js";
 
 export const MOST_RUNS = 12; // earlier ones that are kept
+export const MOST_IMAGES = 128; // of these, since the band is made before the first step of a run is drawn
+export const MOST_PLACES = 64; // of a run that are drawn: the chart has little more than 200 pixels
 export const ENOUGH = 8; // images that a band is made of
 const series = new WeakMap(); // run -> what seriesOf made of it, which is asked for several times a frame
 const BAND = [10, 90]; // percent
@@ -33,8 +35,22 @@ function makeSeries({ steps, axis }) {
   );
 }
 
+// The run with no more steps than are drawn, the last among them. Attempts and comparisons are few, and each stands for itself.
+export function thinned(run) {
+  const { steps, axis } = run;
+  if (steps.length <= MOST_PLACES || axis === "attempt" || axis === "point") return run;
+  const every = Math.ceil(steps.length / (MOST_PLACES - 1));
+  return { ...run, steps: steps.filter((_, i) => i % every === 0 || i === steps.length - 1) };
+}
+
+export const imagesOf = (run) => run.steps[0]?.[2].length ?? 0;
+
 // Earlier runs with this one behind them, the oldest dropped; a run that is there already is replaced.
-export const remember = (earlier, run) => [...earlier.filter((each) => each.run !== run.run), run].slice(-MOST_RUNS);
+export function remember(earlier, run) {
+  const runs = [...earlier.filter((each) => each.run !== run.run), thinned(run)].slice(-MOST_RUNS);
+  while (runs.length > 1 && runs.reduce((sum, each) => sum + imagesOf(each), 0) > MOST_IMAGES) runs.shift();
+  return runs;
+}
 
 const isAlike = (a, b) => a.of === b.of && a.axis === b.axis && a.direction === b.direction;
 
@@ -58,15 +74,25 @@ export function bandOf(earlier, run) {
     .map(([place, scores]) => [place, ...percentiles(scores, BAND)]);
 }
 
+// [low, high] of a band at a place, between its places too; null beyond them.
+export function bandAt(band, place) {
+  const next = band.findIndex(([at]) => at >= place);
+  if (next < 0 || (next === 0 && band[0][0] > place)) return null;
+  if (band[next][0] === place) return band[next].slice(1);
+  const [[from, ...before], [to, ...after]] = [band[next - 1], band[next]];
+  return before.map((side, i) => side + ((place - from) / (to - from)) * (after[i] - side));
+}
+
 export const isBad = (run, score, low, high) => (run.direction === "high_is_bad" ? score > high : score < low);
 
 // Of each image whether its latest score is worse than the band, or than the run's own limit where it has one.
 export function worseThanBand(run, band) {
-  const at = new Map(band.map(([place, low, high]) => [place, [low, high]]));
   return seriesOf(run).map((points) => {
     const [place, score] = points.at(-1) ?? [];
-    if (isNumber(run.limit)) return isNumber(score) && isBad(run, score, run.limit, run.limit);
-    return at.has(place) && isBad(run, score, ...at.get(place));
+    if (!isNumber(score)) return false;
+    if (isNumber(run.limit)) return isBad(run, score, run.limit, run.limit);
+    const sides = bandAt(band, place);
+    return sides !== null && isBad(run, score, ...sides);
   });
 }
 

@@ -20,13 +20,16 @@ export const axes = (box) =>
 // Lines at round values with the values beside them; of a logarithmic scale its ends.
 export function heights(box, scale, count = 3) {
   const [low, high] = scale.domain;
-  const values = scale.log ? [low, high] : ticks(low, high, count);
-  return values.flatMap((value) => {
+  return levels(box, scale, (scale.log ? [low, high] : ticks(low, high, count)).map((value) => [value, short(value)]));
+}
+
+// Lines with words beside them: [[value, words], ...].
+export const levels = (box, scale, named) =>
+  named.flatMap(([value, words]) => {
     const y = scale.of(value);
     const line = svg("path", { class: "uq-grid", d: `M${box.left} ${y}H${box.width - box.right}` });
-    return [line, svg("text", { x: box.left - 4, y: y + 4, "text-anchor": "end" }, short(value))];
+    return [line, svg("text", { x: box.left - 4, y: y + 4, "text-anchor": "end" }, words)];
   });
-}
 
 export function ends(box, left, right) {
   const y = box.height - 5;

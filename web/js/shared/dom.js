@@ -27,3 +27,9 @@ export function button(label, onClick, attributes = {}) {
   element.addEventListener("pointerdown", (event) => event.stopPropagation());
   return element;
 }
+
+// How much of its track a slider has behind it.
+export function fillTrack(slider) {
+  const share = (slider.value - slider.min) / (slider.max - slider.min || 1);
+  slider.style.setProperty("--uq-part", `${(100 * share).toFixed(1)}%`);
+}

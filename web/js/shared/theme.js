@@ -47,6 +47,13 @@ const STYLE = `
 .uq-button:hover { border-color: currentColor; }
 .uq-button:disabled { opacity: 0.5; cursor: default; }
 .uq :focus-visible, .uq-button:focus-visible { outline: 2px solid var(--uq-focus, #3a9bd9); outline-offset: 1px; }
+.uq input[type="range"] { appearance: none; height: 16px; margin: 0; background: none; cursor: pointer;
+  --uq-track: linear-gradient(to right, var(--uq-good) var(--uq-part, 0%), var(--uq-line) 0); }
+.uq input[type="range"]::-webkit-slider-runnable-track { height: 4px; border-radius: 2px; background: var(--uq-track); }
+.uq input[type="range"]::-moz-range-track { height: 4px; border-radius: 2px; background: var(--uq-track); }
+.uq input[type="range"]::-webkit-slider-thumb { appearance: none; width: 16px; height: 16px; margin-top: -6px; border-radius: 50%; background: var(--uq-good); }
+.uq input[type="range"]::-moz-range-thumb { width: 16px; height: 16px; border: none; border-radius: 50%; background: var(--uq-good); }
+.uq input[type="range"]:disabled { opacity: 0.5; cursor: default; }
 .uq table { border-collapse: collapse; width: 100%; }
 .uq tr { border-bottom: 1px solid var(--uq-line); }
 .uq td, .uq th { text-align: right; padding: 1px 6px; font-weight: normal; }

@@ -32,7 +32,9 @@ export function addPanel(node, { name, label, height, width = 0, draw, connect, 
   if (width) useTheme(`uncertainty-width-${name}`, `[data-node-id]:has([data-panel="${name}"][data-wide]) { min-width: ${width}px; }`);
   panel.resize = () => {
     element.toggleAttribute("data-wide", true);
-    makeRoom(panel, measure() + 2 * GAP, width);
+    const room = measure() + 2 * GAP;
+    if (room === panel.room && element.isConnected) return; // the host measures all of the node's words, which takes longer than drawing
+    panel.room = makeRoom(panel, room, width) ? room : undefined;
   };
   if (!panels.has(node)) follow(node);
   panels.get(node).set(name, panel);
@@ -97,14 +99,16 @@ function restore(node) {
   if (output && waits(node) && isKnown(node, output)) queueMicrotask(() => drawAll(node, output)); // not while the canvas goes through the widgets
 }
 
+// Whether the node has the size now.
 function makeRoom(panel, height, width) {
   const { node } = panel;
   replaceStale(panel);
-  if (node.flags?.collapsed) return;
+  if (node.flags?.collapsed) return false;
   const [least, needed] = node.computeSize();
   const size = [Math.max(node.size[0], least, width), Math.max(node.size[1], needed, height)];
   if (size[0] !== node.size[0] || size[1] !== node.size[1]) node.setSize(size);
   node.setDirtyCanvas?.(true, true);
+  return true;
 }
 
 // The first Vue nodes go on showing the element of the node that had this id in the workflow before.

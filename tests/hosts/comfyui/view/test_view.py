@@ -81,7 +81,7 @@ def test_a_report_is_shown_and_written(comfy: Server, filtered: bool) -> None:
     history = comfy.run(g)
     shown = history.outputs[str(report)]
     (summary,) = shown["uq_report"]
-    assert picture(comfy, shown["images"][0]).shape == (680, 1440, 3)
+    assert picture(comfy, shown["images"][0]).shape == (680, 1440, 4)
     assert summary["accepted"] == ([1, 3] if filtered else None)
     assert summary["line"] == (pytest.approx(0.25) if filtered else None)
     assert summary["title"] == "denoised, high = unsure | 4 images | 5 model calls per image | 0.5 s"

@@ -39,6 +39,10 @@ return { lines: all("polyline").map(points), dots: all(".uq-dots").map(dot => do
   legend: element.querySelector(".uq-legend").textContent };
 """
 SHOWN = NODE + READ
+VIEW = """
+const marks = [...element.querySelectorAll(".uq-curve text")].map(text => text.textContent);
+return [element.querySelector(".uq-head button").textContent, ...marks.slice(0, 3)];
+"""
 DONE = f"const now = (() => {{ {SHOWN} }})(); return now?.title && !now.running && now.visible && now;"
 # What the panel shows, each time that it changes.
 WATCH = f"""{NODE}
@@ -73,13 +77,13 @@ def start(page: Browser, g: Graph, kind: str) -> None:
 
 def test_it_grows_while_the_sampler_works_and_is_whole_afterwards(page: Browser) -> None:
     page.errors()
-    start(page, graph(SAMPLER, seed=201, steps=100), SAMPLER)
+    start(page, graph(SAMPLER, seed=201, steps=60), SAMPLER)
     assert page.run(SHOWN) is None, "nothing is drawn before anything is measured"
     queue(page)
     now = page.wait_for(DONE, 90)
-    assert now["lines"] == [100, 100] and now["title"].startswith("score by step")
+    assert now["lines"] == [60, 60] and now["title"].startswith("score by step")
     growing = [each["lines"][0] for each in page.run(SEEN) if each["running"] and each["lines"]]
-    assert growing and growing == sorted(growing) and growing[0] < 100
+    assert growing and growing == sorted(growing) and growing[0] < 60
     assert page.errors() == []
 
 
@@ -140,7 +144,12 @@ def test_the_calibration_of_the_workflow_is_the_band(page: Browser) -> None:
     queue(page)
     told = "now?.title && !now.running && now.legend.startsWith('most of 9 images in “band')"
     page.wait_for(f"const now = (() => {{ {SHOWN} }})(); return {told};", 90)
-    assert page.run(NODE + "return element.querySelectorAll('.uq-band').length;") == 1
+    wide = "const box = element.querySelector('.uq-band').getBoundingClientRect(); return [box.height / box.width, box.width];"
+    share, width = page.run(NODE + wide)
+    assert share > 0.1 and width > 150, "the band is no hairline, though scores shrink a hundredfold"
+    assert page.run(NODE + VIEW) == ["Scores", "lower", "usual", "higher"]
+    page.run(NODE + "element.querySelector('.uq-head button').click(); await new Promise(done => setTimeout(done, 200));")
+    assert page.run(NODE + VIEW)[0] == "Compare" and page.run(NODE + wide)[0] < share
     assert page.errors() == []
 
 

@@ -47,6 +47,7 @@ test("an image is worse than the band on its bad side alone", () => {
   assert.deepEqual(runs.worseThanBand({ ...run("now", [10, 0, 5]), direction: "low_is_bad" }, band), [false, true, false]);
   assert.deepEqual(runs.worseThanBand({ ...run("now", [10, 0]), limit: 0 }, band), [true, false]);
   assert.deepEqual(runs.worseThanBand(run("now", [10]), []), [false]);
+  assert.deepEqual(runs.worseThanBand(run("now", [10, 5], [20, 20]), band), [true, false], "beyond the band the last that it reached counts");
 });
 
 test("the worst image is found by the direction of its score", () => {

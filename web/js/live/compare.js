@@ -7,14 +7,14 @@ import { bandAt } from "./runs.js";
 export const SIDES = [-1, 1]; // of the band, in the unit of what is shown: half its width
 const [LEAST, MOST] = [2.5, 6]; // how far the axis reaches to each side; what lies beyond is drawn at its end
 
-// Of each place that the run has come to [low, high]; null where the run has a limit of its own, or the band doesn't reach.
+// [low, high] of each place that the run has come to and the band reaches; null where there is none, or the run has a limit of its own.
 export function usualSides(run, band) {
-  if (run.axis === "attempt" || Number.isFinite(run.limit) || !band.length) return null;
-  const sides = new Map(run.steps.map(([place]) => [place, bandAt(band, place)]));
-  return [...sides.values()].every(Boolean) ? sides : null;
+  if (run.axis === "attempt" || Number.isFinite(run.limit)) return null;
+  const sides = new Map(run.steps.map(([place]) => [place, bandAt(band, place)]).filter(([, side]) => side));
+  return sides.size ? sides : null;
 }
 
-// Of each image [[place, how far from the band's middle], ...].
+// Of each image [[place, how far from the band's middle], ...]. series: scores at places that have sides.
 export const compared = (series, sides) => series.map((points) => points.map(([place, score]) => [place, distance(score, sides.get(place))]));
 
 function distance(score, [low, high]) {

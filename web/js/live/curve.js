@@ -17,7 +17,7 @@ export function makeCurve(words, light) {
   const [back, front] = [svg("g"), svg("g")];
   const element = svg("svg", { role: "img", tabindex: "0", class: "uq-curve", "data-drag": "" }, back, front);
   const box = { ...BOX, width: WIDTH };
-  const curve = { element, back, front, box, marks: [], points: [], run: undefined, band: [], scene: "", words, light, lit: -1, compares: true };
+  const curve = { element, back, front, box, marks: [], series: [], points: [], run: undefined, band: [], scene: "", words, light, lit: -1, compares: true };
   new ResizeObserver(() => fit(curve)).observe(element);
   element.addEventListener("pointermove", (event) => lightNearest(curve, event));
   element.addEventListener("pointerleave", () => setLit(curve, -1));
@@ -42,7 +42,8 @@ export function drawCurve(curve, whole, earlier) {
   const series = seriesOf(run);
   const sides = usualSides(run, band);
   const compares = curve.compares && sides !== null;
-  const shown = compares ? compared(series, sides) : series;
+  curve.series = compares ? series.map((points) => points.filter(([place]) => sides.has(place))) : series;
+  const shown = compares ? compared(curve.series, sides) : series;
   const up = compares ? linear(reachOf(shown), upRange(box)) : rawScale(shown, band, run.limit, upRange(box));
   const across = linear(run.span ?? [0, run.of - 1], acrossRange(box));
   const words = curve.words(whole);
@@ -128,7 +129,7 @@ export function setLit(curve, image, x = Infinity) {
   curve.element.classList.toggle("uq-lit", image >= 0);
   curve.marks.forEach((each, i) => each.forEach((mark) => mark.classList.toggle("uq-on", i === image)));
   if (image < 0 || !curve.points[image]) return curve.light(-1);
-  const series = seriesOf(curve.run)[image];
+  const series = curve.series[image];
   const nearest = curve.points[image].reduce((best, [px], i, all) => (Math.abs(px - x) < Math.abs(all[best][0] - x) ? i : best), 0);
   const index = x === Infinity ? series.length - 1 : nearest;
   const [place, score, at = image] = series[index] ?? [];

@@ -85,14 +85,12 @@ export function bandAt(band, place) {
 
 export const isBad = (run, score, low, high) => (run.direction === "high_is_bad" ? score > high : score < low);
 
-// Of each image whether its latest score is worse than the band, or than the run's own limit where it has one.
+// Of each image whether its latest score that the band reaches is worse, or its latest than the run's own limit where it has one.
 export function worseThanBand(run, band) {
+  const at = new Map(run.steps.map(([place]) => [place, isNumber(run.limit) ? [run.limit, run.limit] : bandAt(band, place)]));
   return seriesOf(run).map((points) => {
-    const [place, score] = points.at(-1) ?? [];
-    if (!isNumber(score)) return false;
-    if (isNumber(run.limit)) return isBad(run, score, run.limit, run.limit);
-    const sides = bandAt(band, place);
-    return sides !== null && isBad(run, score, ...sides);
+    const [place, score] = points.findLast(([place]) => at.get(place)) ?? [];
+    return isNumber(score) && isBad(run, score, ...at.get(place));
   });
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { compared, reachOf, SIDES, usualSides } from "../../../web/js/live/compare.js";
+import { compared, placesShown, reachOf, SIDES, usualSides } from "../../../web/js/live/compare.js";
 import { bandAt, MOST_IMAGES, MOST_PLACES, remember, seriesOf, thinned } from "../../../web/js/live/runs.js";
 
 const head = { of: 3, span: [0, 2], axis: "step", direction: "high_is_bad", limit: null, usual: null };
@@ -36,6 +36,12 @@ test("nothing is compared where the band doesn't reach, nor where the run has it
   assert.equal(usualSides({ ...now, limit: 0 }, band), null);
   assert.equal(usualSides({ ...now, axis: "attempt" }, band), null);
   assert.equal(usualSides(now, band).size, 3);
+});
+
+test("the axis goes from where the band begins to the end of the run, or of the band", () => {
+  const long = { ...run("now", [1], [1], [1], [1], [1]), span: [0, 9] };
+  const shown = (known) => placesShown(long, usualSides(long, known));
+  assert.deepEqual([shown([[1, 0, 1], [4, 0, 1]]), shown([[1, 0, 1], [3, 0, 1]]), shown([[2, 0, 1]])], [[1, 9], [1, 3], [2, 2]]);
 });
 
 test("a band lies between its places too, and nowhere beyond them", () => {

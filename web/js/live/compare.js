@@ -14,6 +14,13 @@ export function usualSides(run, band) {
   return sides.size ? sides : null;
 }
 
+// The places that the axis goes between: from where the band begins to the end of the run, or of the band once the run has left it.
+export function placesShown(run, sides) {
+  const [first, last] = [Math.min(...sides.keys()), Math.max(...sides.keys())];
+  const end = run.steps.at(-1)[0] > last ? last : run.span[1];
+  return [first, Math.max(first, end)];
+}
+
 // Of each image [[place, how far from the band's middle], ...]. series: scores at places that have sides.
 export const compared = (series, sides) => series.map((points) => points.map(([place, score]) => [place, distance(score, sides.get(place))]));
 

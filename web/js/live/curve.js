@@ -3,7 +3,7 @@
 import { acrossRange, axes, band as bandMark, ends, heights, levels, redraw, upRange } from "../shared/charts.js";
 import { svg } from "../shared/dom.js";
 import { linear, nearestCurve, scoreScale, short } from "../shared/scales.js";
-import { compared, reachOf, SIDES, usualSides } from "./compare.js";
+import { compared, placesShown, reachOf, SIDES, usualSides } from "./compare.js";
 import { bandOf, seriesOf, thinned, worseThanBand } from "./runs.js";
 
 const BOX = { height: 120, left: 50, right: 8, top: 8, bottom: 18 };
@@ -12,7 +12,7 @@ const HALF = 0.3; // of a step: how far a band of one step reaches to each side
 const REACH = 14; // how far from a curve the pointer may be
 export const MOST_NEW = 12; // lines that one frame makes
 
-// words(run): { left, right, label, levels: of the axis of comparison }. light(image or -1, point): the pointer, or a key, chose a curve.
+// words(run, [first, last place of the axis]): { left, right, label, levels: of the axis of comparison }. light(image or -1, point): the pointer, or a key, chose a curve.
 export function makeCurve(words, light) {
   const [back, front] = [svg("g"), svg("g")];
   const element = svg("svg", { role: "img", tabindex: "0", class: "uq-curve", "data-drag": "" }, back, front);
@@ -45,9 +45,11 @@ export function drawCurve(curve, whole, earlier) {
   curve.series = compares ? series.map((points) => points.filter(([place]) => sides.has(place))) : series;
   const shown = compares ? compared(curve.series, sides) : series;
   const up = compares ? linear(reachOf(shown), upRange(box)) : rawScale(shown, band, run.limit, upRange(box));
-  const across = linear(run.span ?? [0, run.of - 1], acrossRange(box));
-  const words = curve.words(whole);
-  drawScene(curve, { words, across, up, band: compares ? band.map(([place]) => [place, ...SIDES]) : band, compares });
+  const places = compares ? placesShown(run, sides) : (run.span ?? [0, run.of - 1]);
+  const across = linear(places, acrossRange(box));
+  const words = curve.words(whole, places);
+  const shownBand = compares ? bandWithin(band, places) : band;
+  drawScene(curve, { words, places, across, up, band: shownBand, compares });
   curve.points = shown.map((points) => points.map(([place, score]) => [across.of(place), up.of(score)]));
   const worse = worseThanBand(run, band);
   const isWhole = drawLines(curve, worse, run.axis === "attempt");
@@ -55,6 +57,8 @@ export function drawCurve(curve, whole, earlier) {
   if (curve.lit >= series.length) setLit(curve, -1);
   return { band, worse, canCompare: sides !== null, isWhole };
 }
+
+const bandWithin = (band, [from, to]) => band.filter(([place]) => place >= from && place <= to).map(([place]) => [place, ...SIDES]);
 
 const isLimit = (limit) => limit !== null && limit !== undefined;
 
@@ -64,9 +68,9 @@ function rawScale(series, band, limit, range) {
 }
 
 // What stays the same from step to step: axes, words, band, limit.
-function drawScene(curve, { words, across, up, band, compares }) {
+function drawScene(curve, { words, places, across, up, band, compares }) {
   const { box, run } = curve;
-  const scene = JSON.stringify([box.width, up.domain, up.log, band, run.span, run.limit, words.left, words.right, compares]);
+  const scene = JSON.stringify([box.width, up.domain, up.log, band, places, run.limit, words.left, words.right, compares]);
   if (scene === curve.scene) return;
   curve.scene = scene;
   curve.element.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);

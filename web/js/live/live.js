@@ -41,14 +41,14 @@ const STYLE = `
 `;
 const say = speaker(texts);
 
-function words(run) {
+function words(run, [from, to]) {
   const { image, score } = worst(run);
-  const [first, last] = [run.steps[0]?.[1], run.steps.at(-1)?.[1]];
+  const noiseAt = (place) => run.steps.find(([at]) => at >= place)?.[1]; // of a place that was reached
   const count = seriesOf(run).length;
   const isLevel = run.axis === "level" || run.axis === "point";
   return {
-    left: isLevel ? say("noise", { value: short(first) }) : `${say(run.axis)} ${run.span[0] + 1}`,
-    right: !isLevel ? `${run.span[1] + 1}` : run.steps.at(-1)?.[0] === run.span[1] ? short(last) : "", // only of a place that was reached
+    left: isLevel ? say("noise", { value: short(noiseAt(from)) }) : `${say(run.axis)} ${from + 1}`,
+    right: !isLevel ? `${to + 1}` : noiseAt(to) === undefined ? "" : short(noiseAt(to)),
     label: say("label", { count, places: run.steps.length, of: run.of, image, score: short(score) }),
     levels: [say("lower"), say("usualLevel"), say("higher")],
   };

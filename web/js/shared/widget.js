@@ -73,6 +73,7 @@ function follow(node) {
     signal.addEventListener("abort", () => inGraphs.delete(node));
   });
   chain(node, "onExecuted", (output) => take(node, output));
+  chain(node, "collapse", () => makeRoomForAll(node)); // it may have run while it was folded
   node.onDrawBackground = () => restore(node); // in place of the host's, which would load the picture that the panel stands for
 }
 
@@ -109,6 +110,10 @@ function makeRoom(panel, height, width) {
   if (size[0] !== node.size[0] || size[1] !== node.size[1]) node.setSize(size);
   node.setDirtyCanvas?.(true, true);
   return true;
+}
+
+function makeRoomForAll(node) {
+  for (const panel of panels.get(node).values()) if (panel.element.hasAttribute("data-wide")) panel.resize();
 }
 
 // The first Vue nodes go on showing the element of the node that had this id in the workflow before.

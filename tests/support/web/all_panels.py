@@ -38,7 +38,16 @@ def graph() -> Graph:
     return g
 
 
+def spread(page: Browser) -> None:
+    """No node on another: the first Vue nodes put all that comes from a prompt in one place."""
+    workflow = page.serialized()
+    for i, node in enumerate(workflow["nodes"]):
+        node["pos"] = [900 * i, 0]
+    page.load(workflow)
+
+
 def run_all(page: Browser) -> None:
     open_graph(page, graph(), "all panels")
+    spread(page)
     queue(page)
     page.wait_for(f"return {panel('UQ_Report', 'uncertainty_report')}.querySelector('table');", 90)

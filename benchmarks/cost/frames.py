@@ -3,7 +3,7 @@
 Pages are loaded anew, and each gets the messages of runs of 64 images that grow by a step a frame, as a server would send them: the first
 run when nothing of the script is compiled and nothing is drawn yet, the others over the band of those before. Milliseconds of our script in
 each frame, with what it reads of earlier runs. A frame's figure is the median over pages, so that what else the machine does at that moment
-counts little; the worst of all is told too. Needs selenium, Chromium and its driver.
+counts little; the worst of all is told too. On a busy machine run it by chrt -r 5. Needs selenium, Chromium and its driver.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...core.files import replacing
+from ...core.files import remove_all_leftovers, replacing
 from ..shared.ledger import Ledger
 from ..shared.maps import write_map
 from ..shared.notes import note_of, settings_code, try_note
@@ -107,6 +107,8 @@ def choose_best(ranked: Iterable[Mapping[str, Any]], keep: int, each: bool) -> s
 def sort_pictures(out: Path, ledger: Ledger, kept: Container[int], reasons: Mapping[int, str]) -> None:
     """Every picture into its folder, with a note of its score in it: a move, so that a stop loses none."""
     header, count, settings = ledger.header, len(ledger), settings_code(ledger.options)
+    for folder in (KEPT, REJECTED):
+        remove_all_leftovers(out / folder)
 
     def moved() -> Iterator[dict[str, Any]]:
         for row in ledger.ranked():

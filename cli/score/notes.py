@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ...core.files import remove_all_leftovers
 from ..shared.inputs.sources import with_prompts
 from ..shared.ledger import Ledger
 from ..shared.notes import FORMATS, note_of, notes_in, try_note
@@ -49,6 +50,8 @@ def noted_row(options: ScoreOptions, image: ImageFile) -> Row | None:
 def write_notes(options: ScoreOptions, ledger: Ledger, images: Sequence[ImageFile]) -> None:
     """Into each image that was scored, of the formats that can hold it; the ledger is told what the files are then."""
     files, header, count, told = {image.name: image for image in images}, ledger.header, len(ledger), ledger.options
+    for folder in {image.path.parent for image in images}:
+        remove_all_leftovers(folder)
 
     def changed() -> Iterator[dict[str, Any]]:
         for row in ledger.ranked():

@@ -133,13 +133,14 @@ def test_a_stop_between_moving_the_pictures_and_noting_it_leaves_no_trace(tmp_pa
         patch.setattr(Ledger, "append", stop_when_moved)
         assert draw(out, "-n", 2, "--keep", 1) == 130
     assert len(names(out, "kept")) == 1
+    (out / "kept" / f".000000.png.{'0' * 32}.tmp").write_bytes(b"half a note")
     assert draw(out, "-n", 2, "--keep", 1) == 0
 
     def known(folder):
         with Ledger.find(folder) as ledger:
             return [{name: value for name, value in row.items() if name != "seconds"} for row in ledger.records()]
 
-    assert known(out) == known(whole)
+    assert known(out) == known(whole) and names(out, "kept") == names(whole, "kept")
 
 
 def test_a_picture_that_was_deleted_is_drawn_again(tmp_path):

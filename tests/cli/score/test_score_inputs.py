@@ -101,6 +101,14 @@ def test_scores_travel_in_the_images(digits, tmp_path, monkeypatch):
     assert scores(moved / "uncertainty.json") == {f"new {name}": score for name, score in expected.items() if not name.endswith(".bmp")}
 
 
+def test_what_a_kill_left_half_written_beside_an_image_goes_and_what_others_hide_there_stays(digits):
+    left, others = digits / f".0.png.{'0' * 32}.tmp", digits / ".hidden.tmp"
+    for path in (left, others):
+        path.write_bytes(b"half")
+    assert run(digits, "--class", "1", *CHEAP, "--note") == 0
+    assert not left.exists() and others.exists()
+
+
 def test_scores_made_in_another_way_are_not_taken(digits, monkeypatch):
     assert run(digits, "--class", "1", *CHEAP, "--note", "--out", digits / "a.json") == 0
     assert run(digits, "--class", "1", *CHEAP, "--seed", "1", "--resume", "--out", digits / "b.json") == 0

@@ -18,7 +18,7 @@ from ...core.options import (
     parse_size,
 )
 from ...core.options.bounds import bounds
-from ...core.options.limits import BAD_SHARE, CONFIDENCE, IMAGES, KEEP
+from ...core.options.limits import BAD_SHARE, CONFIDENCE, GOING_ON, IMAGES, KEEP
 from ..shared.arguments import (
     DEFAULT,
     Commands,
@@ -58,6 +58,8 @@ pipeline or one .safetensors file, with --prompt or --prompts; generative and ba
 --best-of draws several candidates for each image and finishes the best. --prune ends the worst of them early, which saves their steps;
 but a comparison costs {2 * COMPARED} model calls a candidate ({COMPARED} with --scorer denoised or noise), so that
 it saves nothing where steps are few.
+--mode stop leaves an image on its way that earlier drafts (--early-calibration) call hopeless: it has no picture, is told under "skipped"
+in results.json with its score and the calls saved, and is never drawn again.
 --until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best {ACCEPTED:g} % of the
 first {IMAGES.default} images (--value, --calibrate-with). One limit holds for all prompts or digits, so that easy ones are kept more often.
 Both cost several times the calls of one image. Classifier-free guidance at a scale that suits the model may bring as much for fewer:
@@ -112,12 +114,16 @@ def add_best_of_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scorer", choices=scorers, default=default, help=f"what candidates are compared by {DEFAULT}")
     modes = [mode.value for mode in MODES]
     told = "prune: the worst end. resample: copies of the best take their place and go on with fresh noise; needs a --scheduler that adds "
-    told += "some, such as euler_a"
+    told += "some, such as euler_a. stop: an image or candidate that --early-calibration calls hopeless ends, and has no picture"
     group.add_argument("--mode", choices=modes, default=SearchOptions.mode.value, help=f"{told} {DEFAULT}")
     usual = bounds(BestOfOptions, "sharpness").default
     group.add_argument(
         "--sharpness", type=float, help=f"resample: how strongly the best are preferred, 0 = not at all (default: {usual:g})"
     )
+    told = "stop: scores of earlier drafts at a point, as ComfyUI's Calibrate writes them from Finish Drafts; with labels it knows which "
+    group.add_argument("--early-calibration", type=Path, metavar="FILE", help=f"{told}end badly")
+    told = f"stop: how many percent of the good images go on; without labels, of the earlier scores (default: {GOING_ON.default:g})"
+    group.add_argument("--early-limit", type=float, metavar="PERCENT", help=told)
     told = "candidates in one call of the network: more is faster on a GPU; each call is filled up, so that pruning then saves less"
     add_whole(group, "--micro-batch", bounds=MICRO_BATCH, help=told)
 

@@ -56,6 +56,24 @@ class Drawing:
         return next((path for path in paths if (out / path).is_file()), None)
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """An image that was left on its way, which has no picture. score: of what it looked like there; calls: made, and saved.
+
+    It stands among the results as one that was skipped, and is not drawn again.
+    """
+
+    image: int
+    shown: str | int
+    seed: int
+    score: float | None
+    quantity: str
+    calls: float
+    saved: float
+    seconds: float
+    reason: str
+
+
 def encode_picture(image: Tensor) -> bytes:
     """A PNG. image: (1 or 3, H, W) in [0, 1]; what is not a number becomes black."""
     pixels = (torch.nan_to_num(image, nan=0.0).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -30,7 +30,10 @@ def check_model(options: GenerateOptions) -> None:
 
 def load_drawer(options: GenerateOptions) -> CountingDrawer:
     drawer = load_plain_drawer(options)
-    return BestOfDrawer(drawer, options=options.search.best_of_options()) if options.search.best_of > 1 else CountingDrawer(drawer)
+    search = options.search
+    if not search.searches:
+        return CountingDrawer(drawer)
+    return BestOfDrawer(drawer, options=search.best_of_options(), calibrations=search.stop_calibrations())
 
 
 def load_plain_drawer(options: GenerateOptions) -> DemoDrawer | PipelineDrawer:

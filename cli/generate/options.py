@@ -86,9 +86,10 @@ class GenerateOptions:
 
     def check_search(self) -> None:
         """Raises ValueError for what a search can't be asked for beside."""
-        if self.search.best_of > 1 and self.method is not SamplingScore.INFORMATION:
+        if self.search.searches and self.method is not SamplingScore.INFORMATION:
+            name = "best_of" if self.search.best_of > 1 else "The mode stop"
             raise ValueError(
-                f"best_of needs the method information, which scores the finished image; {self.method.value} is measured while one image "
+                f"{name} needs the method information, which scores the finished image; {self.method.value} is measured while one image "
                 "is drawn alone. Leave out --method; what the candidates are compared by is --scorer."
             )
         if self.search.mode is SearchMode.RESAMPLE and self.model == DEMO:
@@ -104,7 +105,7 @@ class GenerateOptions:
 
     def check_gap(self) -> None:
         """Raises ValueError for drawing without the guidance that the condition gap is made of."""
-        compared = self.search.best_of > 1 and self.search.scorer is Scorer.CONDITION_GAP
+        compared = self.search.searches and Scorer.CONDITION_GAP in self.search.best_of_options().scorers
         asked = compared or self.method is SamplingScore.CONDITION_GAP
         scale = (1.0 if self.model == DEMO else None) if self.guidance_scale is None else self.guidance_scale  # None: the pipeline's
         if asked and scale == 1:

@@ -13,7 +13,7 @@ from ...core.options import FilterRule
 from ...core.result import Uncertainty
 from ...core.search.until import Until
 from ...core.selection.calibration import Calibration
-from .drawings import Drawing, choose_best
+from .drawings import Drawing, Stopped, choose_best
 from .options import GenerateOptions
 
 
@@ -30,6 +30,9 @@ class Plan(Protocol):
 
     def add(self, drawing: Drawing) -> None:
         """One that is drawn, now or by an earlier run."""
+
+    def pass_over(self, stopped: Stopped) -> None:
+        """One that was left on its way, now or by an earlier run."""
 
     def next_numbers(self, batch: int) -> Sequence[int] | None:
         """The images to draw now, at most a batch; none: the run is at its end; None: what was asked for must be added first.
@@ -58,10 +61,13 @@ class FixedCount:
         self.done = self.next = 0
         self.is_drawn = bytearray(total)  # a byte an image, since there may be millions
 
-    def add(self, drawing: Drawing) -> None:
+    def add(self, drawing: Drawing | Stopped) -> None:
         if drawing.image < self.total and not self.is_drawn[drawing.image]:
             self.is_drawn[drawing.image] = True
             self.done += 1
+
+    def pass_over(self, stopped: Stopped) -> None:
+        self.add(stopped)
 
     def next_numbers(self, batch: int) -> Sequence[int]:
         missing: list[int] = []
@@ -94,6 +100,7 @@ class UntilAccepted:
     first: int
     run: Until | None = field(init=False, default=None)
     drawn: dict[int, Drawing] = field(init=False, default_factory=dict)
+    stopped: dict[int, Stopped] = field(init=False, default_factory=dict)
     next: int = field(init=False, default=0)
     accepted: list[int] = field(init=False, default_factory=lambda: [0])
     verb = "Keep"
@@ -121,6 +128,12 @@ class UntilAccepted:
     def add(self, drawing: Drawing) -> None:
         self.drawn[drawing.image] = drawing
 
+    def pass_over(self, stopped: Stopped) -> None:
+        self.stopped[stopped.image] = stopped
+
+    def is_known(self, number: int) -> bool:
+        return number in self.drawn or number in self.stopped
+
     def next_numbers(self, batch: int) -> Sequence[int] | None:
         """Never more than are still wanted, so that no image is drawn for nothing. The next batch is known once it is sure how many
         those are: what is being drawn elsewhere may all be accepted.
@@ -136,7 +149,7 @@ class UntilAccepted:
                 return None
             numbers = range(self.next, self.next + min(size, batch))
             self.next = numbers.stop
-            if missing := [number for number in numbers if number not in self.drawn]:
+            if missing := [number for number in numbers if not self.is_known(number)]:
                 return missing
 
     def still_wanted(self, run: Until, batch: int) -> int:
@@ -153,9 +166,13 @@ class UntilAccepted:
 
     def judge(self) -> None:
         """In the order of the numbers, as far as they are there: so that a run that was stopped comes to the same."""
-        if self.run is None and all(number in self.drawn for number in range(self.first)):
+        if self.run is None and all(self.is_known(number) for number in range(self.first)):
             self.run = Until(self.options.search.until_options(), self.calibration or self.calibrate())
-        while self.run is not None and not self.run.done and self.run.attempts in self.drawn:
+        while self.run is not None and not self.run.done and self.is_known(self.run.attempts):
+            if (left := self.stopped.get(self.run.attempts)) is not None:
+                self.run.pass_over(left.calls)
+                self.accepted.append(self.accepted[-1])
+                continue
             drawing = self.drawn[self.run.attempts]
             (verdict,) = self.run.offer(as_result(drawing, self.options), drawing.calls or 0.0)
             self.accepted.append(self.accepted[-1] + verdict.accepted)
@@ -163,7 +180,7 @@ class UntilAccepted:
     def calibrate(self) -> Calibration | None:
         if not self.first:
             return None
-        scores = torch.cat([as_result(self.drawn[number], self.options).scores for number in range(self.first)])
+        scores = torch.cat([as_result(self.drawn[number], self.options).scores for number in range(self.first) if number in self.drawn])
         return Calibration.fit([scores], self.options.direction, quantity_of(self.options))
 
     def choose(self, ranked: Iterable[Mapping[str, Any]]) -> set[int]:

@@ -22,10 +22,14 @@ def report(options: GenerateOptions, plan: Plan, ledger: Ledger, new: int, kept:
     elif isinstance(plan, FixedCount):
         which = "of each prompt or digit" if options.each else "of all"
         log.info("Drawn: %d. Kept %d of %d, the best %s by %s.", new, kept, count, which, options.method.value)
+    if stopped := ledger.skipped():
+        saved = sum(each["saved"] for each in stopped.values())
+        log.info("Stopped on their way, without a picture: %d, which saved %.0f model calls.", len(stopped), saved)
     if count:
         report_cost(options, ledger, kept)
     folders = [name for name, number in ((KEPT, kept), (REJECTED, count - kept)) if number]
-    log.info("Look at %s", " and ".join(str(options.out / name) for name in folders))
+    if folders:
+        log.info("Look at %s", " and ".join(str(options.out / name) for name in folders))
 
 
 def report_until(options: GenerateOptions, plan: UntilAccepted, new: int) -> None:
@@ -55,9 +59,10 @@ def report_cost(options: GenerateOptions, ledger: Ledger, kept: int) -> None:
     for row in ledger.records():
         calls, nfe = calls + (row.get("calls") or 0), row["nfe"]
         total += (row.get("calls") or 0) + nfe
+    total += sum(each["calls"] for each in ledger.skipped().values())
     if search.best_of > 1:
         log.info("Drawing the best of %d cost %.4g model calls an image, its score %g.", search.best_of, calls / count, nfe)
     else:
         log.info("The score cost %g model calls an image beside the %d steps of drawing it.", nfe, options.steps)
-    if (search.best_of > 1 or search.until_kept is not None) and kept:
+    if (search.searches or search.until_kept is not None) and kept:
         log.info("All together: %.0f model calls, %.4g for each image kept.", total, total / kept)

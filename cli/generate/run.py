@@ -15,8 +15,8 @@ from ..shared.export import write_exports
 from ..shared.ledger import Ledger
 from ..shared.maps import remove_unfinished_maps
 from ..shared.progress import progress_bar
-from ..shared.records import DRAWINGS
-from .drawings import NEW, RESULTS, earlier_drawings, sort_pictures, write_picture
+from ..shared.records import DRAWINGS, from_row
+from .drawings import NEW, RESULTS, Stopped, earlier_drawings, sort_pictures, write_picture
 from .models import check_model, fingerprint
 from .options import GenerateOptions
 from .plans import Plan, make_plan
@@ -35,6 +35,8 @@ def run(options: GenerateOptions, engine: Engine | None = None) -> Path:
         remove_unfinished_maps(ledger.path)
         for drawing in earlier_drawings(options.out, ledger):
             plan.add(drawing)
+        for row in ledger.skipped().values():
+            plan.pass_over(from_row(Stopped, row))
         before = len(ledger)
         if before:
             log.info("Drawn by an earlier run: %d.", before)
@@ -52,7 +54,7 @@ def run(options: GenerateOptions, engine: Engine | None = None) -> Path:
 
 def draw(options: GenerateOptions, plan: Plan, ledger: Ledger, engine: Engine) -> None:
     """The pictures and maps are written before the results that name them: what is listed is there."""
-    batch = 1 if options.search.best_of > 1 else options.batch  # each image is many; a stop should lose no more than one
+    batch = 1 if options.search.searches else options.batch  # each image is many; a stop should lose no more than one
     tasks = numbers_to_draw(plan, batch)
     first = next(tasks, None)
     if first is None:
@@ -60,10 +62,13 @@ def draw(options: GenerateOptions, plan: Plan, ledger: Ledger, engine: Engine) -
     drawn = len(ledger)
     with progress_bar(plan.verb, plan.total, "image", done=plan.done) as bar:
         for pictures in engine.run(partial(DrawWorker.load, options), chain([first], tasks)):
-            drawings = [write_picture(options.out, *done) for done in pictures]
+            drawings = [write_picture(options.out, *done) for done in pictures if not isinstance(done, Stopped)]
             ledger.append(asdict(drawing) for drawing in drawings)
             for drawing in drawings:
                 plan.add(drawing)
+            for stopped in (done for done in pictures if isinstance(done, Stopped)):
+                ledger.skip(ledger.form.key_of(asdict(stopped)), asdict(stopped))
+                plan.pass_over(stopped)
             drawn += len(drawings)
             bar.set_postfix(drawn=drawn)
             bar.update(plan.done - bar.n)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.options import BestOfOptions, FilterRule, Scorer, SearchMode, UntilOptions, check_range
 from ...core.options.bounds import bounds, check_fields
-from ...core.options.limits import BAD_SHARE, CONFIDENCE, IMAGES
+from ...core.options.limits import BAD_SHARE, CONFIDENCE, GOING_ON, IMAGES
+
+if TYPE_CHECKING:
+    from ...core.selection.calibration import Calibration
 
 CANDIDATES = replace(bounds(BestOfOptions, "candidates"), default=1)
 MICRO_BATCH = bounds(BestOfOptions, "micro_batch")
 WANTED = bounds(UntilOptions, "wanted")
 ATTEMPTS = bounds(UntilOptions, "max_attempts")  # the default is for each image wanted
-MODES = (SearchMode.PRUNE, SearchMode.RESAMPLE)
+MODES = tuple(SearchMode)
 RULES = (FilterRule.CALIBRATED, FilterRule.THRESHOLD, FilterRule.AT_MOST_BAD)
 
 
@@ -25,6 +29,7 @@ class SearchOptions:
     mode, sharpness: what happens to the candidates then; see ``BestOfOptions``.
     calibration: a file of earlier scores for the rule calibrated; without it, the first calibrate_with images of the run are those.
     For the rule at_most_bad, with labels. confidence: of that rule.
+    early_calibration, early_limit: for the mode stop, a file of earlier scores at a point, and how many of the good go on, in percent.
     """
 
     best_of: int = CANDIDATES.field()
@@ -41,9 +46,12 @@ class SearchOptions:
     confidence: float | None = None
     mode: SearchMode = SearchMode.PRUNE
     sharpness: float | None = None
+    early_calibration: Path | None = None
+    early_limit: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+        self.check_stop()
         self.check_prune()
         self.check_until()
         if self.calibration is not None and not self.calibration.is_file():
@@ -75,12 +83,44 @@ class SearchOptions:
                 raise ValueError("The rule threshold needs the score to compare with: give --value.")
         self.until_options()
 
+    def check_stop(self) -> None:
+        if self.mode is not SearchMode.STOP:
+            self.check_absent(("early_calibration", "early_limit"), "the mode stop")
+            return
+        self.check_absent(("prune", "prune_at", "scorer", "sharpness"), "the modes prune and resample")
+        if self.early_calibration is None or not self.early_calibration.is_file():
+            raise ValueError(
+                "The mode stop needs scores of earlier drafts: name their file with --early-calibration. ComfyUI's Calibrate writes one "
+                "from the output uncertainty of Finish Drafts."
+            )
+        from ...core.search.stopping import stops_of
+
+        stops_of(self.best_of_options(), self.stop_calibrations())  # what it can't promise is better known before the first image
+
+    def stop_calibrations(self) -> tuple[Calibration, ...]:
+        """For each point of the mode stop. Raises what ``Calibration.load`` raises."""
+        from ...core.selection.calibration import Calibration  # loads torch, which the help of the command does without
+
+        return (Calibration.load(self.early_calibration),) if self.early_calibration is not None else ()
+
+    def stop_options(self) -> BestOfOptions:
+        from ...core.search.stopping import stop_options
+
+        (history,) = self.stop_calibrations()
+        limit = GOING_ON.default if self.early_limit is None else self.early_limit
+        return replace(stop_options(history, limit), candidates=self.best_of, micro_batch=self.micro_batch)
+
+    @property
+    def searches(self) -> bool:
+        """Whether an image is more than one try that goes to its end."""
+        return self.best_of > 1 or self.mode is SearchMode.STOP
+
     def check_prune(self) -> None:
         if self.best_of == 1:
             self.check_absent(("prune", "prune_at", "scorer", "micro_batch", "sharpness"), "best_of above 1")
-            if self.mode is not SearchMode.PRUNE:
+            if self.mode is SearchMode.RESAMPLE:
                 raise ValueError(f"The mode {self.mode.value} is about several candidates: give --best-of too, such as --best-of 4.")
-        if self.mode is SearchMode.PRUNE:
+        if self.mode is not SearchMode.RESAMPLE:
             self.check_absent(("sharpness",), "the mode resample")
         for name in ("prune", "prune_at"):
             for value in getattr(self, name):
@@ -104,6 +144,8 @@ class SearchOptions:
         return (self.prune_at or BestOfOptions().points) if self.prune or self.mode is SearchMode.RESAMPLE else ()
 
     def best_of_options(self) -> BestOfOptions:
+        if self.mode is SearchMode.STOP:
+            return self.stop_options()
         points = self.points
         shares = self.prune * len(points) if len(self.prune) == 1 else self.prune or (0.0,) * len(points)
         fractions = tuple(1 - share for share in shares)
@@ -120,8 +162,12 @@ class SearchOptions:
 
     def candidate_arguments(self) -> dict[str, Any]:
         """What an image depends on, as results.json remembers it; nothing for one try an image, as in runs of old."""
-        if self.best_of == 1:
+        if not self.searches:
             return {}
+        if self.early_calibration is not None:
+            content, asked = self.early_calibration.read_bytes(), self.best_of_options()
+            told = {"best_of": self.best_of, "mode": self.mode.value, "early_limit": asked.limit}
+            return told | {"early_calibration": hashlib.sha256(content).hexdigest()[:16], "the comparison's defaults": repr(asked.draws)}
         named = {"best_of": self.best_of, "prune": list(self.prune), "prune_at": list(self.points), "scorer": self.scorer.value}
         if self.mode is not SearchMode.PRUNE:
             named |= {"mode": self.mode.value, "sharpness": self.best_of_options().sharpness}

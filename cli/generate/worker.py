@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...core.search.stopping import quantity_at
 from ...hosts.diffusers.draw import ScoredBy, draw_scored
-from ...hosts.diffusers.search.drawers import CountingDrawer
+from ...hosts.diffusers.search.drawers import CountingDrawer, StoppedEarly
 from ..shared.device import enough_memory
 from ..shared.maps import small_maps
 from ..shared.records import finite
-from .drawings import Drawing, encode_picture
+from .drawings import Drawing, Stopped, encode_picture
 from .models import load_drawer, load_scorer
 from .options import GenerateOptions
 
@@ -34,8 +35,12 @@ class DrawWorker:
     def load(cls, options: GenerateOptions) -> DrawWorker:
         return cls(options, load_drawer(options), load_scorer(options), options.conditions())
 
-    def __call__(self, numbers: Sequence[int]) -> list[Done]:
-        return [done for group in self.drawer.drawer.groups(numbers) for done in self.draw(group)]
+    def __call__(self, numbers: Sequence[int]) -> list[Done | Stopped]:
+        start = time.perf_counter()
+        try:
+            return [done for group in self.drawer.drawer.groups(numbers) for done in self.draw(group)]
+        except StoppedEarly as stop:  # of a batch of one, as in every search
+            return [self.stopped(stop, round(time.perf_counter() - start, 4))]
 
     def draw(self, numbers: Sequence[int]) -> list[Done]:
         """Of images of one size."""
@@ -55,6 +60,15 @@ class DrawWorker:
         calls, candidate = self.drawer.calls.pop(number), self.drawer.candidate.pop(number, None)
         seed = self.drawer.drawer.seed_of(number)
         return Drawing(number, self.shown(number), score, nfe, seconds, calls, candidate, seed=seed)
+
+    def stopped(self, stop: StoppedEarly, seconds: float) -> Stopped:
+        """By the score of its first candidate."""
+        number, found, last = stop.number, stop.found, stop.found.rounds[-1]
+        (scorer, scores), *_ = last.scores.items()
+        score, calls = finite(float(scores[0])), found.network_rows + found.scoring_rows
+        reason = f"Stopped at {last.percent:g} of the schedule. {last.reasons[0]}"
+        seed, quantity = self.drawer.drawer.seed_of(number), quantity_at(scorer, last.percent)
+        return Stopped(number, self.shown(number), seed, score, quantity, calls, found.saved, seconds, reason)
 
     def shown(self, number: int) -> int | str:
         return self.conditions[number % len(self.conditions)]

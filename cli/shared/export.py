@@ -33,7 +33,8 @@ def summary(ledger: Ledger) -> dict[str, Any]:
     """What is told of the whole job."""
     header = ledger.header
     first = {name: header.pop(name) for name in FIRST if name in header}
-    skipped = {"skipped": ledger.skipped()} if ledger.form.has_skipped else {}
+    left_out = ledger.skipped()
+    skipped = {"skipped": left_out} if left_out or ledger.form.has_skipped else {}
     return {**first, **header, "seconds": round(ledger.seconds(), 3), **skipped}
 
 

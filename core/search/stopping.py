@@ -70,6 +70,7 @@ def quantity_at(scorer: Scorer, percent: float) -> str:
 
 def stop_options(history: Calibration, limit: float, seed: int = 0) -> BestOfOptions:
     """One candidate, which ends at the calibration's own point when that says so. Raises ValueError for a calibration of no point."""
+    limits.PERCENT.check("limit", limit)
     scorer, _, percent = history.quantity.partition(" at ")
     try:
         point = float(percent)

@@ -36,7 +36,7 @@ class BestOf:
 
     latents: what the images were decoded from.  kept: their numbers among the candidates.  seeds: of these; under ``resample``,
     of the row that each was finished in.  lineage: candidate -> the one that its state comes from.
-    network_rows, scoring_rows: passes of sampling and of comparing.
+    network_rows, scoring_rows: passes of sampling and of comparing.  saved: of sampling, where every candidate was stopped.
     micro_batch: what it came down to.
     """
 
@@ -49,6 +49,7 @@ class BestOf:
     network_rows: int
     scoring_rows: int
     micro_batch: int
+    saved: int = 0
 
 
 def best_of(
@@ -89,16 +90,19 @@ def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Seq
     search = Search(options, Space.of(scheduler).percent_to_sigma, calibrations)
     seeds = [derive_seed(options.seed, i) for i in range(options.candidates)]
     kept: tuple[int, ...] = ()
+    saved = 0
     with pruning(candidates, search, micro_batch) as watch:
         steps = Steps(watch, scheduler, [torch.Generator("cpu").manual_seed(seed) for seed in seeds])
         try:
             images = candidates.draw(steps.generators, steps.after)
             kept = steps.kept
         except NoneLeft:
-            images = None
+            images, done, all_steps = None, watch.step + 1, len(scheduler.timesteps.unique())
+            saved = search.network_rows * (all_steps - done) // done
     chosen = tuple(seeds[row] for row in kept)
     rounds, lineage = tuple(search.rounds), tuple(search.lineage)
-    return BestOf(images, steps.latents, kept, chosen, rounds, lineage, search.network_rows, search.scoring_rows, micro_batch)
+    passes = search.network_rows, search.scoring_rows
+    return BestOf(images, steps.latents, kept, chosen, rounds, lineage, *passes, micro_batch, saved)
 
 
 class Steps:

@@ -10,10 +10,11 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
 from ....core.options import BestOfOptions
+from ....core.selection.calibration import Calibration
 from ..draw import DemoDrawer, PipelineDrawer
 from ..information import Cond
 from ..watch import network_of
-from .best_of import best_of
+from .best_of import BestOf, best_of
 from .until import RowCount
 
 
@@ -48,14 +49,24 @@ class CountingDrawer:
         return self.drawer.conditions(numbers, latents)
 
 
+class StoppedEarly(Exception):  # noqa: N818  not an error: of this image there is nothing to draw
+    """Every candidate of image ``number`` was stopped on its way; ``found`` tells why."""
+
+    def __init__(self, number: int, found: BestOf) -> None:
+        super().__init__(f"Image {number} was stopped on its way.")
+        self.number, self.found = number, found
+
+
 @dataclass(frozen=True)
 class BestOfDrawer(CountingDrawer):
     """Each image is the best of ``options.candidates``, of which the first is the one that ``drawer`` alone would draw.
 
-    calls: of sampling all candidates as far as they went, and of comparing them.
+    calls: of sampling all candidates as far as they went, and of comparing them.  calibrations: for the mode ``stop``, in which
+    ``draw`` raises StoppedEarly for an image none of whose candidates is finished.
     """
 
     options: BestOfOptions = field(default_factory=BestOfOptions)
+    calibrations: tuple[Calibration, ...] = ()
 
     def draw(self, numbers: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
         images, latents = zip(*(self.draw_best(number, steps) for number in numbers), strict=True)
@@ -63,8 +74,8 @@ class BestOfDrawer(CountingDrawer):
 
     def draw_best(self, number: int, steps: int) -> tuple[Tensor, Tensor]:
         options = replace(self.options, keep=1, seed=self.drawer.seed_of(number))
-        found = best_of(self.drawer.candidates(number, steps), options=options)
-        self.calls[number], self.candidate[number] = found.network_rows + found.scoring_rows, found.kept[0]
+        found = best_of(self.drawer.candidates(number, steps), options=options, calibrations=self.calibrations)
         if found.latents is None:
-            raise RuntimeError("A search without the mode stop keeps an image.")
+            raise StoppedEarly(number, found)
+        self.calls[number], self.candidate[number] = found.network_rows + found.scoring_rows, found.kept[0]
         return self.drawer.as_images(found.images), found.latents

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 
@@ -13,73 +12,18 @@ from diffusers import UNet2DConditionModel, UNet2DModel
 from PIL import Image
 
 import tiny_text
-from bad_items import begins_as, run, spoil
+from bad_items import begins_as, spoil
+from drawing_runs import STEPS, count_rows, draw, drawn_alone, kept, outputs, rows, saved, stop_after
 from uncertainty_nodes.cli.generate import worker as generate
 from uncertainty_nodes.core.options import BestOfOptions, Direction, Request, SchedulerName, SearchMode
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.core.selection.calibration import Calibration
-from uncertainty_nodes.hosts.diffusers.demo import load_demo, sample, starting_noise
+from uncertainty_nodes.hosts.diffusers.demo import starting_noise
 from uncertainty_nodes.hosts.diffusers.draw import PipelineDrawer
 from uncertainty_nodes.hosts.diffusers.load import Setup
 from uncertainty_nodes.hosts.diffusers.search.best_of import best_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' use of numpy
-STEPS = 4
-CHEAP = ["--steps", STEPS, "--samples", 2]
-
-
-def draw(out, *arguments):
-    return run("generate", "--out", out, *CHEAP, *arguments)
-
-
-def saved(out):
-    return json.loads((out / "results.json").read_text())
-
-
-def rows(out):
-    return {row["image"]: row for row in saved(out)["images"]}
-
-
-def kept(out):
-    return sorted(int(path.stem) for path in (out / "kept").iterdir()) if (out / "kept").is_dir() else []
-
-
-def outputs(out):
-    """All but the time that it took."""
-    return {i: {**row, "seconds": 0, "pixels": Image.open(out / row["file"]).tobytes()} for i, row in rows(out).items()}
-
-
-def count_rows(monkeypatch, network):
-    """The rows of every pass of a network, ours and the sampler's."""
-    forward, seen = network.forward, []
-
-    @functools.wraps(forward)  # its signature is looked at
-    def counted(self, sample, *args, **kwargs):
-        seen.append(len(sample))
-        return forward(self, sample, *args, **kwargs)
-
-    monkeypatch.setattr(network, "forward", counted)
-    return seen
-
-
-def drawn_alone(seed, label):
-    """The picture that a seed gives without any search."""
-    noise = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(seed))
-    image = sample(*load_demo(), noise, torch.tensor([label]), STEPS)[0, 0].add(1).div(2).clamp(0, 1)
-    return (image * 255).round().byte().numpy()
-
-
-def stop_after(monkeypatch, batches):
-    draw_scored, calls = generate.draw_scored, []
-
-    def stopping(drawer, numbers, *more):
-        calls.append(numbers)
-        if len(calls) > batches:
-            raise KeyboardInterrupt
-        return draw_scored(drawer, numbers, *more)
-
-    monkeypatch.setattr(generate, "draw_scored", stopping)
-    return calls
 
 
 @pytest.mark.parametrize("prune", [[], ["--prune", 0.5], ["--prune", 0.5, "--prune-at", 0.3, 0.6], ["--prune", 1], ["--prune", 0]])

@@ -10,6 +10,7 @@ import pytest
 
 from comfy_server import Server
 from comfy_workflow import NOTES, to_prompt
+from examples import NEEDED_FIRST
 
 FOLDER = Path(__file__).resolve().parents[3] / "example_workflows"
 EXAMPLES = sorted(FOLDER.glob("*.json"))
@@ -38,7 +39,10 @@ def test_only_core_nodes_and_ours_are_used(comfy: Server, path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if "demo" in p.stem], ids=lambda p: p.stem)
 def test_it_runs_to_the_end(comfy: Server, path: Path) -> None:
-    prompt = to_prompt(read(path), comfy.object_info())
+    known = comfy.object_info()
+    if path.stem in NEEDED_FIRST:
+        comfy.run(to_prompt(read(FOLDER / f"{NEEDED_FIRST[path.stem]}.json"), known), timeout=SECONDS)
+    prompt = to_prompt(read(path), known)
     history = comfy.run(prompt, timeout=SECONDS)
     viewers = [id for id, node in prompt.items() if node["class_type"] in ("SaveImage", "PreviewImage", "UQ_Report")]
     assert len(viewers) >= 3

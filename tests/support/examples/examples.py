@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bayesian_examples import generative
 from choice_examples import drafts, flux_sweep, review, sdxl_drafts, sdxl_until
+from early_examples import early_stop, rank_folder
 from ensemble_examples import ensemble, trained_ensemble
 from search_examples import best_of, flux_best_of, sdxl_best_of, until
 from sheet import GUIDED_SAMPLER, GUIDER, WIDE_PICTURE, Sheet
@@ -211,6 +212,7 @@ def swept() -> Sheet:
     return s
 
 
+NEEDED_FIRST = {"21_demo_rank_folder": "3_demo_filter_overnight"}  # which saves what the other looks at
 EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "1_demo_estimate": estimate,
     "2_demo_guide": guide,
@@ -232,4 +234,6 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "18_sdxl_drafts": sdxl_drafts,
     "19_sdxl_until_accepted": sdxl_until,
     "20_flux_strength_sweep": flux_sweep,
+    "21_demo_rank_folder": rank_folder,
+    "22_demo_early_stop": early_stop,
 }

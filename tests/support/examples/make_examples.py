@@ -19,7 +19,7 @@ from PIL import Image, ImageOps  # noqa: E402
 
 from browser import Browser  # noqa: E402
 from comfy_server import PACKS, Server  # noqa: E402
-from examples import EXAMPLES, Sheet  # noqa: E402
+from examples import EXAMPLES, NEEDED_FIRST, Sheet  # noqa: E402
 
 TARGET = ROOT / "example_workflows"
 GAP, TITLE, NOTE = 50, 30, (420, 330)
@@ -97,7 +97,7 @@ def picture_of(page: Browser, name: str, sheet: Sheet) -> tuple[dict[str, Any], 
         page.run("await app.queuePrompt(0);")
         if any(node["inputs"].get("borderline") == "review" for node in sheet.graph.values()):
             picture = answered(page)
-        page.wait_for(SHOWN, 240)
+        page.wait_for(SHOWN, 600)
         boxes = page.run(ARRANGE, layout)
         page.run(FIT, SCREEN)
     for node in workflow["nodes"]:
@@ -145,6 +145,8 @@ def main(names: list[str]) -> None:
         for key, value in QUIET.items():
             comfy.post(f"/settings/{key}", value)
         for name in names or EXAMPLES:
+            if name in NEEDED_FIRST:
+                comfy.run(EXAMPLES[NEEDED_FIRST[name]]().graph, timeout=600)
             with Browser(comfy.url) as page:
                 workflow, picture = picture_of(page, name, EXAMPLES[name]())
                 (TARGET / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n", encoding="utf-8")

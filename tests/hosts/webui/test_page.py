@@ -40,6 +40,7 @@ class ForgePage:
         for flag in browser.FLAGS:
             options.add_argument(flag)
         self.driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.driver.set_script_timeout(180)  # the page is busy with itself for long where the machine is slow
         self.driver.get(f"{url}?__theme=light")
         self.wait_for(f"typeof gradioApp !== 'undefined' && !!{ACCORDION}")
         self.wait_for("window.localization !== undefined && !!gradioApp().querySelector('#txt2img_prompt textarea')")

@@ -42,7 +42,7 @@ def test_other_peoples_imports_do_not_find_our_folders(forge: Forge) -> None:
     "settings",
     [
         {"score": "denoised", "samples": 2},
-        {"score": "information", "levels": 1, "samples": 2, "strength": 0.3, "guidance_samples": 1},
+        {"score": "information", "levels": 1, "samples": 2, "strength": 0.3, "guidance_samples": 2},
     ],
 )
 def test_nothing_is_left_after_a_failure_at_any_call(forge: Forge, settings: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ def tell(given_file: str, result_file: str) -> None:
     information = __import__(f"{ours}.sampling.information", fromlist=["measure_information"])
     given = load_file(given_file)
     predictor = Prediction(**PREDICTION)
-    patcher = UnetPatcher.from_model(network_of(given), None, SimpleNamespace(), predictor)
+    patcher = UnetPatcher.from_model(network_of(given), None, SimpleNamespace(memory_usage_factor=1.0), k_predictor=predictor)
     p = Processing()
     p.sd_model = SimpleNamespace(forge_objects=SimpleNamespace(unet=patcher))
     process, resolve = model_of.process_of(predictor), model_of.percent_to_sigma(predictor)

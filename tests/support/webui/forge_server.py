@@ -59,7 +59,7 @@ class Drawn:
 
     def field(self, name: str, index: int = 0) -> str | None:
         """The value of an infotext's entry, without quotes."""
-        _, found, rest = self.infotexts[index].splitlines()[-1].partition(f"{name}: ")
+        _, found, rest = "".join(self.infotexts[index].splitlines()[-1:]).partition(f"{name}: ")
         if not found:
             return None
         return json.loads(rest[: rest.index('"', 1) + 1]) if rest.startswith('"') else rest.partition(",")[0]

@@ -33,9 +33,18 @@ def build(elem_id: Callable[[str], str], problem: str) -> tuple[list[Any], list[
     ordered = [made[name] for name in names()]
     suited = [made[name] for name in SUITED]
     made["score"].select(suit, [made["score"], *suited], suited, show_progress=False)
-    for each in ordered[1:]:
-        each.change(tell_price, ordered, told, show_progress=False)
+    retell_price(ordered, told)
     return ordered, [(made[name], pasted(name)) for name in names()]
+
+
+def retell_price(components: list[Any], told: Any) -> None:
+    """At every change. Where gradio can, by one listener for all: a page with many takes longer to build."""
+    changes = [each.change for each in components[1:]]
+    if hasattr(gr, "on"):
+        gr.on(changes, tell_price, components, told, show_progress="hidden", trigger_mode="always_last")
+        return
+    for change in changes:
+        change(tell_price, components, told, show_progress=False)
 
 
 def rows(parts: Sequence[Sequence[str]], values: Mapping[str, Any], elem_id: Callable[[str], str]) -> dict[str, Any]:

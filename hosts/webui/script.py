@@ -115,12 +115,21 @@ class UncertaintyScript(scripts.Script):
                 for each in job.held:
                     set_aside(p, RejectedTo.BOTH, each)
                 job.held.clear()
-            if not hasattr(processed, "extra_images"):  # A1111 has no place of their own for them
-                behind = getattr(p, "extra_result_images", [])
-                processed.images.extend(behind)
-                processed.infotexts.extend(picture.info.get("parameters", "") for picture in behind)
+            if not hasattr(processed, "extra_images"):
+                show_among(p, processed)
             lines = infotext.summary(job, list(zip(p.all_seeds, p.all_subseeds, strict=True)))
             processed.comments = "\n".join(filter(None, [processed.comments.rstrip("\n"), lines]))
+
+
+def show_among(p: Any, processed: Any) -> None:
+    """A1111 has no place of their own for what stands behind the images; and a plot would take the first of them for its cell's image."""
+    from .filter import is_one_of_several
+
+    if not processed.images and is_one_of_several(p):
+        return
+    behind = getattr(p, "extra_result_images", [])
+    processed.images.extend(behind)
+    processed.infotexts.extend(picture.info.get("parameters", "") for picture in behind)
 
 
 def leave_search_path() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
-from forge_server import HIRES, Drawn, Forge
+from forge_server import HIRES, WEB_UI, Drawn, Forge
+from web_ui import WebUI
 
 pytestmark = pytest.mark.usefixtures("patcher")
 SCORE = {"score": "information", "samples": 2, "levels": 1}  # 4 calls an image
@@ -91,8 +92,9 @@ def test_hires_fix_enlarges_only_the_survivors(forge: Forge) -> None:
     forge.draw(**HIRES)
     assert used == 2 * (rows(forge) + SCORING) + 2 * 2 * 2 + 4 * CALLS  # two ended after two of the first steps
     seed = int(drawn.field("Seed") or 0)
-    alone = forge.draw(seed=seed, **HIRES, **NO_GRID).images[0]
-    assert difference(drawn.images[0], alone) <= 1  # the VAE has decoded the whole batch at once
+    if WEB_UI is not WebUI.NEO:  # which enlarges pictures, and encodes those of a batch with noise that no other batch has
+        alone = forge.draw(seed=seed, **HIRES, **NO_GRID).images[0]
+        assert difference(drawn.images[0], alone) <= 1  # the VAE has decoded the whole batch at once
     assert drawn.field("Uncertainty note") is None
 
 

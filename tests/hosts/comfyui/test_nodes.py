@@ -11,7 +11,6 @@ import pytest
 
 from comfy_server import Server
 from uncertainty_nodes.core.options import (
-    DRAWN_SCORERS,
     SINGLE_RULES,
     Bootstrap,
     Borderline,
@@ -152,7 +151,6 @@ OWN_CHOICES = {
     ("UQ_BestOfNSampler", "mode"): [SearchMode.PRUNE, SearchMode.RESAMPLE],
     ("UQ_RecordUncertainty", "quantity"): [*Quantity, *FreeScore],
     ("UQ_SampleUntilAccepted", "rule"): SINGLE_RULES,
-    ("UQ_SampleUntilAccepted", "scorer"): DRAWN_SCORERS,
     ("UQ_RankFolder", "scorer"): list(FolderScore),
 }
 

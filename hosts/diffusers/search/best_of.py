@@ -97,7 +97,7 @@ def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Seq
             images = candidates.draw(steps.generators, steps.after)
             kept = steps.kept
         except NoneLeft:
-            images, done, all_steps = None, watch.step + 1, len(scheduler.timesteps.unique())
+            images, done, all_steps = None, watch.step + 1, len(watch.space.scheduler.timesteps.unique())
             saved = search.network_rows * (all_steps - done) // done
     chosen = tuple(seeds[row] for row in kept)
     rounds, lineage = tuple(search.rounds), tuple(search.lineage)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from ....core.options import UntilOptions
+from ....core.options import Request, UntilOptions
 from ....core.search.until import Until, Verdict
 from ....core.selection.calibration import Calibration
 from ..draw import DemoDrawer, PipelineDrawer, ScoredBy, draw_scored
@@ -30,13 +32,20 @@ class UntilAccepted:
 
 
 def until(
-    drawer: DemoDrawer | PipelineDrawer, steps: int, by: ScoredBy, options: UntilOptions, calibration: Calibration | None = None
+    pipe: DiffusionPipeline | DemoDrawer | PipelineDrawer,
+    steps: int,
+    by: ScoredBy,
+    options: UntilOptions,
+    calibration: Calibration | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> UntilAccepted:
-    """Draw the drawer's first prompt again and again, one image an attempt, each from a seed of its own (``derive_seed``).
+    """Draw one prompt again and again, one image an attempt, each from a seed of its own (``derive_seed``).
 
+    pipe: a pipeline, which is called with ``inputs``, ``prompt`` among them; or a drawer, whose first prompt is drawn.
     by: what images are scored by. calibration: for the rule ``calibrated``, of that score. Only the best images so far are kept.
     Raises what ``draw_scored`` and ``core.search.until.Until.offer`` raise.
     """
+    drawer = drawer_of(pipe, dict(inputs or {})) if isinstance(pipe, DiffusionPipeline) else pipe
     run, images = Until(options, calibration), {}
     while not run.done:
         attempt, seeded = run.attempts, replace(drawer, seed=run.seed)
@@ -47,6 +56,13 @@ def until(
         images = {v.attempt: images[v.attempt] for v in run.best()}
     best = tuple(run.best())
     return UntilAccepted([images[v.attempt] for v in best], best, tuple(run.verdicts), run.attempts, run.accepted, run.nfe)
+
+
+def drawer_of(pipe: DiffusionPipeline, inputs: dict[str, Any]) -> PipelineDrawer:
+    """Raises ValueError where there is no prompt."""
+    if not isinstance(prompt := inputs.pop("prompt", None), str):
+        raise ValueError(f"inputs must hold the prompt, as one text, got {prompt!r}.")
+    return PipelineDrawer(pipe, [Request(prompt)], 0, inputs)
 
 
 class RowCount:

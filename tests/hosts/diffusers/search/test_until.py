@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uncertainty_nodes.core.options import FilterRule, FreeOptions, FreeScore, InformationOptions, UntilOptions
+import tiny_text
+from uncertainty_nodes.core.options import FilterRule, FreeOptions, FreeScore, InformationOptions, Request, UntilOptions
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.hosts.diffusers import until
-from uncertainty_nodes.hosts.diffusers.draw import DemoDrawer, ScoredBy, draw_scored
+from uncertainty_nodes.hosts.diffusers.draw import DemoDrawer, PipelineDrawer, ScoredBy, draw_scored
 
 BY = ScoredBy(InformationOptions(levels=1))
 
@@ -46,3 +47,16 @@ def test_a_gap_without_guidance_is_one_sentence(demo):
     by = ScoredBy(FreeOptions(FreeScore.CONDITION_GAP))
     with pytest.raises(ValueError, match="There is no condition gap"):
         until(DemoDrawer(*demo, [3], 0), 3, by, UntilOptions(rule=FilterRule.THRESHOLD, value=1.0))
+
+
+def test_a_pipeline_draws_its_prompt_until_one_is_accepted(tmp_path):
+    pipe = tiny_text.make("sd", tmp_path / "words")
+    pipe.set_progress_bar_config(disable=True)
+    by, inputs = ScoredBy(FreeOptions(FreeScore.TRAJECTORY)), {"prompt": "a b", "guidance_scale": 3.0}
+    drawers = [PipelineDrawer(pipe, [Request("a b")], derive_seed(4, i), {"guidance_scale": 3.0}) for i in range(3)]
+    images, scores = zip(*(draw_scored(drawer, [0], 4, by) for drawer in drawers), strict=True)
+    values = [float(s.scores[0]) for s in scores]
+    found = until(pipe, 4, by, UntilOptions(rule=FilterRule.THRESHOLD, value=min(values), max_attempts=3, seed=4), inputs=inputs)
+    assert found.attempts == values.index(min(values)) + 1 and torch.equal(found.images[0], images[found.attempts - 1][0].cpu())
+    with pytest.raises(ValueError, match="inputs must hold the prompt"):
+        until(pipe, 4, by, UntilOptions(rule=FilterRule.THRESHOLD, value=1.0))

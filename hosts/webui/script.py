@@ -22,9 +22,14 @@ from .support import has_patcher, what_lacks, why_not
 
 def register_callbacks() -> None:
     """Once for each time that the web UI loads its scripts; it forgets them when it loads them anew."""
-    script_callbacks.on_image_saved(note_saved_image)
     if not has_patcher():
         StepDispatcher(begin_without_patcher).register(script_callbacks)
+
+
+def listen_for_saved_images() -> None:
+    """Once, with the first job: to find out who registers takes the web UI a while, for which its start should not wait."""
+    if all(each.callback is not note_saved_image for each in script_callbacks.callback_map["callbacks_image_saved"]):
+        script_callbacks.on_image_saved(note_saved_image)
 
 
 def note_saved_image(params: Any) -> None:
@@ -69,6 +74,7 @@ class UncertaintyScript(scripts.Script):
         if problem := why_not():
             refuse(p, problem)
             return
+        listen_for_saved_images()
         p.uncertainty = Job(settings)
         p.extra_generation_params.update(infotext.fields_of(p.uncertainty))
 

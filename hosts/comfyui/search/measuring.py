@@ -23,7 +23,7 @@ from .outcome import SearchOutcome
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredLatent:
     """of: measures a finished latent."""
 
     of: Callable[[Latent], Uncertainty]
@@ -71,7 +71,7 @@ class Recorded:
 
 def measure_by(
     model: ModelPatcher, positive: Conditioning, negative: Conditioning, scorer: Scorer, samples: int, levels: int
-) -> Measured | Recorded:
+) -> MeasuredLatent | Recorded:
     """As Prompt Information, Uncertainty Estimator and Record Uncertainty measure, so that their calibrations hold here too.
 
     Raises ValueError for an odd number of samples with the scorer information.
@@ -80,6 +80,6 @@ def measure_by(
         return Recorded(scorer)
     if scorer is Scorer.INFORMATION:
         options = InformationOptions(DrawOptions(samples, antithetic=True), levels=levels)
-        return Measured(lambda latent: prompt_information(model, positive, negative, latent, options).result)
+        return MeasuredLatent(lambda latent: prompt_information(model, positive, negative, latent, options).result)
     aleatoric = AleatoricOptions(DrawOptions(samples), quantity=Quantity(scorer.value))
-    return Measured(lambda latent: estimate_latent(model, positive, latent, aleatoric, levels))
+    return MeasuredLatent(lambda latent: estimate_latent(model, positive, latent, aleatoric, levels))

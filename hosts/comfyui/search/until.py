@@ -22,7 +22,7 @@ from ..model import count_active
 from ..sampling.fingerprint import describe_model
 from ..sampling.ksampler import KSample, Latent, OnStep
 from ..view.live import Live, LiveRun
-from .measuring import Measured, Recorded
+from .measuring import MeasuredLatent, Recorded
 from .sample import sample_best
 
 Scored = tuple[Latent, Uncertainty]  # one image, or a batch
@@ -56,7 +56,7 @@ class UntilOutcome:
 def sample_until(
     run: KSample,
     options: UntilOptions,
-    measure: Measured | Recorded,
+    measure: MeasuredLatent | Recorded,
     calibration: Calibration | None = None,
     previous: Scored | None = None,
     earlier: UntilOutcome | None = None,
@@ -116,7 +116,7 @@ class EarlyEnd:
         settings = {**describe_model(run.model), "sampler": run.sampler_name, "steps": str(steps), "cfg": f"{run.cfg:g}"}
         stops_of(stop_options(self.history, self.limit), [self.history], settings)
 
-    def draw(self, run: KSample, measure: Measured | Recorded) -> tuple[Latent | None, Uncertainty | None, float]:
+    def draw(self, run: KSample, measure: MeasuredLatent | Recorded) -> tuple[Latent | None, Uncertainty | None, float]:
         """The images that were finished, with their scores, None where none was; and the calls of all."""
         options = stop_options(self.history, self.limit)
         if isinstance(measure, Recorded):

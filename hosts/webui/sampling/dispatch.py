@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..job import Job
 
 
-class Listener(Protocol):
+class StepWatcher(Protocol):
     """Of one sampling, see ``callbacks``."""
 
     def on_cfg_denoiser(self, params: Any) -> None: ...
@@ -28,7 +28,7 @@ class StepDispatcher:
 
     def __init__(self, begin: Callable[[Any, Job], None]) -> None:
         self.begin = begin
-        self.listener: Callable[[], Listener | None] = nobody
+        self.listener: Callable[[], StepWatcher | None] = nobody
 
     def register(self, callbacks: Any) -> None:
         """callbacks: the web UI's ``script_callbacks``."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ...core.files import replacing
+from ...core.files import remove_all_leftovers, replacing
 from ...core.options import HeatmapOptions, HeatmapScale
 from ...core.result import Uncertainty
 from ...core.selection.filtering import Decision
@@ -98,6 +98,7 @@ def tile(rows: Sequence[Tensor]) -> Tensor:
 
 def write_pngs(folder: Path, pictures: Tensor, names: Sequence[str] | None = None) -> None:
     """(B, H, W, 3) in [0, 1] -> 000.png, 001.png, ... unless named otherwise."""
+    remove_all_leftovers(folder)
     for i, pixels in enumerate((pictures * 255).round().byte().numpy()):
         with replacing(folder / (names[i] if names else f"{i:03d}.png")) as path:
             Image.fromarray(pixels).save(path, format="PNG")

@@ -45,7 +45,8 @@ PIECES = [
 DRAW = random.Random(7)
 TEXTS = [" ".join(DRAW.choices(PIECES, k=DRAW.randint(1, 4))) for _ in range(300)]
 
-# What a node really sent, with the text in place of each string; only those that are named stay as they are.
+# What a node really sent, with the text in place of each string; only those that are named stay as they are. It names no workflow, as what
+# came over the API, since the other page's run would be asked for first.
 LIKE = """
 const like = (value, text, keep, key) => {
   if (typeof value === "string") return keep.includes(key) ? value : text;
@@ -54,8 +55,8 @@ const like = (value, text, keep, key) => {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, like(each, text, keep, name)]));
 };
 const node = root && app.graph.nodes.find(node => node.widgets?.some(widget => widget.element === root()));
-const sent = node && Object.fromEntries(Object.entries(window.sent[node.id]).filter(([name]) => name.startsWith("uq_")));
-const send = (text, keep = []) => node.onExecuted(like(structuredClone(sent), text, ["uq_kind", "uq_workflow", "kind", ...keep]));
+const sent = node && Object.fromEntries(Object.entries(window.sent[node.id]).filter(([name]) => name.startsWith("uq_") && name !== "uq_workflow"));
+const send = (text, keep = []) => node.onExecuted(like(structuredClone(sent), text, ["uq_kind", "kind", ...keep]));
 const until = async test => { for (let i = 0; i < 400 && !test(); i += 1) await new Promise(done => setTimeout(done, 5)); };
 """
 # The page has the same elements with the same attributes whatever the text is, and the text is there letter by letter.

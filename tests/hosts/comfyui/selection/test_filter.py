@@ -172,7 +172,7 @@ def test_the_decision_is_shown_and_travels_in_the_pictures(comfy: Server) -> Non
     saved = f.graph.node("SaveImage", images=f.filter[0], filename_prefix="noted")
     history = f.run(comfy, extra_data={"extra_pnginfo": {"workflow": {"nodes": []}}})
     shown = history.outputs[str(f.filter)]
-    assert shown.keys() == {"uq_report", "uq_verdict", "uq_kind", "text"}
+    assert shown.keys() == {"uq_report", "uq_verdict", "uq_kind", "uq_workflow", "text"}
     assert shown["uq_report"][0]["accepted"] == [1, 3] and "2 of 4" in shown["uq_report"][0]["title"]
     assert len(shown["text"]) == 4 and shown["text"][0].startswith("Rejected: score 0.4, rank 4 of 4")
     for image, rank, file in zip((1, 3), (1, 2), history.outputs[str(saved)]["images"], strict=True):

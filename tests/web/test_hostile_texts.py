@@ -55,7 +55,8 @@ const like = (value, text, keep, key) => {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, like(each, text, keep, name)]));
 };
 const node = root && app.graph.nodes.find(node => node.widgets?.some(widget => widget.element === root()));
-const sent = node && Object.fromEntries(Object.entries(window.sent[node.id]).filter(([name]) => name.startsWith("uq_") && name !== "uq_workflow"));
+const isShown = (name) => name.startsWith("uq_") && name !== "uq_workflow";
+const sent = node && Object.fromEntries(Object.entries(window.sent[node.id]).filter(([name]) => isShown(name)));
 const send = (text, keep = []) => node.onExecuted(like(structuredClone(sent), text, ["uq_kind", "kind", ...keep]));
 const until = async test => { for (let i = 0; i < 400 && !test(); i += 1) await new Promise(done => setTimeout(done, 5)); };
 """

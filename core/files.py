@@ -43,6 +43,7 @@ def reason_of(error: Exception) -> str:
 
 
 def unwritable(path: str | Path, error: Exception) -> str:
+    """The sentence for whoever asked for ``path``: why it could not be written, and the way out."""
     return f"Could not write {str(path)!r} ({reason_of(error)}); choose a folder that exists, is writable and has space."
 
 

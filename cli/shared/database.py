@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ...core.files import unwritable
+
 SUFFIX = ".sqlite"
 WAIT_SECONDS = 60.0  # for another process that is reading or writing
 
@@ -43,13 +45,13 @@ def transaction(database: sqlite3.Connection, path: Path) -> Iterator[None]:
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
     """Raises OSError or ValueError, with the way out, for SQLite's own."""
-    name = str(ledger_path(path))
+    file = ledger_path(path)
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise OSError(f"Could not write {name!r} ({error}); choose a folder that exists, is writable and has space.") from error
+        raise OSError(unwritable(file, error)) from error
     except sqlite3.DatabaseError as error:
-        raise ValueError(f"{name!r} is damaged or of another program ({error}); move it away, the images are whole.") from error
+        raise ValueError(f"{str(file)!r} is damaged or of another program ({error}); move it away, the images are whole.") from error
 
 
 def read_header(database: sqlite3.Connection) -> dict[str, Any]:

@@ -63,6 +63,15 @@ def read(s: Scene, latent: Any, patch: Node) -> Node:
     return save_uncertainty(s, s.graph.node("UQ_ReadUncertainty", latent=latent, record=patch[1])[1])
 
 
+def panels_of_results(s: Scene, result: Node, keep: float) -> list[Node]:
+    """Nodes that show a result of Read Uncertainty: filter, heatmap and report; what follows them is drawn too."""
+    kept = s.graph.node("UQ_SampleFilter", uncertainty=result[1], rule="keep_best_count", value=keep)
+    heat = s.graph.node("UQ_Heatmap", uncertainty=result[1], opacity=0.5, colormap="inferno", percentile=90.0)
+    report = s.graph.node("UQ_Report", uncertainty=result[1], accepted_indexes=kept[6])
+    s.graph.node("UQTest_SaveValue", value=heat[0])
+    return [kept, heat, report]
+
+
 def samples(comfy: Server, history: History, node: Node) -> Tensor:
     return comfy.latent(history, node)["samples"]
 

@@ -15,7 +15,17 @@ from comfy_graph import Node
 from comfy_scenes import Scene, ksampler, scene
 from comfy_searches import best_of, until
 from comfy_server import Server
-from comfy_uncertainty import estimator, guidance, guided_sampler, record, samples, save, save_uncertainty, uncertainty
+from comfy_uncertainty import (
+    estimator,
+    guidance,
+    guided_sampler,
+    panels_of_results,
+    record,
+    samples,
+    save,
+    save_uncertainty,
+    uncertainty,
+)
 from uncertainty_nodes.core.search.seeds import derive_seed
 
 EVENT = "uncertainty.live"
@@ -102,15 +112,12 @@ def test_fifty_steps_of_eight_images_fit_in_200_kilobytes(comfy: Server) -> None
     s = scene("eps", batch=8, size=4, salt=740)
     measured, recorder = record(s)
     read = s.graph.node("UQ_ReadUncertainty", latent=ksampler(measured, steps=50), record=recorder[1])
-    kept = s.graph.node("UQ_SampleFilter", uncertainty=read[1], rule="keep_best_count", value=4.0)
-    heat = s.graph.node("UQ_Heatmap", uncertainty=read[1], opacity=0.5, colormap="inferno", percentile=90.0)
-    report = s.graph.node("UQ_Report", uncertainty=read[1], accepted_indexes=kept[6])
-    s.graph.node("UQTest_SaveValue", value=heat[0])
+    panels = panels_of_results(s, read, keep=4.0)
     with Events(comfy) as events:
         comfy.run(s.graph, client_id=events.client_id)
         ours = [m for m in events.messages if m["type"].startswith("uncertainty.") or m["type"] == "executed"]
     shown = {m["data"]["node"] for m in ours if m["type"] == "executed"}
-    assert {recorder.id, read.id, kept.id, heat.id, report.id} <= shown
+    assert {node.id for node in (recorder, read, *panels)} <= shown
     assert sum(len(json.dumps(message)) for message in ours) < 200_000
     assert len(joined([m["data"] for m in ours if m["type"] == EVENT])) == 50
 

@@ -11,7 +11,7 @@ from comfy_graph import Node
 from comfy_review import Page, Reviewed
 from comfy_scenes import Scene, ksampler, scene
 from comfy_server import Server
-from comfy_uncertainty import guidance, guided_sampler, record, save
+from comfy_uncertainty import guidance, guided_sampler, panels_of_results, record, save
 
 OURS = ("uncertainty.live", "uncertainty.guided")
 STRANGE = ([], {}, {"extra_pnginfo": None}, {"extra_pnginfo": {"workflow": "w"}}, {"extra_pnginfo": {"workflow": {"id": 7}}})
@@ -23,11 +23,7 @@ def everything(salt: int) -> tuple[Scene, list[Node]]:
     guided, guide = guidance(s, mode="posterior")
     watched, recorder = record(guided)
     read = s.graph.node("UQ_ReadUncertainty", latent=ksampler(watched, steps=3), record=recorder[1])
-    kept = s.graph.node("UQ_SampleFilter", uncertainty=read[1], rule="keep_best_count", value=1.0)
-    heat = s.graph.node("UQ_Heatmap", uncertainty=read[1], opacity=0.5, colormap="inferno", percentile=90.0)
-    report = s.graph.node("UQ_Report", uncertainty=read[1], accepted_indexes=kept[6])
-    s.graph.node("UQTest_SaveValue", value=heat[0])
-    return s, [guide, recorder, read, kept, heat, report]
+    return s, [guide, recorder, read, *panels_of_results(s, read, keep=1.0)]
 
 
 def test_every_message_and_every_output_names_the_workflow(comfy: Server) -> None:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Generic
 
 import torch
 
+from ...core.files import reason_of
 from .engine import Done, Task
 
 AHEAD = 2  # tasks for each worker: one that it works at, one that waits for it
@@ -156,8 +157,9 @@ def session(ray: Any, address: str | None, processors: int) -> Iterator[None]:
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **room)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"There is no Ray cluster at {address!r} ({reason}): leave --address out to use this machine.") from error
+        raise ValueError(
+            f"There is no Ray cluster at {address!r} ({reason_of(error)}): leave --address out to use this machine."
+        ) from error
     try:
         yield
     finally:

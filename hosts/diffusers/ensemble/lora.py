@@ -13,6 +13,7 @@ from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 
 from ....core.ensemble.training import Enter, member_start_generator
+from ....core.files import reason_of
 from ..watch import network_of
 from .gradients import gradients_off, networks_of
 
@@ -95,8 +96,7 @@ def load_lora(pipe: DiffusionPipeline, network: nn.Module, tensors: Mapping[str,
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         fault = error
     if fault is not None:
-        reason = " ".join(str(fault).split())[:200]
-        raise ValueError(f"This LoRA does not fit {name} ({reason}); give one made for this model.") from fault
+        raise ValueError(f"This LoRA does not fit {name} ({reason_of(fault):.200}); give one made for this model.") from fault
     layers = [layer for part in (network, *text_encoders(pipe)) for layer in adapted_layers(part)]
     if not layers:
         first = next(iter(tensors), "")

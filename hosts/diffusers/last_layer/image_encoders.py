@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ....core.files import reason_of
 from ....core.last_layer.generative import ImageEncoder
 from ..load import variant_of
 
@@ -29,8 +30,9 @@ def clip_encoder(path: str | Path, device: str | torch.device = "cpu") -> ImageE
     try:
         model: Any = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True, use_safetensors=True, variant=variant)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise OSError(f"There is no CLIP image model in {str(path)!r} ({reason}); give a folder that save_pretrained() wrote.") from error
+        raise OSError(
+            f"There is no CLIP image model in {str(path)!r} ({reason_of(error)}); give a folder that save_pretrained() wrote."
+        ) from error
     tower = model.to(device).eval().requires_grad_(False)
     side = tower.config.image_size
     return lambda images: tower(pixel_values=prepare_pixels(images.to(device), side, CLIP_MEAN, CLIP_DEVIATION)).image_embeds

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
+from ....core.files import reason_of
+
 SD, SDXL, SD3 = "StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline"
 # model.safetensors, model.fp16.safetensors, model.fp16-00001-of-00002.safetensors, model-00001-of-00002.fp16.safetensors
 WEIGHTS = re.compile(r"(?:diffusion_pytorch_)?model(?:\.(\w+))?(?:-\d{5}-of-\d{5})?(?:\.(\w+))?\.safetensors")
@@ -31,8 +33,9 @@ def load_folder(path: str | Path, dtype: torch.dtype, variant: str | None = None
     try:
         return DiffusionPipeline.from_pretrained(path, **named, **without)
     except (OSError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise OSError(f"The pipeline in {str(path)!r} can't be loaded ({reason}); save it again with save_pretrained().") from error
+        raise OSError(
+            f"The pipeline in {str(path)!r} can't be loaded ({reason_of(error)}); save it again with save_pretrained()."
+        ) from error
 
 
 def unchecked(kind: str) -> dict[str, Any]:

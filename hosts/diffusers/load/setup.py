@@ -12,6 +12,7 @@ import diffusers
 import torch
 from diffusers import DiffusionPipeline
 
+from ....core.files import reason_of
 from ....core.options import SchedulerName
 
 # name: diffusers' class, and what is set in it
@@ -104,5 +105,4 @@ def sentence(begin: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{begin} ({reason}); leave it out, or use one made for this kind of model.") from error
+        raise ValueError(f"{begin} ({reason_of(error):.300}); leave it out, or use one made for this kind of model.") from error

@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
+from ....core.files import reason_of
 from .folder import folder_kind, unchecked
 
 SUFFIX = ".safetensors"
@@ -43,10 +44,9 @@ def load_single_file(path: str | Path, dtype: torch.dtype, config: str | Path | 
     try:
         return getattr(diffusers, kind).from_single_file(str(path), **named)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, SingleFileComponentError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise OSError(
-            f"{str(path)!r} can't be loaded as the {kind} that {str(folder)!r} describes ({reason}); name the folder of a saved "
-            "pipeline of the same kind with --config."
+            f"{str(path)!r} can't be loaded as the {kind} that {str(folder)!r} describes ({reason_of(error):.300}); name the folder of a "
+            "saved pipeline of the same kind with --config."
         ) from error
 
 
@@ -82,7 +82,7 @@ def likely_pipeline(path: Path) -> str:
         with safe_open(path, framework="pt") as file:
             shapes = {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is not a whole safetensors file ({error}); copy it again.") from error
+        raise ValueError(f"{str(path)!r} is not a whole safetensors file ({reason_of(error)}); copy it again.") from error
     if not any(name.startswith(("model.diffusion_model.", "first_stage_model.")) for name in shapes):
         raise ValueError(
             f"{str(path)!r} is no checkpoint of a whole model: it holds {len(shapes)} tensors such as {next(iter(shapes), 'none')!r}. A "

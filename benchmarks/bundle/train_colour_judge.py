@@ -25,7 +25,8 @@ BATCH, RATE, KEPT_FEATURES = 128, 6e-3, 2_000
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirrored by half, and moved by up to 3 pixels."""
-    images = torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5, images.flip(-1), images)
+    mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+    images = torch.where(mirrored.to(images.device), images.flip(-1), images)
     padded = nn.functional.pad(images, (3, 3, 3, 3), mode="reflect")
     down, right = torch.randint(7, (2,), generator=generator).tolist()
     return padded[:, :, down : down + images.shape[2], right : right + images.shape[3]]
@@ -35,14 +36,14 @@ def train(images: Tensor, labels: Tensor, epochs: int, seed: int) -> ColourJudge
     """AdamW with a one-cycle learning rate, in bfloat16."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    judge = ColourJudge().train().to(memory_format=torch.channels_last)
+    judge = ColourJudge().train().to(images.device, memory_format=torch.channels_last)
     steps = epochs * (len(images) // BATCH)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=2e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=RATE, total_steps=steps)
     bar = tqdm(total=steps, unit="step")
     for _ in range(epochs):
         for rows in torch.randperm(len(images), generator=generator)[: steps // epochs * BATCH].split(BATCH):
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(images.device.type, torch.bfloat16):
                 logits = judge.body(augment(images[rows], generator).to(memory_format=torch.channels_last))
                 logits = judge.head(logits)
             loss = nn.functional.cross_entropy(logits.float(), labels[rows], label_smoothing=0.05)
@@ -51,7 +52,7 @@ def train(images: Tensor, labels: Tensor, epochs: int, seed: int) -> ColourJudge
             optimiser.step()
             schedule.step()
             bar.update()
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+        bar.set_postfix(loss=f"{loss.item():.3f}")
     bar.close()
     return judge.eval()
 
@@ -60,20 +61,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="one folder of pictures a class")
     parser.add_argument("--out", type=Path, default=Path("out/colour/judge.safetensors"))
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    images, labels = read_pictures(a.folder)
+    images, labels = (part.to(a.device) for part in read_pictures(a.folder))
     seen, unseen = (torch.from_numpy(part) for part in split(len(images), 0))
-    start = time.process_time()
+    start = time.perf_counter()
     judge = train(images[seen], labels[seen], a.epochs, a.seed)
-    seconds = time.process_time() - start
+    seconds = time.perf_counter() - start
     judge.load_state_dict({k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()})  # as it is stored
     with torch.inference_mode():
         features = torch.cat([judge.features(part) for part in images[unseen].split(500)])
         right = (judge.head(features).argmax(dim=1) == labels[unseen]).double().mean()
+    features = features.cpu()
     statistics = FeatureStatistics.of(features, ARCHITECTURE)
     tensors = {f"judge.{k}": v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}
     tensors |= {"mean": statistics.mean, "covariance": statistics.covariance, "features": features[:KEPT_FEATURES].half()}

@@ -17,15 +17,14 @@ from tqdm import tqdm
 from uncertainty_nodes.core.files import load_tensors, save_tensors
 
 KIND = "training checkpoint"
-BATCH = 64
 DROP_CLASS = 0.1  # share of samples trained without their class, for classifier-free guidance
 EMA = 0.999
-SAVE_EVERY = 100
+SHOW_EVERY = 20  # reading the loss makes an accelerator wait
 
 
 @dataclass(frozen=True)
 class Plan:
-    """flip: mirror half of the images. precision: bfloat16 halves the time on processors that have it."""
+    """flip: mirror half of the images. precision: bfloat16 halves the time on processors that have it. batch: images a step."""
 
     out: Path
     steps: int
@@ -34,6 +33,10 @@ class Plan:
     no_class: int = 10
     flip: bool = False
     precision: torch.dtype = torch.float32
+    batch: int = 64
+    warm_up: int = 0  # steps on which the learning rate rises
+    device: str = "cpu"
+    save_every: int = 100
 
 
 class Trainer:
@@ -44,38 +47,41 @@ class Trainer:
 
     def __init__(self, plan: Plan, config: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None) -> None:
         self.plan = plan
-        self.network = UNet2DModel(**config["network"]).to(memory_format=torch.channels_last)
+        self.network = UNet2DModel(**config["network"]).to(plan.device, memory_format=torch.channels_last)
         self.noise_schedule = DDPMScheduler(**config["process"])
         if weights is not None:
             self.network.load_state_dict(weights)
         self.mean = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=plan.learning_rate)
-        self.step, self.loss, self.seconds = 0, 0.0, 0.0
+        self.step, self.loss, self.seconds = 0, torch.zeros((), device=plan.device), 0.0
         self.checkpoint = plan.out / "checkpoint.safetensors"
         if self.checkpoint.exists():
             self.resume()
 
     def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Drawn from the step's own seed, so that a resumed run sees what an unbroken one would have seen."""
-        g = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + self.step)
-        pick = torch.randint(len(images), (BATCH,), generator=g)
+        count, device = self.plan.batch, images.device
+        g = torch.Generator(device).manual_seed(self.plan.seed * 1_000_003 + self.step)
+        pick = torch.randint(len(images), (count,), generator=g, device=device)
         x0, y = images[pick], labels[pick].clone()
-        y[torch.rand(BATCH, generator=g) < DROP_CLASS] = self.plan.no_class
+        y[torch.rand(count, generator=g, device=device) < DROP_CLASS] = self.plan.no_class
         # stratified over the batch: every batch sees all noise levels, so the gradient is less noisy
-        t = ((torch.arange(BATCH) + torch.rand(BATCH, generator=g)) / BATCH * 1000).long()
-        noise = torch.randn(x0.shape, generator=g)
+        t = ((torch.arange(count, device=device) + torch.rand(count, generator=g, device=device)) / count * 1000).long()
+        noise = torch.randn(x0.shape, generator=g, device=device)
         if self.plan.flip:
-            mirrored = torch.rand(BATCH, generator=g) < 0.5
+            mirrored = torch.rand(count, generator=g, device=device) < 0.5
             x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
         return x0, y, t, noise
 
-    def train_step(self, images: Tensor, labels: Tensor) -> float:
+    def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss, left on the device."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / self.plan.steps))
+            group["lr"] *= min(1.0, (self.step + 1) / (self.plan.warm_up + 1))
         x0, y, t, noise = self.batch(images, labels)
         torch.manual_seed(self.plan.seed + self.step)  # dropout
         x = self.noise_schedule.add_noise(x0, noise, t)
-        with torch.autocast("cpu", self.plan.precision, enabled=self.plan.precision is not torch.float32):
+        with torch.autocast(x.device.type, self.plan.precision, enabled=self.plan.precision is not torch.float32):
             output = self.network(x, t, class_labels=y).sample
         by_velocity = self.noise_schedule.config.prediction_type == "v_prediction"
         target = self.noise_schedule.get_velocity(x0, noise, t) if by_velocity else noise
@@ -84,16 +90,17 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
-        for name, value in self.network.state_dict().items():
-            self.mean[name].lerp_(value, 1 - min(EMA, (1 + self.step) / (10 + self.step)))  # the first weights are soon forgotten
+        weights = list(self.network.state_dict().values())
+        forget = 1 - min(EMA, (1 + self.step) / (10 + self.step))  # the first weights are soon forgotten
+        torch._foreach_lerp_(list(self.mean.values()), weights, forget)
         self.step += 1
-        return float(loss)
+        return loss.detach()
 
     def save(self) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()} | {f"mean.{k}": v for k, v in self.mean.items()}
         for i, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        facts = {"step": self.step, "loss": self.loss, "seconds": self.seconds}
+        facts = {"step": self.step, "loss": float(self.loss), "seconds": self.seconds}
         save_tensors(self.checkpoint, tensors, KIND, 1, facts)
 
     def resume(self) -> None:
@@ -103,28 +110,31 @@ class Trainer:
             part, rest = name.split(".", 1)
             parts[part][rest] = value
         self.network.load_state_dict(parts["network"])
-        self.mean = parts["mean"]
+        self.mean = {name: value.to(self.plan.device) for name, value in parts["mean"].items()}
         state = self.optimiser.state_dict()
         for name, value in parts["optimiser"].items():
             index, key = name.split(".", 1)
             state["state"].setdefault(int(index), {})[key] = value
         self.optimiser.load_state_dict(state)
-        self.step, self.loss, self.seconds = facts["step"], facts["loss"], facts["seconds"]
+        self.step, self.seconds = facts["step"], facts["seconds"]
+        self.loss = torch.tensor(facts["loss"], device=self.plan.device)
 
     def run(self, images: Tensor, labels: Tensor) -> None:
         self.network.train()
+        images, labels = images.to(self.plan.device), labels.to(self.plan.device)
         start = time.perf_counter()
         with tqdm(total=self.plan.steps, initial=self.step, unit="step") as bar:
             while self.step < self.plan.steps:
                 loss = self.train_step(images, labels)
                 self.loss = loss if self.step == 1 else 0.99 * self.loss + 0.01 * loss
                 bar.update()
-                bar.set_postfix(loss=f"{self.loss:.4f}")
-                if self.step % SAVE_EVERY == 0 or self.step == self.plan.steps:
+                if self.step % SHOW_EVERY == 0:
+                    bar.set_postfix(loss=f"{float(self.loss):.4f}")
+                if self.step % self.plan.save_every == 0 or self.step == self.plan.steps:
                     self.seconds, start = self.seconds + time.perf_counter() - start, time.perf_counter()
                     self.save()
 
     def write(self, path: Path, kind: str) -> None:
         """The running mean of the weights, half precision."""
-        facts = {"steps": self.step, "final_loss": round(self.loss, 4), "seconds": round(self.seconds)}
+        facts = {"steps": self.step, "final_loss": round(float(self.loss), 4), "seconds": round(self.seconds)}
         save_tensors(path, {k: v.half() for k, v in self.mean.items()}, kind, 1, facts)

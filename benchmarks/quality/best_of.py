@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from uncertainty_nodes.benchmarks.shared.candidates import (
     SETTINGS,
     Lab,
     Setting,
-    free_scores,
     gather,
     score_name,
 )
@@ -93,11 +92,6 @@ class Replay:
     space: Space
     sigmas: list[float]
 
-    def with_free_scores(self) -> Replay:
-        """The same, with the scores of free scorers in the pool, and without the predictions that they are made of."""
-        pool = {name: values for name, values in self.pool.items() if name not in ("x0", "without")}
-        return replace(self, pool=pool | free_scores(self.setting, self.pool, self.space, self.sigmas))
-
     def can(self, options: BestOfOptions) -> bool:
         """Whether the pool holds what this search compares by: without guidance there is no condition gap."""
         return all(score_name(scorer, point) in self.pool for scorer in options.scorers for point in (*options.points, END))
@@ -128,7 +122,7 @@ def replayed(lab: Lab, setting: Setting, chunks: Sequence[int]) -> Replay:
     space = Space.of(lab.scheduler)
     lab.scheduler.set_timesteps(setting.steps)
     sigmas = [space.sigma_at(t) for t in lab.scheduler.timesteps]
-    return Replay(setting, gather(len(chunks), lambda i: lab.chunk(setting, chunks[i])), space, sigmas).with_free_scores()
+    return Replay(setting, gather(len(chunks), lambda i: lab.chunk(setting, chunks[i])), space, sigmas)
 
 
 def table(replay: Replay, real: Reference) -> dict[str, Any]:

@@ -30,27 +30,27 @@ from uncertainty_nodes.benchmarks.shared.common import RESULTS, kept, write
 from uncertainty_nodes.benchmarks.shared.guidance.judging import beyond, row
 from uncertainty_nodes.benchmarks.shared.guidance.settings import POSTERIOR, STEPS, Cfg, Model, guided
 from uncertainty_nodes.benchmarks.shared.judging import Judged, judge_filter
-from uncertainty_nodes.benchmarks.shared.other_models.colour import CLASSES, ColourJudge, load_colour, load_judge
+from uncertainty_nodes.benchmarks.shared.other_models.colour import CLASSES, ColourJudge, load_colour, load_judge, noise_of
 from uncertainty_nodes.core.demo.extractor import Reference
 from uncertainty_nodes.core.files import replacing
 from uncertainty_nodes.core.options import Direction, Scorer
 from uncertainty_nodes.core.search.scoring import DIRECTION_OF_SCORER
-from uncertainty_nodes.hosts.diffusers.demo import starting_noise
+from uncertainty_nodes.hosts.diffusers.demo import sample
 
-SEEDS, CHUNK, SHEET = (1, 2, 3), 50, 8
+SEEDS, SHEET = (1, 2, 3), 8
 CONTROLS = {
     "plain": Cfg(1.0),
     "eps x 1.01": Cfg(1.0, factor=1.01),
+    "CFG 1.5": Cfg(1.5),
     "CFG 2": Cfg(2.0),
     "CFG 3": Cfg(3.0),
+    "CFG 2 in the middle 60 % of the schedule": Cfg(2.0, 0.2, 0.8),
+    "CFG 1.5, eps x 1.01": Cfg(1.5, factor=1.01),
 }
-GUIDED = {"posterior 0.02": guided(0.02, mode=POSTERIOR), "CFG 3, posterior 0.02": guided(0.02, cfg=3.0, mode=POSTERIOR)}
+GUIDED = {"posterior 0.02": guided(0.02, mode=POSTERIOR)} | {
+    f"CFG {cfg:g}, posterior 0.02": guided(0.02, cfg=cfg, mode=POSTERIOR) for cfg in (1.5, 2.0, 3.0)
+}
 SETTINGS = CONTROLS | GUIDED
-
-
-def noise_of(count: int, first: int, seed: int = SEED) -> Tensor:
-    """(count, 3, 32, 32): each image's from its own seeds."""
-    return torch.cat([starting_noise(count, seed + 100 * channel, first) for channel in range(3)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -58,46 +58,60 @@ class Lab(candidates.Lab):
     """Candidates of the colour model, and images of one setting of guidance."""
 
     judge: ColourJudge
+    size: int = 50  # images a chunk of guidance
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.device
 
     @torch.no_grad()
     def draw(self, setting: Setting, index: int) -> dict[str, Tensor]:
         count = PROMPTS * CANDIDATES
-        x, labels = noise_of(count, index * count), labels_of(count)
-        with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
-            x, scores = self.sample(setting, x, labels)
+        x, labels = noise_of(count, index * count, SEED).to(self.device), labels_of(count).to(self.device)
+        x, scores = self.sample(setting, x, labels)
         return self.judged(x, labels) | {"label": labels} | scores
 
     def judged(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         features = self.judge.features(images)
-        log_p = self.judge.head(features).log_softmax(dim=1)[torch.arange(len(labels)), labels]
-        return {"features": features, "log_p": log_p, "images": images.half()}
+        log_p = self.judge.head(features).log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
+        return {"features": features, "log_p": log_p}
+
+    def shown(self, setting: Setting) -> Tensor:
+        """The pictures of the first chunk of candidates, (80, 3, 32, 32)."""
+
+        def draw() -> dict[str, Tensor]:
+            labels = labels_of(PROMPTS * CANDIDATES).to(self.device)
+            noise = noise_of(len(labels), 0, SEED).to(self.device)
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                return {"images": sample(self.network, self.scheduler, noise, labels, setting.steps, setting.cfg)}
+
+        return kept(self.work / f"shown_{setting.cfg:g}.safetensors", (setting, str(self.precision)), draw)["images"]
 
     def guided_path(self, name: str, seed: int, first: int) -> Path:
         return self.work / f"{name.replace(' ', '_')}_{seed}_{first}.safetensors"
 
     def guided(self, name: str, seed: int, first: int) -> dict[str, Tensor]:
-        """Of 50 images: features, log_p, calls; drawn or read back."""
+        """Of ``size`` images: features, log_p, calls; drawn or read back."""
 
         def draw() -> dict[str, Tensor]:
-            labels = torch.arange(first, first + CHUNK) % len(CLASSES)
-            noise = noise_of(CHUNK, first, seed)
-            with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
+            labels = torch.arange(first, first + self.size, device=self.device) % len(CLASSES)
+            noise = noise_of(self.size, first, seed).to(self.device)
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                 images, nfe = SETTINGS[name].draw(Model(self.network, self.scheduler), noise, labels, first, seed)
-            return self.judged(images, labels) | {"nfe": torch.tensor(nfe), "seed": torch.full((CHUNK,), seed)}
+            return self.judged(images, labels) | {"nfe": torch.tensor(nfe), "seed": torch.full((self.size,), seed)}
 
-        return kept(self.guided_path(name, seed, first), (SETTINGS[name], STEPS, str(self.precision)), draw)
+        return kept(self.guided_path(name, seed, first), (SETTINGS[name], STEPS, self.size, str(self.precision)), draw)
 
-
-def places(images: int) -> list[tuple[int, int]]:
-    """Seeds and first numbers of the chunks, the seeds taking turns."""
-    return [(SEEDS[i % len(SEEDS)], i // len(SEEDS) * CHUNK) for i in range(-(-images // CHUNK))]
+    def places(self, images: int) -> list[tuple[int, int]]:
+        """Seeds and first numbers of the chunks, the seeds taking turns."""
+        return [(SEEDS[i % len(SEEDS)], i // len(SEEDS) * self.size) for i in range(-(-images // self.size))]
 
 
 def guidance(lab: Lab, images: int, real: Reference) -> dict[str, Any]:
     """Every setting's figures on the chunks that it has, and what guidance gains over the controls where it has as many."""
     found = {}
     for name in SETTINGS:
-        there = list(itertools.takewhile(lambda p, n=name: lab.guided_path(n, *p).exists(), places(images)))
+        there = list(itertools.takewhile(lambda p, n=name: lab.guided_path(n, *p).exists(), lab.places(images)))
         if there:
             parts = [lab.guided(name, *place) for place in there]
             found[name] = {k: torch.cat([p[k] for p in parts]) for k in ("features", "log_p", "seed")} | {"nfe": parts[0]["nfe"]}
@@ -125,7 +139,7 @@ def sheet(lab: Lab, settings: Sequence[Setting], path: Path) -> None:
     """The first candidates of each class, a row each; one block a setting, beside each other. Nothing is picked."""
     blocks = []
     for setting in settings:
-        images = lab.chunk(setting, 0)["images"].float().unflatten(0, (-1, CANDIDATES))[:, :SHEET]
+        images = lab.shown(setting).unflatten(0, (-1, CANDIDATES))[:, :SHEET]
         pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 3, 1, 4, 2)  # classes, H, columns, W, 3
         blocks.append(pixels.reshape(pixels.shape[0] * 32, SHEET * 32, 3).numpy())
         blocks.append(np.full((len(blocks[-1]), 16, 3), 255, np.uint8))
@@ -136,25 +150,27 @@ def sheet(lab: Lab, settings: Sequence[Setting], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=150, help="of each setting of guidance, rounded up to fifties (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=150, help="of each setting of guidance (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=50, help="images a chunk of guidance (default: %(default)s)")
     parser.add_argument("--prompts", type=int, default=20, help="with 8 candidates each, rounded up to tens (default: %(default)s)")
-    parser.add_argument("--cfg", type=float, default=3.0, help="beside 1, for the candidates (default: %(default)s)")
+    parser.add_argument("--cfg", type=float, nargs="+", default=[1.0, 2.0], help="of the candidates (default: 1 and 2)")
     parser.add_argument("--model", type=Path, default=Path("out/colour/model.safetensors"), help="or the checkpoint of a training")
     parser.add_argument("--judge", type=Path, default=Path("out/colour/judge.safetensors"))
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, default=Path("out/colour/lab"))
     parser.add_argument("--only", choices=["guidance", "candidates"], help="draw this part alone")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
     a = parser.parse_args()
-    network, scheduler, about = load_colour(a.model)
-    judge, real, judge_about = load_judge(a.judge)
-    lab = Lab(network, scheduler, judge, getattr(torch, a.precision), a.work)
-    settings, chunks = (Setting(STEPS, 1.0), Setting(STEPS, a.cfg)), list(range(-(-a.prompts // PROMPTS)))
+    network, scheduler, about = load_colour(a.model, a.device)
+    judge, real, judge_about = load_judge(a.judge, a.device)
+    lab = Lab(network, scheduler, judge, getattr(torch, a.precision), a.work, a.size)
+    settings, chunks = [Setting(STEPS, cfg) for cfg in a.cfg], list(range(-(-a.prompts // PROMPTS)))
     if not a.table and a.only != "guidance":
         for index, setting in tqdm([(i, s) for i in chunks for s in settings], desc="Candidates"):
             lab.chunk(setting, index)
     if not a.table and a.only != "candidates":
-        for place, name in tqdm([(p, n) for p in places(a.images) for n in SETTINGS], desc="Guidance"):
+        for place, name in tqdm([(p, n) for p in lab.places(a.images) for n in SETTINGS], desc="Guidance"):
             lab.guided(name, *place)
     chunks = list(itertools.takewhile(lambda i: all(lab.path(s, i).exists() for s in settings), chunks))
     found: dict[str, Any] = {}

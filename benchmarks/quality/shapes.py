@@ -65,9 +65,8 @@ class Lab(candidates.Lab):
     @torch.no_grad()
     def draw(self, setting: Setting, index: int) -> dict[str, Tensor]:
         count = PROMPTS * CANDIDATES
-        x, labels = noise_of(count, index * count), labels_of(count)
-        with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
-            x, scores = self.sample(setting, x, labels)
+        labels = labels_of(count)
+        x, scores = self.sample(setting, noise_of(count, index * count), labels)
         return {"right": is_right(x, labels), "label": labels} | scores
 
     def scale(self, scale: float, index: int) -> dict[str, Tensor]:

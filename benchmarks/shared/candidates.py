@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ SEED = 21  # of no other benchmark, and not of the images on which the level of 
 POINTS = (0.25, 0.5, 0.75)
 END = 1.0
 DRAWS = DrawOptions(samples=2, antithetic=True)
+FREE_SCORERS = tuple(scorer for scorer in Scorer if scorer.free is not None)
 
 
 @dataclass(frozen=True)
@@ -64,42 +64,44 @@ class Lab:
     def chunk(self, setting: Setting, index: int) -> dict[str, Tensor]:
         """Of 10 prompts x 8 candidates: features (80, D), log_p (80,), and each score at each point, (80,); drawn or read back.
 
-        x0 (80, S, pixels): the conditional predictions of every step, for scores that cost nothing; without: the unconditional ones,
-        under guidance.
+        A point is left out for a scorer whose steps tell nothing by then, the condition gap without guidance altogether.
         """
         path = self.path(setting, index)
-        options = (setting.name, DRAWS.samples, POINTS, SEED, CANDIDATES, PROMPTS, str(self.precision), "with predictions")
+        options = (setting.name, DRAWS.samples, POINTS, SEED, CANDIDATES, PROMPTS, str(self.precision), "with free scores")
         return kept(path, options, lambda: self.draw(setting, index))
 
     @torch.no_grad()
     def draw(self, setting: Setting, index: int) -> dict[str, Tensor]:
         count = PROMPTS * CANDIDATES
         x, labels = starting_noise(count, SEED, index * count), labels_of(count)
-        with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
-            x, scores = self.sample(setting, x, labels)
+        x, scores = self.sample(setting, x, labels)
         log_p = self.judge(x).log_softmax(dim=1)[torch.arange(count), labels]
         return {"features": self.judge.features(x), "log_p": log_p} | scores
 
     def sample(self, setting: Setting, x: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Finished images; scores by ``score_name``, and every step's predictions. The scoring leaves the sampling as it is."""
+        """Finished images, and scores by ``score_name``. The scoring leaves the sampling as it is."""
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.scored_sample(setting, x, labels)
+
+    def scored_sample(self, setting: Setting, x: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         space, scores = Space.of(self.scheduler), {}
-        predicted: dict[str, list[Tensor]] = {"x0": []} | ({} if setting.cfg == 1 else {"without": []})
+        free = FreeScores(FREE_SCORERS, space.process, space.percent_to_sigma)
         given, without = (denoiser(self.network, self.scheduler, cond, len(x)) for cond in conditions(labels))
 
         def compare(x0: Tensor, sigma: float, point: float) -> None:
-            found = score_candidates(
-                given, without, x0, comparison_sigma(sigma, space.percent_to_sigma), space.process, DRAWS, DRAWN_SCORERS
-            )
-            scores.update({score_name(scorer, point): values for scorer, values in found.by.items()})
+            level = comparison_sigma(sigma, space.percent_to_sigma)
+            found = score_candidates(given, without, x0, level, space.process, DRAWS, DRAWN_SCORERS)
+            by = {**found.by, **free.scores(needed=()).by}
+            scores.update({score_name(scorer, point): values for scorer, values in by.items()})
 
-        self.scheduler.set_timesteps(setting.steps)
+        self.scheduler.set_timesteps(setting.steps, device=x.device)
         due = [(point, space.percent_to_sigma(point) * (1 + 1e-5)) for point in POINTS]
         for t in self.scheduler.timesteps:
             sigma, outputs = space.sigma_at(t), self.predict(x, t, labels, setting.cfg)
-            level = torch.full((len(x),), sigma)
+            level = torch.full((len(x),), sigma, device=x.device)
             x0 = [x0_from_output(output, x, level, space.process, space.prediction) for output in outputs]
-            for kept_x0, each in zip(predicted.values(), x0, strict=True):
-                kept_x0.append(each.flatten(1))
+            none = x0[1] if len(x0) > 1 else None
+            free.observe(x0[0] if none is None else none + setting.cfg * (x0[0] - none), x0[0], none, sigma)
             passed = [point for point, edge in due if sigma <= edge]
             due = due[len(passed) :]
             for point in passed:  # of points that share a step, each has the same scores
@@ -107,7 +109,7 @@ class Lab:
             output = outputs[0] if setting.cfg == 1 else outputs[1] + setting.cfg * (outputs[0] - outputs[1])
             x = self.scheduler.step(output, t, x).prev_sample.float()
         compare(x, 0.0, END)
-        return x, scores | {name: torch.stack(steps, dim=1).half() for name, steps in predicted.items()}
+        return x, scores
 
     def predict(self, x: Tensor, t: Tensor, labels: Tensor, cfg: float) -> tuple[Tensor, ...]:
         """The network's outputs, float32: conditional, and under guidance unconditional."""
@@ -131,23 +133,3 @@ def gather(chunks: int, chunk: Callable[[int], dict[str, Tensor]]) -> dict[str, 
     """Chunks 0, 1, .. as one pool: (P, 8, ...) each, P = 10 x chunks."""
     parts = [chunk(i) for i in range(chunks)]
     return {name: torch.cat([p[name] for p in parts]).unflatten(0, (-1, CANDIDATES)) for name in parts[0]}
-
-
-def free_scores(setting: Setting, pool: dict[str, Tensor], space: Space, sigmas: list[float]) -> dict[str, Tensor]:
-    """What a search's free scorers tell at each point, (P, 8) by ``score_name``, from the kept predictions of ``gather``.
-
-    A point is left out for a scorer whose steps tell nothing by then, the condition gap without guidance altogether.
-    """
-    given, without = (pool[name].flatten(0, 1) if name in pool else None for name in ("x0", "without"))  # (N, S, pixels)
-    trackers = {s: FreeScores([s], space.process, space.percent_to_sigma) for s in Scorer if s.free is not None}
-    due, found = [(point, space.percent_to_sigma(point) * (1 + 1e-5)) for point in (*POINTS, END)], {}
-    for step, sigma in enumerate(sigmas):
-        cond = given[:, step].float()
-        none = None if without is None else without[:, step].float()
-        passed = [point for point, edge in due if sigma <= edge or (step == len(sigmas) - 1)]
-        due = due[len(passed) :]
-        for scorer, tracker in trackers.items():
-            tracker.observe(cond if none is None else none + setting.cfg * (cond - none), cond, none, sigma)
-            with suppress(ValueError):
-                found |= {score_name(scorer, point): tracker.scores().by[scorer] for point in passed}
-    return {name: values.unflatten(0, (-1, CANDIDATES)) for name, values in found.items()}

@@ -55,7 +55,7 @@ def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> 
         tensors, metadata = load_tensors(path, MEASURED)
         if metadata == wanted:
             return tensors
-    tensors = make()
+    tensors = {name: tensor.cpu() for name, tensor in make().items()}
     save_tensors(path, tensors, MEASURED, 1, wanted)
     return tensors
 

@@ -69,7 +69,7 @@ class Moved:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             eps = output.sample * self.factor
             if self.random:
-                direction = without_mean(torch.randn(eps.shape, generator=generator))
+                direction = without_mean(torch.randn(eps.shape, generator=generator).to(eps.device))
                 eps = eps + scale(direction, eps, GuidanceOptions(strength=self.random))
             return type(output)(sample=eps)
 
@@ -112,7 +112,7 @@ class BestOf:
             goodness.append(-found.badness)
             nfe += STEPS + found.nfe
         best = torch.stack(goodness).argmax(dim=0)
-        return torch.stack(images)[best, torch.arange(len(noise))], nfe
+        return torch.stack(images)[best, torch.arange(len(noise), device=best.device)], nfe
 
     def judged(self, model: Model, images: Tensor, labels: Tensor) -> Any:
         cond, none = conditions(labels)
@@ -133,7 +133,7 @@ class Cfg:
     @torch.no_grad()
     def draw(self, model: Model, noise: Tensor, labels: Tensor, first: int, seed: int) -> tuple[Tensor, float]:
         x, calls = noise, 0
-        model.scheduler.set_timesteps(STEPS)
+        model.scheduler.set_timesteps(STEPS, device=x.device)
         for i, t in enumerate(model.scheduler.timesteps):
             scale = self.scale if self.begin <= i / STEPS < self.end else 1.0
             output = predict(model.network, x, t, labels, scale).float()
@@ -147,7 +147,7 @@ def scale_eps(scheduler: Any, output: Tensor, x: Tensor, t: Tensor, factor: floa
     space = Space.of(scheduler)
     if factor == 1 or space.prediction is Prediction.EPS:
         return output * factor
-    level = torch.full((len(x),), space.sigma_at(t))
+    level = torch.full((len(x),), space.sigma_at(t), device=x.device)
     eps = eps_from_x0(x, x0_from_output(output, x, level, space.process, space.prediction), level, space.process)
     return output + output_shift((factor - 1) * eps, level, space.process, space.prediction)
 

@@ -14,11 +14,12 @@ from uncertainty_nodes.benchmarks.bundle.trainer import KIND as CHECKPOINT
 from uncertainty_nodes.core.demo.extractor import Reference
 from uncertainty_nodes.core.files import load_tensors
 from uncertainty_nodes.core.metrics.features import FeatureStatistics
+from uncertainty_nodes.hosts.diffusers.demo import starting_noise
 
 JUDGE_KIND, MODEL_KIND = "colour judge", "colour model"
 ARCHITECTURE = "colour-cnn-64"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-WIDTHS = (24, 48, 96)
+WIDTH = 48
 
 
 class ColourJudge(nn.Module):
@@ -29,9 +30,9 @@ class ColourJudge(nn.Module):
 
     name = ARCHITECTURE
 
-    def __init__(self, dimensions: int = 64) -> None:
+    def __init__(self, width: int = WIDTH, dimensions: int = 64) -> None:
         super().__init__()
-        a, b, c = WIDTHS
+        a, b, c = width, 2 * width, 4 * width
         self.body = nn.Sequential(
             *_block(3, a, 2),  # 32 -> 16
             *_block(a, b, 1),
@@ -60,21 +61,26 @@ def _block(channels_in: int, channels_out: int, stride: int) -> tuple[nn.Module,
     return conv, nn.BatchNorm2d(channels_out), nn.SiLU()
 
 
-def load_judge(path: Path) -> tuple[ColourJudge, Reference, dict[str, Any]]:
+def noise_of(count: int, first: int, seed: int) -> Tensor:
+    """(count, 3, 32, 32): each image's from its own seeds."""
+    return torch.cat([starting_noise(count, seed + 100 * channel, first) for channel in range(3)], dim=1)
+
+
+def load_judge(path: Path, device: str | torch.device = "cpu") -> tuple[ColourJudge, Reference, dict[str, Any]]:
     """What train_colour_judge.py wrote: the judge, the held-out photos in its features, and what it says of its training."""
     if not path.exists():
         raise SystemExit(f"There is no {path}; run python benchmarks/bundle/train_colour_judge.py first.")
     tensors, about = load_tensors(path, JUDGE_KIND)
-    judge = ColourJudge()
+    judge = ColourJudge(len(tensors["judge.body.0.weight"]))
     judge.load_state_dict({name.removeprefix("judge."): t for name, t in tensors.items() if name.startswith("judge.")})
     count = int(about["held_out"])
     statistics = FeatureStatistics(count, tensors["mean"].double(), tensors["covariance"].double() * (count - 1), ARCHITECTURE)
     none = torch.empty(0)
     reference = Reference(statistics, tensors["features"].float(), none, none, none)
-    return judge.eval().requires_grad_(False), reference, about
+    return judge.to(device).eval().requires_grad_(False), reference, about
 
 
-def load_colour(path: Path) -> tuple[UNet2DModel, DDIMScheduler, dict[str, Any]]:
+def load_colour(path: Path, device: str | torch.device = "cpu") -> tuple[UNet2DModel, DDIMScheduler, dict[str, Any]]:
     """The running mean of the weights: of a finished training, or of its checkpoint while it lasts."""
     if not path.exists():
         raise SystemExit(f"There is no {path}; run python benchmarks/bundle/train_colour.py first.")
@@ -84,8 +90,8 @@ def load_colour(path: Path) -> tuple[UNet2DModel, DDIMScheduler, dict[str, Any]]
         tensors, about = load_tensors(path, CHECKPOINT)
         weights = {name.removeprefix("mean."): t for name, t in tensors.items() if name.startswith("mean.")}
         about = {"steps": about["step"], "final_loss": round(about["loss"], 4), "seconds": round(about["seconds"])}
-    config = colour_config()
+    config = colour_config(len(weights["conv_in.weight"]))
     network = UNet2DModel(**config["network"])
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     return network, DDIMScheduler(**config["process"], clip_sample=False), about

@@ -132,14 +132,16 @@ class Pruning(Watch):
         return join_scores(parts)
 
     def drawn_scores(self, call: Call, x0: Tensor, sigma: float) -> Scores:
+        """No call holds more rows than one of the sampling itself, so that ``micro_batch`` bounds the memory of both."""
         level, options = comparison_sigma(sigma, self.space.percent_to_sigma), self.search.options
+        draws = replace(options.draws, micro_batch=options.draws.micro_batch or self.blocks)
         part = self.conditional(call.x)
         groups = []
         for i in range(0, len(self.search.rows), self.micro_batch):
             rows = list(self.search.rows[i : i + self.micro_batch])
             given = self.denoiser(call.rows(part), rows, level)
             without = self.unconditional(call, part, rows, level)
-            groups.append(score_candidates(given, without, x0[rows], level, self.space.process, options.draws, options.drawn_scorers))
+            groups.append(score_candidates(given, without, x0[rows], level, self.space.process, draws, options.drawn_scorers))
         return concatenate(groups)
 
     def unconditional(self, call: Call, part: slice, rows: list[int], sigma: float) -> Denoiser | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import diffusers
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 import tiny_pipelines as tiny
-from uncertainty_nodes.core.options import BestOfOptions, Direction, FreeOptions, Scorer, SearchMode
+from uncertainty_nodes.core.options import BestOfOptions, Direction, DrawOptions, FreeOptions, Scorer, SearchMode
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.core.search.stopping import quantity_at
 from uncertainty_nodes.core.selection.calibration import Calibration
@@ -75,6 +76,15 @@ def test_every_pass_is_counted(demo, monkeypatch):
     assert found.scoring_rows == 4 * (4 + 3)
     assert rows.count == found.network_rows + found.scoring_rows
     assert max(rows.seen) <= 2  # both halves of guidance: what bounds the memory
+
+
+@pytest.mark.parametrize(("guidance", "rows_each"), [(1.0, 1), (1.5, 2)])
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_no_call_is_larger_than_the_micro_batch_allows(demo, monkeypatch, guidance, rows_each, micro_batch):
+    candidates = digits(demo, "DDIMScheduler", guidance)
+    rows = Rows(candidates.target, monkeypatch)
+    best_of(candidates, options=replace(TWICE, micro_batch=micro_batch, draws=DrawOptions(samples=6)))
+    assert max(rows.seen) == rows_each * micro_batch
 
 
 def test_a_search_that_cuts_nothing_is_plain_sampling(demo):

@@ -61,7 +61,8 @@ it saves nothing where steps are few.
 --mode stop leaves an image on its way that earlier drafts (--early-calibration) call hopeless: it has no picture, is told under "skipped"
 in results.json with its score and the calls saved, and is never drawn again.
 --until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best {ACCEPTED:g} % of the
-first {IMAGES.default} images (--value, --calibrate-with). One limit holds for all prompts or digits, so that easy ones are kept more often.
+first {IMAGES.default} images (--value, --calibrate-with), of which those that --mode stop leaves count as the worst. One limit holds for
+all prompts or digits, so that easy ones are kept more often.
 Both cost several times the calls of one image. Classifier-free guidance at a scale that suits the model may bring as much for fewer:
 try --guidance-scale first.
 

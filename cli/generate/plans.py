@@ -91,7 +91,8 @@ class FixedCount:
 class UntilAccepted:
     """Image 0, 1, 2, .. until ``total`` are accepted, each attempt one image; decisions are ``core.search.until.Until``'s own.
 
-    first: how many images the rule is read off where there is no ``calibration``; they are then judged by it as the others are.
+    first: how many images the rule is read off where there is no ``calibration``; they are then judged by it as the others are. Those of
+    them that were stopped on their way count as the worst.
     next: where the batch after those that were asked for begins. accepted: how many of the first 0, 1, 2, .. that were judged.
     """
 
@@ -180,8 +181,14 @@ class UntilAccepted:
     def calibrate(self) -> Calibration | None:
         if not self.first:
             return None
-        scores = torch.cat([as_result(self.drawn[number], self.options).scores for number in range(self.first) if number in self.drawn])
-        return Calibration.fit([scores], self.options.direction, quantity_of(self.options))
+        scores = [as_result(self.drawn[number], self.options).scores for number in range(self.first) if number in self.drawn]
+        if not scores:
+            raise ValueError(
+                f"All of the first {self.first} images were stopped on their way, so that they have no score that a limit could be read "
+                "off. Raise --early-limit or --calibrate-with, or name earlier scores with --calibration."
+            )
+        stopped = self.first - len(scores)
+        return Calibration.fit(scores, self.options.direction, quantity_of(self.options), stopped=stopped)
 
     def choose(self, ranked: Iterable[Mapping[str, Any]]) -> set[int]:
         return {verdict.attempt for verdict in self.run.verdicts if verdict.accepted} if self.run else set()

@@ -42,7 +42,7 @@ def report_until(options: GenerateOptions, plan: UntilAccepted, new: int) -> Non
         where += f"; of what reaches it at most {asked.value:g} % are bad, {asked.confidence:g} % sure "
         where += f"from {len(run.calibration.labelled)} labels"
     elif run.calibration is not None:
-        where += f", which the best {asked.value:g} % of {len(run.calibration)} earlier scores reach"
+        where += f", which the best {asked.value:g} % of {len(run.calibration)} earlier images reach"
     log.info("Drawn: %d. Accepted %d of %d judged by %s: %s.", new, run.accepted, run.attempts, options.method.value, where)
     if not run.succeeded:
         log.warning(

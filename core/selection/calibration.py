@@ -66,16 +66,26 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, scores: Sequence[Tensor], direction: Direction, quantity: str, provenance: Sequence[Mapping[str, str]] = ()
+        cls,
+        scores: Sequence[Tensor],
+        direction: Direction,
+        quantity: str,
+        provenance: Sequence[Mapping[str, str]] = (),
+        stopped: int = 0,
     ) -> Calibration:
-        """From the scores of one or more runs, each (B,). What is not finite is left out; ValueError when nothing is left."""
+        """From the scores of one or more runs, each (B,). What is not finite is left out; ValueError when nothing is left.
+
+        stopped: images that were left on their way as hopeless. They count among the images of which a share is accepted, as no better
+        than the worst that was finished; else a limit would hold for that share of the hopeful ones alone, which is stricter.
+        """
         if any(s.ndim != 1 for s in scores):
             raise ValueError(f"Scores to calibrate with must have shape (B,), got {[tuple(s.shape) for s in scores]}.")
         joined = torch.cat([torch.empty(0, dtype=torch.float64), *(s.detach().cpu().double() for s in scores)])
         finite = joined[joined.isfinite()]
         if len(finite) == 0:
             raise ValueError(f"There is nothing to calibrate with: none of the {len(joined)} scores given is finite.")
-        return cls(finite.sort().values, direction, quantity, tuple(dict(p) for p in provenance))
+        worst = finite.max() if direction is Direction.HIGH_IS_BAD else finite.min()
+        return cls(torch.cat([finite, worst.repeat(stopped)]).sort().values, direction, quantity, tuple(dict(p) for p in provenance))
 
     @property
     def settings(self) -> dict[str, str]:

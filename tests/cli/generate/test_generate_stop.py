@@ -87,6 +87,26 @@ def test_stopped_attempts_count_and_are_not_kept(drafts, tmp_path):
     assert saved(tmp_path)["until"]["calls"] == spent
 
 
+@pytest.mark.parametrize("share", [30, 90])
+def test_the_stopped_count_among_the_images_that_the_limit_is_read_off(drafts, tmp_path, share):
+    asked = ["--until-kept", 1, "--calibrate-with", IMAGES, "--value", share, "--max-attempts", IMAGES]
+    assert draw(tmp_path, *asked, *stop_at(drafts[1])) == 0
+    finished, left = [row["score"] for row in rows(tmp_path).values()], len(stopped(tmp_path))
+    assert left > 0 and left + len(finished) == IMAGES
+    best_first = sorted(finished, reverse=True) + left * [min(finished)]
+    at = share / 100 * (IMAGES - 1)
+    limit = best_first[int(at)] + (at - int(at)) * (best_first[int(at) + 1] - best_first[int(at)])
+    assert saved(tmp_path)["until"]["limit"] == pytest.approx(limit)
+    assert kept(tmp_path) and all(rows(tmp_path)[number]["score"] >= limit for number in kept(tmp_path))
+
+
+def test_a_limit_of_nothing_but_stopped_images_is_refused(drafts, tmp_path, caplog):
+    last = int(np.argmin(drafts[0]))
+    asked = ["--class", last, "--seed", last, "--until-kept", 1, "--calibrate-with", 1]
+    assert draw(tmp_path, *asked, *stop_at(drafts[1], 0)) == 1
+    assert "All of the first 1 images were stopped on their way" in caplog.text and "--early-limit" in caplog.text
+
+
 def test_all_may_be_stopped_and_several_candidates_may_try(drafts, tmp_path):
     scores, path = drafts
     last = int(np.argmin(scores))

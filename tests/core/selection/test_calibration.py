@@ -34,6 +34,19 @@ def test_threshold_is_numpys_percentile_of_badness(scores, percent):
     assert fit(scores, LOW).threshold_at(percent) == pytest.approx(-np.percentile(-np.array(scores), percent))
 
 
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=30), st.floats(0, 100), st.integers(0, 29))
+def test_images_that_were_stopped_count_as_the_worst(scores, percent, stopped):
+    """Where the worst were stopped, the limit is that of all images, as far as it can be known; else all that were finished pass."""
+    ranked, stopped = sorted(scores), min(stopped, len(scores) - 1)
+    finished = ranked[: len(ranked) - stopped]
+    of_all = np.percentile(scores, percent) if percent / 100 * (len(scores) - 1) <= len(finished) - 1 else finished[-1]
+    assert Calibration.fit([torch.tensor(finished).double()], HIGH, "denoised", stopped=stopped).threshold_at(percent) == pytest.approx(
+        of_all
+    )
+    low = Calibration.fit([-torch.tensor(finished).double()], LOW, "noise", stopped=stopped)
+    assert low.threshold_at(percent) == pytest.approx(-of_all) and len(low) == len(scores)
+
+
 @given(values, st.integers(-6, 6))
 def test_percentile_is_scipys_mean_percentile_of_badness(scores, score):
     assert fit(scores).percentile_of(score) == pytest.approx(percentileofscore(scores, score, kind="mean"))

@@ -24,7 +24,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/posterior": ("--images 32", "--images 256"),
     "quality/pixels": ("--images 64", "--images 512"),
     "quality/pixels --cfg 1.5": ("--images 32", "--images 512"),
-    "quality/paper": ("--images 50", "--images 2000 --digits 512"),
+    "quality/paper": ("--images 50", "--images 2000 --real 512"),
     "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
     "quality/guidance --cfg": ("--images 90", "--images 2000"),
     "quality/guidance --search": ("--images 30", "--images 500"),

@@ -9,6 +9,7 @@ avx512_bf16. Stops and resumes: a checkpoint every --save-every steps, written w
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,14 +25,24 @@ from uncertainty_nodes.core.demo.network import read_config
 WIDTH = 48
 
 
-def read_pictures(folder: Path) -> tuple[Tensor, Tensor]:
-    """(N, 3, H, W) in [-1, 1] and class numbers (N,), in the order of class names and file names."""
+def picture_files(folder: Path) -> list[tuple[Path, int]]:
+    """Each picture and its class number, in the order of class names and file names."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     files = [(path, label) for label, group in enumerate(classes) for path in sorted(group.glob("*.jpg"))]
     if not files:
         raise SystemExit(f"{folder} holds no folders of .jpg pictures, one folder a class.")
+    return files
+
+
+def read_files(files: Sequence[tuple[Path, int]]) -> tuple[Tensor, Tensor]:
+    """(N, 3, H, W) in [-1, 1] and class numbers (N,)."""
     pixels = torch.from_numpy(np.stack([np.asarray(Image.open(path).convert("RGB")) for path, _ in files]))
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1, torch.tensor([label for _, label in files])
+
+
+def read_pictures(folder: Path) -> tuple[Tensor, Tensor]:
+    """All of them."""
+    return read_files(picture_files(folder))
 
 
 def colour_config(width: int = WIDTH) -> dict[str, dict[str, object]]:

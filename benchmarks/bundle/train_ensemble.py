@@ -37,7 +37,7 @@ def digest(network: nn.Module) -> str:
     """SHA-256 of all weights."""
     found = hashlib.sha256()
     for name, weight in network.state_dict().items():
-        found.update(name.encode() + weight.numpy().tobytes())
+        found.update(name.encode() + weight.cpu().numpy().tobytes())
     return found.hexdigest()
 
 

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from uncertainty_nodes.benchmarks.shared import methods, pool
 from uncertainty_nodes.benchmarks.shared.common import clock, write
+from uncertainty_nodes.benchmarks.shared.subject import Subject, digits
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, EnsembleOptions, GuidanceMode, GuidanceOptions, StepWindow
-from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, load_demo, sample
+from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, sample
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
 from uncertainty_nodes.hosts.diffusers.ensemble.members import TableMembers
 
@@ -58,9 +59,16 @@ class NetworkClock:
 
 @dataclass(frozen=True)
 class Lab:
-    network: Any
-    scheduler: Any
+    subject: Subject
     repeats: int
+
+    @property
+    def network(self) -> Any:
+        return self.subject.network
+
+    @property
+    def scheduler(self) -> Any:
+        return self.subject.scheduler
 
     def inputs(self, batch: int, size: int = 32) -> tuple[Tensor, Tensor]:
         device = next(self.network.parameters()).device
@@ -79,12 +87,12 @@ class Lab:
     def asked(self, method: str, batch: int) -> Callable[[], None]:
         """A method of the filtering table, on noise in place of images, which takes as long."""
         noise, labels = self.inputs(batch)
-        lab = pool.Lab(self.network, self.scheduler, Path(), batch, STEPS)
+        lab = pool.Lab(self.subject, Path(), batch, STEPS)
         return lambda: methods.METHODS[method](lab, pool.Chunk(0, 0, noise, labels, noise))
 
     def ensemble(self, batch: int, count: int) -> Callable[[], None]:
         noise, labels = self.inputs(batch)
-        whole = methods.ensemble()
+        whole = self.subject.ensemble
         members = TableMembers(self.network, replace(whole, members=whole.members[:count]), labels)
         return lambda: decu(self.network, self.scheduler, noise, members, STEPS, EnsembleOptions())
 
@@ -136,7 +144,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    lab = Lab(*load_demo(a.device), a.repeats)
+    lab = Lab(digits(a.device), a.repeats)
     by_feature = {name: lab.measured(work, a.batch) for name, work in features(lab, a.batch).items()}
     found = {
         "steps": STEPS,

@@ -1,10 +1,12 @@
-"""The aleatoric paper's own protocol, as far as one core carries it: python benchmarks/quality/paper.py
+"""The aleatoric paper's own protocol, at its own size where a GPU is lent: python benchmarks/quality/paper.py
 
 De Vita & Belagiannis 2024, section 4: 50 DDIM steps, M = 5, U summed over pixels and over steps 45 to 48 of 50 (20 calls); of 60,000 images
-the 50,000 of highest U are kept, and their FID is set beside that of as many at random. Here the same share of --images, in the bundled
-classifier's features. Then test images noised to T/2 and denoised: AUSE and AURG of the map of U, the sum over the same steps, against
-each pixel's error, RMSE of what is left, the area between the curve and the oracle's (AUSE) and between chance and the curve (AURG).
-Stops and resumes by chunks.
+the 50,000 of highest U are kept, and their FID is set beside that of as many at random. Here the same share of --images, in the judge's
+features; precision and recall are those of 5,000 of the kept. Then real images noised to T/2 and denoised: AUSE and AURG of the map of U,
+the sum over the same steps, against each pixel's error, RMSE of what is left, the area between the curve and the oracle's (AUSE) and
+between chance and the curve (AURG).
+--images 20000 of each of three seeds is the paper's size: 4.2 million network calls. No pictures are kept, only features and scores; stops
+and resumes by chunks, and --pool gathers them in one file, from which --table makes the table elsewhere. --colour: of the colour model.
 """
 
 from __future__ import annotations
@@ -18,44 +20,56 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from uncertainty_nodes.benchmarks.quality.pixels import chunks as digits_of
+from uncertainty_nodes.benchmarks.quality.pixels import chunks as real_chunks
 from uncertainty_nodes.benchmarks.quality.pixels import row
 from uncertainty_nodes.benchmarks.shared.common import kept, write
-from uncertainty_nodes.benchmarks.shared.judging import Judged, judge_filter
+from uncertainty_nodes.benchmarks.shared.judging import PAIRED, Judged, judge_filter
 from uncertainty_nodes.benchmarks.shared.methods import dropout
 from uncertainty_nodes.benchmarks.shared.pixel_methods import of_reconstruction, reconstruct
-from uncertainty_nodes.benchmarks.shared.pool import SEEDS, Chunk, Lab
+from uncertainty_nodes.benchmarks.shared.pool import CHUNK, SEEDS, Chunk, Lab
+from uncertainty_nodes.benchmarks.shared.subject import COLOUR, Subject, add_subject, open_subject
+from uncertainty_nodes.core.files import load_tensors, save_tensors
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, Pooling, Quantity, StepWindow
-from uncertainty_nodes.hosts.diffusers.demo import attach, sample
+from uncertainty_nodes.hosts.diffusers.demo import attach
 
 STEPS = 50
 WINDOW = StepWindow(0.91, 0.98)  # steps 45 to 48 of DDIM's, counted from 0
 OPTIONS = AleatoricOptions(DrawOptions(samples=5), window=WINDOW, pooling=Pooling.SUM)
+POOL = "pool of the paper's protocol"
 
 
 def selected(lab: Lab, chunk: Chunk) -> dict[str, Tensor]:
-    """Images, their U and its calls."""
+    """Of images drawn by chance: features, p of the asked class, U and V, (B,) each, and the calls of either."""
 
     def draw() -> dict[str, Tensor]:
         with lab.casting(), attach(lab.network, lab.scheduler, record=OPTIONS) as run:
-            images = sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, STEPS)
-        result = run.result(Quantity.NOISE)
-        return {"images": images, "u": result.scores, "nfe": torch.tensor([result.nfe], dtype=torch.float64)}
+            images = lab.sample(chunk.noise, chunk.labels)
+        u, v = run.result(Quantity.NOISE), run.result(Quantity.DENOISED)
+        seen = lab.subject.judged(images, chunk.labels)
+        seen["features"] = seen["features"].half()  # 60,000 images' take 8 MB
+        about = {"seed": torch.full((len(images),), chunk.seed, dtype=torch.int32), "label": chunk.labels.byte()}
+        return seen | about | {"u": u.scores, "v": v.scores, "nfe": torch.tensor([u.nfe], dtype=torch.float64)}
 
-    return kept(lab.path("paper", chunk), lab.options, draw)
+    return kept(lab.path("paper drawn", chunk), lab.options, draw)
 
 
-def selection(lab: Lab, images: int) -> dict[str, Any]:
-    chunks = [c for c in lab.chunks(SEEDS, images) if lab.path("paper", c).exists()]
-    whole = [c for c in chunks if all(lab.path("paper", Chunk.blank(s, c.index, lab.size)).exists() for s in SEEDS)]
-    parts = [selected(lab, c) for c in whole]
-    seed = torch.tensor([c.seed for c in whole]).repeat_interleave(lab.size)
-    pool = Judged.of(torch.cat([p["images"] for p in parts]), torch.cat([c.labels for c in whole]), seed)
-    return judge_filter(pool, -torch.cat([p["u"] for p in parts])) | {"nfe": float(parts[0]["nfe"])}
+def gather(lab: Lab, images: int, draw: bool) -> dict[str, Tensor]:
+    """All chunks as one, drawn or read back; of those that are there alone, whole rounds of seeds."""
+    chunks = tqdm(lab.chunks(SEEDS, images), total=len(SEEDS) * -(-images // lab.size), desc="Images")
+    parts = [selected(lab, chunk) for chunk in chunks if draw or lab.path("paper drawn", chunk).exists()]
+    parts = parts[: len(parts) // len(SEEDS) * len(SEEDS)]
+    return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+
+
+def selection(pool: dict[str, Tensor], subject: Subject) -> dict[str, Any]:
+    """What keeping the 5/6 of highest U does, and for comparison of lowest V."""
+    judged = Judged(pool["features"].float(), pool["asked"] < 0.5, pool["seed"].long(), pool["label"].long(), subject.reference)
+    calls = {"nfe": float(pool["nfe"][0]), "precision_and_recall_of": min(PAIRED, round(len(pool["u"]) * 5 / 6))}
+    return {"selection": judge_filter(judged, -pool["u"]) | calls, "by_low_v": judge_filter(judged, pool["v"]) | calls}
 
 
 def maps(lab: Lab, chunk: Chunk) -> dict[str, Tensor]:
-    """Of one chunk of real digits: errors, and the maps of U, of V and of MC dropout, all high = bad but U."""
+    """Of one chunk of real images: errors, and the maps of U, of V and of MC dropout, all high = bad but U."""
 
     def make() -> dict[str, Tensor]:
         with ExitStack() as blocks:
@@ -68,7 +82,7 @@ def maps(lab: Lab, chunk: Chunk) -> dict[str, Tensor]:
 
 
 def pixels(lab: Lab, count: int) -> dict[str, Any]:
-    parts = [maps(lab, c) for c in tqdm(digits_of(lab, count), desc="Pixels")]
+    parts = [maps(lab, c) for c in tqdm(real_chunks(lab, count), desc="Pixels")]
     errors = torch.cat([p["errors"] for p in parts])
     calls = {"U": 20.0, "V": 20.0, "MC dropout": 20.0}
     rows = {name: row(torch.cat([p[name] for p in parts]), errors, nfe) for name, nfe in calls.items()}
@@ -76,18 +90,35 @@ def pixels(lab: Lab, count: int) -> dict[str, Any]:
     return {"images": len(errors), "methods": rows}
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100, help="of each of three seeds (default: %(default)s)")
-    parser.add_argument("--digits", type=int, default=64, help="for the pixels, at most the 512 bundled ones (default: %(default)s)")
+    parser.add_argument("--real", type=int, default=64, help="images for the pixels; of digits at most 512 (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=CHUNK, help="images a chunk (default: %(default)s)")
+    parser.add_argument("--pool", type=Path, help="a file for what was measured: written, or with --table read in place of the chunks")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
-    parser.add_argument("--work", type=Path, default=Path("out/paper"))
+    parser.add_argument("--no-table", action="store_true", help="measure only")
+    parser.add_argument("--work", type=Path, help="(default: out/paper, or out/colour/paper)")
+    add_subject(parser)
     a = parser.parse_args()
-    lab = Lab.open(a.work, steps=STEPS, precision=torch.bfloat16)
-    for chunk in () if a.table else tqdm(list(lab.chunks(SEEDS, a.images)), desc="Images"):
-        selected(lab, chunk)
-    figures = {"steps": STEPS, "seeds": list(SEEDS), "selection": selection(lab, a.images), "pixels": pixels(lab, a.digits)}
-    print(f"Wrote {write('paper', figures)}")
+    a.work = a.work or (COLOUR / "paper" if a.colour else Path("out/paper"))
+    return a
+
+
+def main() -> None:
+    a = arguments()
+    subject = open_subject(a)
+    lab = Lab.open(a.work, a.size, STEPS, torch.bfloat16, subject)
+    if a.table and a.pool is not None:
+        pool, facts = load_tensors(a.pool, POOL)
+    else:
+        pool, facts = gather(lab, a.images, not a.table), {"pixels": pixels(lab, a.real)}
+        if a.pool is not None:
+            save_tensors(a.pool, pool, POOL, 1, facts)
+    if a.no_table:
+        return
+    figures = {"steps": STEPS, "seeds": list(SEEDS), "extractor": subject.reference.statistics.extractor} | subject.options
+    print(f"Wrote {write('paper_colour' if a.colour else 'paper', figures | selection(pool, subject) | facts)}")
 
 
 if __name__ == "__main__":

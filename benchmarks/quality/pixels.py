@@ -7,7 +7,8 @@ levels of an image in [-1, 1], means over images with 95 % bootstrap intervals. 
 not see; the denoiser has seen the whole MNIST training split, so to it they are not new. Stops and resumes by chunks.
 
 --cfg: without guidance and at this scale of classifier-free guidance instead, maps of the conditional prediction and of the mix that the
-sampler follows, and those that cost no call (results/pixels_cfg.json).
+sampler follows, and those that cost no call (results/pixels_cfg.json). --colour: of the colour model, on photos that neither it nor its
+judge saw, every value of the three channels a pixel (results/pixels_colour.json, pixels_colour_cfg.json).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from uncertainty_nodes.benchmarks.shared.common import kept, write
 from uncertainty_nodes.benchmarks.shared.methods import asked
 from uncertainty_nodes.benchmarks.shared.pixel_methods import MAPS, RECONSTRUCTION, controls, recorded
 from uncertainty_nodes.benchmarks.shared.pool import Chunk, Lab
+from uncertainty_nodes.benchmarks.shared.subject import COLOUR, add_subject, open_subject
 from uncertainty_nodes.benchmarks.shared.under_cfg.pixels import FREE
 from uncertainty_nodes.benchmarks.shared.under_cfg.pixels import maps as maps_at
-from uncertainty_nodes.core.demo.extractor import load_reference
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval, sparsification
 from uncertainty_nodes.core.options import Quantity
 
@@ -34,29 +35,29 @@ SEED = 21
 
 
 def chunks(lab: Lab, count: int) -> list[Chunk]:
-    """Real digits, each with a noise of its own."""
-    digits = load_reference()
-    count, parts = min(count, len(digits.images)), []
-    for index, start in enumerate(range(0, count, lab.size)):
-        part = slice(start, min(start + lab.size, count))
-        noise = torch.randn(digits.images[part].shape, generator=torch.Generator().manual_seed(SEED + index))
-        parts.append(Chunk(SEED, index, noise, digits.labels[part], digits.images[part]))
+    """Real images, each with a noise of its own."""
+    images, labels = lab.subject.real(count)
+    parts = []
+    for index, start in enumerate(range(0, len(images), lab.size)):
+        part = slice(start, start + lab.size)
+        noise = torch.randn(images[part].shape, generator=torch.Generator().manual_seed(SEED + index))
+        parts.append(Chunk(SEED, index, *(t.to(lab.device) for t in (noise, labels[part], images[part]))))
     return parts
 
 
 def measure(lab: Lab, chunk: Chunk, names: list[str]) -> dict[str, Tensor]:
     """Maps that high means bad, the reconstruction and NFE of each method on a chunk; read back where they were made before."""
     found = kept(lab.path("pixels", chunk), lab.options, lambda: recorded(lab, chunk))
-    images = found[RECONSTRUCTION]
+    images = found[RECONSTRUCTION].to(lab.device)
     for name in names:
         found |= kept(lab.path(f"pixels {name}", chunk), asked(lab, name), lambda n=name: MAPS[n](lab, chunk, images))
     return found
 
 
-def rows(parts: list[dict[str, Tensor]], digits: Tensor) -> dict[str, Any]:
+def rows(parts: list[dict[str, Tensor]], real: Tensor) -> dict[str, Any]:
     """The table: every map, both ways up for the aleatoric ones, beside controls. A map is judged on the images that it was made of."""
     images = torch.cat([p[RECONSTRUCTION] for p in parts])
-    errors = images - digits
+    errors = images - real
     table = {}
     for name in sorted(parts[0]):  # whether made or read back
         kind, _, method = name.partition(" ")
@@ -80,7 +81,7 @@ def under_cfg(lab: Lab, drawn: list[Chunk], scale: float) -> dict[str, Any]:
             kept(lab.path(f"pixels_cfg_{each:g}", c), lab.options, lambda c=c, s=each: maps_at(lab, c, s))
             for c in tqdm(drawn, desc=f"CFG {each:g}")
         ]
-        tables[f"{each:g}"] = rows(parts, torch.cat([c.images for c in drawn]))
+        tables[f"{each:g}"] = rows(parts, torch.cat([c.images.cpu() for c in drawn]))
     return {"scales": tables}
 
 
@@ -95,26 +96,26 @@ def row(maps: Tensor, errors: Tensor, nfe: float) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=128, help="at most the 512 bundled ones")
+    parser.add_argument("--images", type=int, default=128, help="of digits at most the 512 bundled ones")
     parser.add_argument("--only", nargs="*", default=list(MAPS), choices=list(MAPS), help="make only these maps beside the aleatoric ones")
     parser.add_argument("--size", type=int, default=32, help="images a chunk")
     parser.add_argument("--steps", type=int, default=25, help="of sampling, of which the second half is run")
     parser.add_argument("--cfg", type=float, help="the maps under classifier-free guidance of this scale instead")
-    parser.add_argument("--work", type=Path, default=Path("out/pixels"))
+    parser.add_argument("--work", type=Path, help="(default: out/pixels, or out/colour/pixels)")
+    add_subject(parser)
     a = parser.parse_args()
-    lab = Lab.open(a.work, a.size, a.steps)
-    drawn = chunks(lab, a.images)
+    subject = open_subject(a)
+    lab = Lab.open(a.work or (COLOUR / "pixels" if a.colour else Path("out/pixels")), a.size, a.steps, subject=subject)
+    drawn, name = chunks(lab, a.images), "pixels_colour" if a.colour else "pixels"
+    about = {"images": sum(len(c.images) for c in drawn), "steps": a.steps} | subject.options
     if a.cfg is not None:
-        print(
-            f"Wrote {write('pixels_cfg', {'images': sum(len(c.images) for c in drawn), 'steps': a.steps} | under_cfg(lab, drawn, a.cfg))}"
-        )
+        print(f"Wrote {write(f'{name}_cfg', about | under_cfg(lab, drawn, a.cfg))}")
         return
     parts = [measure(lab, chunk, a.only) for chunk in tqdm(drawn, desc="Chunks")]
-    table = rows(parts, torch.cat([c.images for c in drawn]))
-    for name, figures in table["methods"].items():
-        print(f"{name:40s} AUSE {figures['ause']:.5f}  AURG {figures['aurg']:+.5f}")
-    path = write("pixels", {"images": sum(len(c.images) for c in drawn), "steps": a.steps} | table)
-    print(f"Wrote {path}")
+    table = rows(parts, torch.cat([c.images.cpu() for c in drawn]))
+    for method, figures in table["methods"].items():
+        print(f"{method:40s} AUSE {figures['ause']:.5f}  AURG {figures['aurg']:+.5f}")
+    print(f"Wrote {write(name, about | table)}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,13 @@ TABLES = {  # results that a script's option makes
     "best_of_free": ("best_of", " --free"),
     "pixels_cfg": ("pixels", " --cfg 1.5"),
     "ensemble_cfg": ("ensemble", " --cfg 1.5"),
+    "filtering_colour": ("filtering", " --colour"),
+    "filtering_colour_cfg": ("filtering", " --colour --cfg 3"),
+    "pixels_colour": ("pixels", " --colour --photos FOLDER"),
+    "pixels_colour_cfg": ("pixels", " --colour --photos FOLDER --cfg 3"),
+    "ensemble_colour": ("ensemble", " --colour"),
+    "ensemble_colour_cfg": ("ensemble", " --colour --cfg 3"),
+    "paper_colour": ("paper", " --colour --photos FOLDER"),
 }
 
 
@@ -49,7 +56,7 @@ def command_of(name: str) -> str:
 
 
 def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Measured, or read back when it was measured with the same options: what lets a benchmark stop and go on."""
+    """Measured, or read back when it was measured with the same options: what lets a benchmark stop and go on. Tensors on the CPU."""
     wanted = {"options": repr(options)}
     if path.exists():
         tensors, metadata = load_tensors(path, MEASURED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,8 +11,7 @@ import torch
 from uncertainty_nodes.benchmarks.cost.speed import PeakMemory
 from uncertainty_nodes.benchmarks.shared.common import clock
 from uncertainty_nodes.benchmarks.shared.methods import METHODS, RECORDED, SAMPLING
-from uncertainty_nodes.benchmarks.shared.pool import Chunk, Lab
-from uncertainty_nodes.hosts.diffusers.demo import sample
+from uncertainty_nodes.benchmarks.shared.pool import Lab
 
 BATCH, SEED = 8, 99
 
@@ -21,9 +21,9 @@ def costs(lab: Lab, names: list[str]) -> dict[str, dict[str, float]]:
 
     seconds: of processor time. peak_mb: of tensors made and held at once, network excluded, for the whole chunk.
     """
-    chunk = Chunk.blank(SEED, 0, BATCH)
-    plain = price(lambda: sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, lab.steps))
-    chunk = Chunk(SEED, 0, chunk.noise, chunk.labels, sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, lab.steps))
+    blank = lab.blank(SEED, 0, BATCH)
+    plain = price(lambda: lab.sample(blank.noise, blank.labels))
+    chunk = replace(blank, images=lab.sample(blank.noise, blank.labels))
     works: dict[str, Callable[[], Any]] = {name: lambda w=window: lab.recorded(chunk, (w,)) for name, window in RECORDED.items()}
     works |= {name: lambda n=name: METHODS[n](lab, chunk) for name in names}
     found = {"plain sampling": plain}

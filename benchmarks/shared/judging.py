@@ -1,4 +1,4 @@
-"""What filtering by a score does to a pool of images, in the bundled extractor's features: FID, precision, recall, AUROC, calibration."""
+"""What filtering by a score does to a pool of images, in its judge's features: FID, precision, recall, AUROC, calibration."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from uncertainty_nodes.benchmarks.quality.direction import per_class, with_interval
-from uncertainty_nodes.core.demo.extractor import Reference, load_extractor, load_reference
-from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance, precision_recall
+from uncertainty_nodes.benchmarks.shared.subject import Subject, digits
+from uncertainty_nodes.core.demo.extractor import Reference
+from uncertainty_nodes.core.metrics.features import FeatureStatistics, PrecisionRecall, frechet_distance, precision_recall
 from uncertainty_nodes.core.metrics.scores import Undefined, auroc
 from uncertainty_nodes.core.selection.ranks import rank_average
 
@@ -20,11 +21,12 @@ KEPT = 5 / 6
 RANDOM_SUBSETS = 20
 RESAMPLES = 100
 BINS = 10
+PAIRED = 5_000  # images of which precision and recall are taken at most
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A pool as the bundled classifier sees it. features (N, D), bad (N,) bool, seed (N,), label (N,)."""
+    """A pool as its judge sees it, on the CPU. features (N, D), bad (N,) bool, seed (N,), label (N,)."""
 
     features: Tensor
     bad: Tensor
@@ -33,11 +35,11 @@ class Judged:
     reference: Reference
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor, seed: Tensor) -> Judged:
-        judge = load_extractor()
-        features = torch.cat([judge.features(part) for part in images.split(500)])
-        asked = judge.head(features).softmax(dim=1)[torch.arange(len(labels)), labels]
-        return cls(features, asked < 0.5, seed, labels, load_reference())
+    def of(cls, images: Tensor, labels: Tensor, seed: Tensor, subject: Subject | None = None) -> Judged:
+        """By the judge of a subject; the bundled classifier where none is given."""
+        subject = subject or digits()
+        seen = subject.judged(images, labels)
+        return cls(seen["features"], seen["asked"] < 0.5, seed, labels, subject.reference)
 
     def select(self, index: Tensor) -> Judged:
         return Judged(self.features[index], self.bad[index], self.seed[index], self.label[index], self.reference)
@@ -53,6 +55,12 @@ class Judged:
         real = self.reference.statistics
         return frechet_distance(real, FeatureStatistics.of(self.features[index], real.extractor))
 
+    def precision_recall(self, index: Tensor) -> PrecisionRecall:
+        """Of at most PAIRED of these images, picked by chance: the distances of all pairs of more are too many."""
+        if len(index) > PAIRED:
+            index = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))[:PAIRED]]
+        return precision_recall(self.reference.features, self.features[index])
+
     def best(self, badness: Tensor) -> Tensor:
         """Indexes of the 5/6 of each seed's images with the least badness."""
         return torch.cat([own[badness[own].argsort(stable=True)[: round(KEPT * len(own))]] for own in self._places])
@@ -67,14 +75,14 @@ class Judged:
         generator = torch.Generator().manual_seed(0)
         subsets = [self.best(torch.rand(len(self.bad), generator=generator)) for _ in range(RANDOM_SUBSETS)]
         fids = np.array([self.fid(s) for s in subsets])
-        pairs = np.array([precision_recall(self.reference.features, self.features[s]) for s in subsets[:5]])
+        pairs = np.array([self.precision_recall(s) for s in subsets[:5]])
         return {"fid": fids.mean(), "fid_sd": fids.std(ddof=1), "precision": pairs[:, 0].mean(), "recall": pairs[:, 1].mean()}
 
 
 def judge_filter(pool: Judged, badness: Tensor) -> dict[str, Any]:
     """One row of the table. Gain: FID of random subsets less that of the kept; more than 0 = better than chance."""
     kept, chance = pool.best(badness), pool.by_chance
-    fid, (precision, recall) = pool.fid(kept), precision_recall(pool.reference.features, pool.features[kept])
+    fid, (precision, recall) = pool.fid(kept), pool.precision_recall(kept)
     seeds = pool.seed.unique().tolist()
     return {
         "images": len(pool.bad),

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from uncertainty_nodes.benchmarks.shared.pool import DEFAULT, LAST, Chunk, Lab
-from uncertainty_nodes.core.demo.extractor import load_extractor
-from uncertainty_nodes.core.demo.network import FOLDER, LAPLACE
-from uncertainty_nodes.core.ensemble.file import EnsembleParameters
-from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.core.options import (
     AleatoricOptions,
     BayesDiffOptions,
@@ -28,7 +23,7 @@ from uncertainty_nodes.core.pixelwise import mc_dropout
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.core.schedule import levels
 from uncertainty_nodes.hosts.diffusers.attach import denoiser, score
-from uncertainty_nodes.hosts.diffusers.demo import conditions, sample
+from uncertainty_nodes.hosts.diffusers.demo import NO_CLASS, conditions
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
 from uncertainty_nodes.hosts.diffusers.ensemble.members import TableMembers
 from uncertainty_nodes.hosts.diffusers.information import information
@@ -64,8 +59,8 @@ def dropout(lab: Lab, chunk: Chunk) -> Uncertainty:
 
 
 def bayes_diff(lab: Lab, chunk: Chunk) -> Uncertainty:
-    with bayesdiff(lab.network, laplace(), lab.scheduler, BAYESDIFF) as run:
-        sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, lab.steps)
+    with bayesdiff(lab.network, lab.subject.laplace, lab.scheduler, BAYESDIFF, lab.cfg) as run:
+        lab.sample(chunk.noise, chunk.labels)
     return run.result()
 
 
@@ -73,31 +68,21 @@ def generative_uncertainty(lab: Lab, chunk: Chunk) -> Uncertainty:
     drawn = [chunk.images]  # what is asked for first
 
     def draw(steps: int) -> Tensor:
-        return drawn.pop() if drawn else sample(lab.network, lab.scheduler, chunk.noise, chunk.labels, steps)
+        return drawn.pop() if drawn else lab.sample(chunk.noise, chunk.labels, steps)
 
-    return generative(draw, lab.steps, lab.network, laplace(), load_extractor().features, GENERATIVE)[1].result
+    return generative(draw, lab.steps, lab.network, lab.subject.laplace, lab.subject.judge.features, GENERATIVE)[1].result
 
 
 def ensemble_disagreement(lab: Lab, chunk: Chunk) -> Uncertainty:
     """All of its calls are beyond plain sampling: the members draw images of their own."""
-    members = TableMembers(lab.network, ensemble(), chunk.labels)
-    return decu(lab.network, lab.scheduler, chunk.noise, members, DECU_STEPS, EnsembleOptions()).information
-
-
-@cache
-def ensemble() -> EnsembleParameters:
-    return EnsembleParameters.load(FOLDER / "ensemble.safetensors")
-
-
-@cache
-def laplace() -> Laplace:
-    return Laplace.load(LAPLACE)
+    members = TableMembers(lab.network, lab.subject.ensemble, chunk.labels, NO_CLASS)
+    return decu(lab.network, lab.scheduler, chunk.noise, members, DECU_STEPS, EnsembleOptions(), lab.cfg).information
 
 
 def asked(lab: Lab, name: str) -> dict[str, Any]:
     """What a measurement hangs on: the lab's options, and the fit or the ensemble where the method uses one."""
     with_fit, with_members = name in ("BayesDiff", "generative uncertainty"), name == "DECU"
-    used = laplace().options if with_fit else ensemble().provenance if with_members else None
+    used = lab.subject.laplace.options if with_fit else lab.subject.ensemble.provenance if with_members else None
     return lab.options | ({"used": used} if used else {})
 
 
@@ -108,14 +93,13 @@ def of_images(name: str, badness: Tensor) -> Uncertainty:
 
 
 def ink(lab: Lab, chunk: Chunk) -> Uncertainty:
-    """How much is drawn: knows nothing of the model. More counts as worse, as on the earlier checkpoints."""
+    """How much is drawn, of photos how bright they are: knows nothing of the model. More counts as worse."""
     return of_images("ink", chunk.images.flatten(1).mean(dim=1))
 
 
 def classifier(lab: Lab, chunk: Chunk) -> Uncertainty:
-    """The bundled classifier's own doubt, 1 - p(asked class): the judge judging by itself, so the most that a score can reach."""
-    asked = load_extractor()(chunk.images).softmax(dim=1)[torch.arange(len(chunk.labels)), chunk.labels]
-    return of_images("classifier", 1 - asked)
+    """The judge's own doubt, 1 - p(asked class): the judge judging by itself, so the most that a score can reach."""
+    return of_images("classifier", 1 - lab.subject.judged(chunk.images, chunk.labels)["asked"])
 
 
 METHODS: dict[str, Callable[[Lab, Chunk], Uncertainty]] = {

@@ -1,4 +1,4 @@
-"""Every method of the pixel table: digits are noised, sampled from the middle of the schedule on, and a map is made of it."""
+"""Every method of the pixel table: real images are noised, sampled from the middle of the schedule on, and a map is made of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from uncertainty_nodes.benchmarks.shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, ensemble, laplace, prompt_information
+from uncertainty_nodes.benchmarks.shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, dropout, prompt_information
 from uncertainty_nodes.benchmarks.shared.pool import DEFAULT, LAST, Chunk, Lab
 from uncertainty_nodes.core.ensemble.estimate import After, estimate_ensemble
 from uncertainty_nodes.core.options import AleatoricOptions, EnsembleOptions, Quantity
@@ -25,9 +25,9 @@ RECONSTRUCTION = "reconstruction"  # the job that all others look at
 
 @torch.no_grad()
 def reconstruct(lab: Lab, chunk: Chunk, steps: int | None = None) -> Tensor:
-    """The digits noised to T/2 and sampled from there with the second half of the steps, (B, 1, H, W)."""
+    """Real images noised to T/2 and sampled from there with the second half of the steps, (B, C, H, W)."""
     scheduler, steps = lab.scheduler, steps or lab.steps
-    scheduler.set_timesteps(steps)
+    scheduler.set_timesteps(steps, device=lab.device)
     timesteps = scheduler.timesteps[steps // 2 :]
     x = scheduler.add_noise(chunk.images, chunk.noise, timesteps[:1])
     for t in timesteps:
@@ -59,7 +59,7 @@ def of_reconstruction(name: str, method: Callable[[Lab, Chunk], Uncertainty]) ->
 
 def bayes_diff(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
     """Carried from T/2 on; half as many uncertain steps as a whole run has."""
-    with bayesdiff(lab.network, laplace(), lab.scheduler, BAYESDIFF) as run:
+    with bayesdiff(lab.network, lab.subject.laplace, lab.scheduler, BAYESDIFF) as run:
         reconstruct(lab, chunk)
     return mapped("BayesDiff", run.result())
 
@@ -71,13 +71,13 @@ def generative_variance(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Ten
     def draw(steps: int) -> Tensor:
         return drawn.pop() if drawn else reconstruct(lab, chunk, steps)
 
-    found = generative(draw, lab.steps, lab.network, laplace(), lambda x: x.flatten(1), GENERATIVE)[1]
+    found = generative(draw, lab.steps, lab.network, lab.subject.laplace, lambda x: x.flatten(1), GENERATIVE)[1]
     return mapped("generative uncertainty", found.result)
 
 
 def ensemble_disagreement(lab: Lab, chunk: Chunk, images: Tensor) -> dict[str, Tensor]:
     """Each member on its own from T/2 on."""
-    members = TableMembers(lab.network, ensemble(), chunk.labels)
+    members = TableMembers(lab.network, lab.subject.ensemble, chunk.labels)
     sampler = BranchSampler.of(lab.network, lab.scheduler, DECU_STEPS, members, 1.0, None)
     half = DECU_STEPS // 2
 
@@ -100,7 +100,7 @@ MAPS: dict[str, Callable[[Lab, Chunk, Tensor], dict[str, Tensor]]] = {
 
 
 def controls(images: Tensor, errors: Tensor) -> dict[str, Tensor]:
-    """Maps that ask nothing of the model: from the reconstruction (B, 1, H, W) alone, by chance, and the error itself."""
+    """Maps that ask nothing of the model: from the reconstruction (B, C, H, W) alone, by chance, and the error itself."""
     generator = torch.Generator().manual_seed(0)
     return {
         "brightness (no model)": images,

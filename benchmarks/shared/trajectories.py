@@ -12,7 +12,6 @@ from torch import Tensor
 from uncertainty_nodes.benchmarks.shared.candidates import DRAWS
 from uncertainty_nodes.benchmarks.shared.common import kept
 from uncertainty_nodes.benchmarks.shared.pool import SEEDS, Chunk, Lab
-from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.denoiser import x0_from_output
 from uncertainty_nodes.core.options import Scorer
 from uncertainty_nodes.core.search.scoring import comparison_sigma, score_candidates
@@ -77,7 +76,7 @@ def draw(lab: Lab, scale: float, chunk: Chunk) -> dict[str, Tensor]:
         sigmas.append(sigma)
         output = parts[0] if scale == 1 else parts[1].float() + scale * (parts[0].float() - parts[1].float())
         x = lab.scheduler.step(output, t, x).prev_sample
-    log_p = load_extractor()(x).log_softmax(dim=1)[torch.arange(len(x)), chunk.labels]
+    log_p = lab.subject.judge(x).log_softmax(dim=1)[torch.arange(len(x)), chunk.labels]
     both = {"x0": torch.stack(given), "without": torch.stack(without) if scale != 1 else torch.zeros(0)}
     return both | {"sigmas": torch.tensor(sigmas), "images": x.float(), "log_p": log_p}
 

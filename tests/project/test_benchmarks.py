@@ -358,7 +358,7 @@ def test_what_the_recorder_measures_is_what_the_replay_measures(benchmark, tmp_p
     from uncertainty_nodes.hosts.diffusers.demo import attach, sample
 
     lab = pool.Lab.open(tmp_path, 2)
-    chunk = pool.Chunk.blank(11, 0, 2)
+    chunk = lab.blank(11, 0)
     drawn = trajectories.drawn(lab, 1.5, chunk)
     picked = images.Picked.of(lab, chunk, drawn, torch.arange(2))
     replayed = images.redrawn(images.CONDITIONAL, pool.DEFAULT, picked)
@@ -398,9 +398,7 @@ def test_free_scorers_choose_at_no_call(benchmark, monkeypatch, tmp_path):
 def test_the_papers_protocol(benchmark, monkeypatch, tmp_path):
     module = benchmark("quality.paper")
     monkeypatch.setattr(benchmark("shared.judging"), "RESAMPLES", 2)
-    lab_of = module.Lab.open
-    monkeypatch.setattr(module.Lab, "open", lambda work, steps, precision: lab_of(work, 2, steps, precision))
-    run(module, monkeypatch, "--images", 2, "--digits", 2, "--work", tmp_path / "work")
+    run(module, monkeypatch, "--images", 2, "--size", 2, "--real", 2, "--work", tmp_path / "work")
     found = json.loads((tmp_path / "paper.json").read_text())
     assert found["selection"]["nfe"] == 20 and found["selection"]["images"] == 6
     u, v = found["pixels"]["methods"]["U"], found["pixels"]["methods"]["V"]

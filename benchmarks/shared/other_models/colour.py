@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from uncertainty_nodes.benchmarks.bundle.train_colour import colour_config
+from uncertainty_nodes.benchmarks.bundle.train_colour import colour_config, picture_files, read_files
+from uncertainty_nodes.benchmarks.bundle.train_extractor import split
 from uncertainty_nodes.benchmarks.bundle.trainer import KIND as CHECKPOINT
 from uncertainty_nodes.core.demo.extractor import Reference
 from uncertainty_nodes.core.files import load_tensors
@@ -95,3 +96,9 @@ def load_colour(path: Path, device: str | torch.device = "cpu") -> tuple[UNet2DM
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     return network, DDIMScheduler(**config["process"], clip_sample=False), about
+
+
+def held_out(folder: Path, count: int) -> tuple[Tensor, Tensor]:
+    """The first ``count`` of the photos that neither the model nor its judge was trained on, and their classes."""
+    files = picture_files(folder)
+    return read_files([files[i] for i in split(len(files), 0)[1][:count]])

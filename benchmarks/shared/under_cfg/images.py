@@ -13,10 +13,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from uncertainty_nodes.benchmarks.shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, LEVELS, ensemble, laplace
+from uncertainty_nodes.benchmarks.shared.methods import BAYESDIFF, DECU_STEPS, GENERATIVE, LEVELS
 from uncertainty_nodes.benchmarks.shared.pool import DEFAULT, LAST, Chunk, Lab
 from uncertainty_nodes.benchmarks.shared.trajectories import STEPS, Drawn
-from uncertainty_nodes.core.demo.extractor import load_extractor
 from uncertainty_nodes.core.denoiser import Denoiser, add_noise
 from uncertainty_nodes.core.options import AleatoricOptions, DropoutOptions, EnsembleOptions, Quantity, StepWindow
 from uncertainty_nodes.core.pixelwise import mc_dropout
@@ -81,7 +80,7 @@ def redrawn(prediction: str, window: StepWindow, picked: Picked) -> dict[str, Un
     recorder, gate = Recorder(options, process), SigmaWindow.resolve(window, picked.space.percent_to_sigma)
     for step, sigma in enumerate(picked.sigmas.tolist()):
         if gate.is_active(sigma):
-            x0, level = picked.x0[prediction][step], torch.full((len(picked.images),), sigma)
+            x0, level = picked.x0[prediction][step], torch.full((len(picked.images),), sigma, device=picked.images.device)
             x = add_noise(x0, torch.zeros_like(x0), level, process)
             recorder.measure(picked.denoise(prediction), x, x0, level, step, picked.calls(prediction))
     return {quantity.value: recorder.result(quantity=quantity) for quantity in Quantity}
@@ -106,7 +105,7 @@ def prompt_information(picked: Picked) -> Uncertainty:
 
 def bayes_diff(picked: Picked) -> Uncertainty:
     lab = picked.lab
-    with bayesdiff(lab.network, laplace(), lab.scheduler, BAYESDIFF, picked.scale) as run:
+    with bayesdiff(lab.network, lab.subject.laplace, lab.scheduler, BAYESDIFF, picked.scale) as run:
         sample(lab.network, lab.scheduler, picked.noise, picked.labels, STEPS[picked.scale], picked.scale)
     return run.result()
 
@@ -117,11 +116,11 @@ def generative_uncertainty(picked: Picked) -> Uncertainty:
     def draw(steps: int) -> Tensor:
         return drawn.pop() if drawn else sample(lab.network, lab.scheduler, picked.noise, picked.labels, steps, picked.scale)
 
-    return generative(draw, STEPS[picked.scale], lab.network, laplace(), load_extractor().features, GENERATIVE)[1].result
+    return generative(draw, STEPS[picked.scale], lab.network, lab.subject.laplace, lab.subject.judge.features, GENERATIVE)[1].result
 
 
 def ensemble_disagreement(picked: Picked) -> Uncertainty:
-    members = TableMembers(picked.lab.network, ensemble(), picked.labels, no_class=NO_CLASS)
+    members = TableMembers(picked.lab.network, picked.lab.subject.ensemble, picked.labels, no_class=NO_CLASS)
     return decu(picked.lab.network, picked.lab.scheduler, picked.noise, members, DECU_STEPS, EnsembleOptions(), picked.scale).information
 
 

@@ -1,4 +1,4 @@
-"""Maps of reconstructed digits at any scale of classifier-free guidance, of either prediction, and those that cost no call."""
+"""Maps of reconstructed images at any scale of classifier-free guidance, of either prediction, and those that cost no call."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ FREE = {
 
 @torch.no_grad()
 def reconstructed(lab: Lab, chunk: Chunk, scale: float) -> Picked:
-    """The digits noised to T/2 and sampled from there with the second half of the steps, every step's predictions kept."""
+    """Real images noised to T/2 and sampled from there with the second half of the steps, every step's predictions kept."""
     scheduler, space, sigmas, given, mixed = lab.scheduler, Space.of(lab.scheduler), [], [], []
-    scheduler.set_timesteps(lab.steps)
+    scheduler.set_timesteps(lab.steps, device=lab.device)
     timesteps = scheduler.timesteps[lab.steps // 2 :]
     x = scheduler.add_noise(chunk.images, chunk.noise, timesteps[:1])
     for t in timesteps:
         sigma = space.sigma_at(t)
         parts = evaluate(lab.network, x, t, chunk.labels, scale)
         output = parts[0] if scale == 1 else parts[1] + scale * (parts[0] - parts[1])
-        level = torch.full((len(x),), sigma)
+        level = torch.full((len(x),), sigma, device=x.device)
         for kept, each in ((given, parts[0]), (mixed, output)):
             kept.append(x0_from_output(each, x, level, space.process, space.prediction))
         sigmas.append(sigma)
@@ -73,7 +73,7 @@ def free(picked: Picked) -> dict[str, Tensor]:
         for step, sigma in enumerate(picked.sigmas.tolist()):
             given, mixed = picked.x0[CONDITIONAL][step], picked.x0[MIX][step]
             without = None if picked.scale == 1 else given + (mixed - given) / (1 - picked.scale)
-            recorder.observe(mixed, given, without, torch.full((len(given),), sigma))
+            recorder.observe(mixed, given, without, torch.full((len(given),), sigma, device=given.device))
         found |= mapped(name, recorder.result())
     return found
 

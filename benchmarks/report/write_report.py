@@ -51,6 +51,7 @@ BENCHMARKS = (
     "ensemble_cfg",
     "gradient",
     "speed",
+    "speed_gpu",
     "scaling",
     "comfyui",
 )
@@ -85,6 +86,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Forward against exact gradient", ("gradient",), text.gradient),
     ("Speed", ("scaling",), text.scaling),
     ("Memory, and speed beside the ratio of calls", ("speed",), text.speed),
+    ("Speed on a GPU", ("speed_gpu",), text.speed_gpu),
     ("Speed inside ComfyUI", ("comfyui",), text.comfyui),
 )
 

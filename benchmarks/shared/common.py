@@ -33,6 +33,7 @@ TABLES = {  # results that a script's option makes
     "ensemble_colour": ("ensemble", " --colour"),
     "ensemble_colour_cfg": ("ensemble", " --colour --cfg 3"),
     "paper_colour": ("paper", " --colour --photos FOLDER"),
+    "speed_gpu": ("speed", " --device cuda"),
 }
 
 

@@ -9,6 +9,7 @@ from ..core.result import Uncertainty as Result
 from ..core.view.heatmap import check_images, heatmap, reduce_channels, worst_mask
 from ..core.view.summary import summarize
 from ..hosts.comfyui.batch import parse_indexes
+from ..hosts.comfyui.view.chart_words import ENGLISH
 from ..hosts.comfyui.view.page import origin
 from ..hosts.comfyui.view.report import show, thumbnails, write_report
 from ..hosts.comfyui.view.viewer import viewer_ui
@@ -134,16 +135,11 @@ class Report(io.ComfyNode):
         summary = summarize(uncertainty, accepted)
         pictures = {} if images is None else {"pictures": thumbnails(images, len(uncertainty))}
         files = map(str, write_report(summary))
-        return io.NodeOutput(ui=show(summary | pictures, title(uncertainty), files, chart=True, kind=cls.SCHEMA.node_id))
+        return io.NodeOutput(ui=show(summary | pictures, ENGLISH.title(summary), files, chart=True, kind=cls.SCHEMA.node_id))
 
 
 def unsure(u: Result) -> str:
     return f"{u.quantity}, {'high' if u.direction is Direction.HIGH_IS_BAD else 'low'} = unsure"
-
-
-def title(u: Result) -> str:
-    images = "1 image" if len(u) == 1 else f"{len(u)} images"
-    return f"{unsure(u)} | {images} | {u.nfe:g} model calls per image | {u.seconds:.3g} s"
 
 
 NODES = [Heatmap, Report]

@@ -95,7 +95,7 @@ class SampleFilter(io.ComfyNode):
         more = {
             "unsure": list(decision.unsure),
             "reviewed": sorted((*reviewed.accepted, *reviewed.rejected)),
-            "note": reviewed.sentence,
+            "review": {"ending": reviewed.ending.name, "near": reviewed.near} if reviewed.ending else None,
             "filter": describe_filter(chosen, value[0], extra, extra_weight[0], calibration[0]),
             "thumbnails": thumbnail_sheet(middle_frames(images, count)) if images else None,
         }

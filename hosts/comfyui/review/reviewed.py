@@ -34,12 +34,21 @@ class ReviewOptions:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """accepted, rejected: what a person decided.   sentence: how it went, empty where nobody was to be asked."""
+    """accepted, rejected: what a person decided.   ending: how it went, None where nobody was to be asked.   near: borderline images."""
 
     decision: Decision
     accepted: tuple[int, ...] = ()
     rejected: tuple[int, ...] = ()
-    sentence: str = ""
+    ending: Ending | None = None
+    near: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """How it went; empty where nobody was to be asked."""
+        if self.ending is None:
+            return ""
+        count = "1 borderline image" if self.near == 1 else f"{self.near} borderline images"
+        return f"Review of {count}: {self.ending.value}." if self.near else f"Review: {self.ending.value}."
 
 
 async def settle_borderline(
@@ -60,18 +69,18 @@ async def settle_borderline(
         return Reviewed(decision)
     server = PromptServer.instance
     if not near:
-        return Reviewed(decision, sentence=tell(Ending.NONE_NEAR, near))
+        return Reviewed(decision, ending=Ending.NONE_NEAR)
     if not batches:
-        return Reviewed(decision, sentence=tell(Ending.NO_IMAGES, near))
+        return Reviewed(decision, ending=Ending.NO_IMAGES, near=len(near))
     if server.client_id is None:
-        return Reviewed(decision, sentence=tell(Ending.NO_PAGE, near))
+        return Reviewed(decision, ending=Ending.NO_PAGE, near=len(near))
     question = ask(server.client_id, near, decision, options, summary, results, batches)
     ending = await wait_for_answer(server, question)
     reviewed = settle(decision, question.accepted, question.rejected, why="in a review")
     rest = [i for i in near if i not in (*question.accepted, *question.rejected)]
     if ending in BY_POLICY and rest:
         reviewed = apply_policy(reviewed, rest, options.unanswered)
-    return Reviewed(reviewed, question.accepted, question.rejected, tell(ending, near))
+    return Reviewed(reviewed, question.accepted, question.rejected, ending, len(near))
 
 
 def apply_policy(decision: Decision, images: Sequence[int], policy: Unanswered) -> Decision:
@@ -112,8 +121,3 @@ def display_id() -> str:
     """The node that people see, which a loop or another expansion may have made this one of."""
     context = get_executing_context()
     return get_progress_state().dynprompt.get_display_node_id(context.node_id) if context else ""
-
-
-def tell(ending: Ending, near: Sequence[int]) -> str:
-    count = "1 borderline image" if len(near) == 1 else f"{len(near)} borderline images"
-    return f"Review of {count}: {ending.value}." if near else f"Review: {ending.value}."

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .chart_words import ENGLISH, Words
 
 Summary = dict[str, Any]  # core.view.summary.summarize
 
@@ -41,10 +43,10 @@ class Panel:
 
 
 class Pen:
-    """Draws in units of ``SIZE``, on a picture that is several times as large."""
+    """Draws in units of ``SIZE``, on a picture that is several times as large, and writes ``words``."""
 
-    def __init__(self, times: int) -> None:
-        self.times = times
+    def __init__(self, times: int, words: Words = ENGLISH) -> None:
+        self.times, self.words = times, words
         self.image = Image.new("RGBA", (SIZE[0] * times, SIZE[1] * times), CLEAR)
         self.draw = ImageDraw.Draw(self.image)
 
@@ -57,18 +59,18 @@ class Pen:
         self.draw.rectangle([self._at(corner) for corner in corners], fill)
 
     def text(self, at: tuple[float, float], words: str, fill: str, size: int, anchor: str = "la") -> None:
-        text(self.draw, self._at(at), words, fill, size * self.times, anchor)
+        self.draw.text(self._at(at), words, fill, self.words.font(size * self.times), anchor)
 
     def _at(self, point: tuple[float, float]) -> tuple[float, float]:
         return point[0] * self.times, point[1] * self.times
 
 
-def draw_report(summary: Summary, title: str) -> Image.Image:
+def draw_report(summary: Summary, words: Words = ENGLISH) -> Image.Image:
     """Score per step of each image, and how the scores are spread, with the line of the filter."""
-    pen = Pen(SCALE * SMOOTH)
-    pen.text((16, 12), title, INK, 15)
+    pen = Pen(SCALE * SMOOTH, words)
+    pen.text((16, 12), words.title(summary), INK, 15)
     if summary["failed"]:
-        pen.text((64, 301), shorten(summary["failed"], 110, placeholder=" ..."), INK, 11)
+        pen.text((64, 301), shorten(words.failed(summary), 110, placeholder=" ..."), INK, 11)
     has_curve = len(summary.get("sigmas", ())) > 1
     if has_curve:
         draw_curves(pen, summary, (64, 70, 350, 280))
@@ -84,7 +86,8 @@ def draw_curves(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> N
         return
     log = min(values) > 0 and max(values) > 20 * min(values)
     panel = Panel(*box, min(values) if log else min(0.0, *values), max(values), log)
-    frame(pen, panel, "score at each measured step", f"noise {summary['sigmas'][0]:.3g}", f"{summary['sigmas'][-1]:.3g}")
+    first, last = (f"{summary['sigmas'][i]:.3g}" for i in (0, -1))
+    frame(pen, panel, pen.words.say("curves"), pen.words.say("noise", value=first), last)
     for label, value in ((f"{panel.high:.3g}", panel.high), (f"{panel.low:.3g}", panel.low)):
         pen.text((panel.left - 6, panel.y(value)), label, INK, 11, anchor="rm")
     steps = len(summary["sigmas"]) - 1
@@ -96,12 +99,12 @@ def draw_curves(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> N
 def draw_histogram(pen: Pen, summary: Summary, box: tuple[int, int, int, int]) -> None:
     edges, kept, dropped = (summary["histogram"][name] for name in ("edges", "kept", "dropped"))
     if not edges:
-        pen.text((box[0], box[1]), "no score is a finite number", INK, 13)
+        pen.text((box[0], box[1]), pen.words.say("nothing"), INK, 13)
         return
     highest = max(k + d for k, d in zip(kept, dropped, strict=True))
     panel = Panel(*box, 0, highest)
-    bad = "high = unsure" if summary["direction"] == "high_is_bad" else "low = unsure"
-    frame(pen, panel, f"images by score ({bad})", f"{edges[0]:.3g}", f"{edges[-1]:.3g}")
+    caption = pen.words.say("spread", end=pen.words.say(summary["direction"]))
+    frame(pen, panel, caption, f"{edges[0]:.3g}", f"{edges[-1]:.3g}")
     pen.text((panel.left - 6, panel.top), str(highest), INK, 11, anchor="rm")
     for i, (k, d) in enumerate(zip(kept, dropped, strict=True)):
         sides = panel.x(i / len(kept)) + 1, panel.x((i + 1) / len(kept)) - 1
@@ -118,9 +121,9 @@ def draw_legend(pen: Pen, summary: Summary) -> None:
     accepted, count = summary["accepted"], len(summary["scores"])
     if accepted is None:
         return
-    for x, fill, words in ((64, KEPT, f"accepted: {len(accepted)}"), (220, DROPPED, f"rejected: {count - len(accepted)}")):
+    for x, fill, side, number in ((64, KEPT, "accepted", len(accepted)), (220, DROPPED, "rejected", count - len(accepted))):
         pen.box([(x, 318), (x + 10, 328)], fill)
-        pen.text((x + 16, 323), words, INK, 12, anchor="lm")
+        pen.text((x + 16, 323), pen.words.say(side, count=number), INK, 12, anchor="lm")
 
 
 def frame(pen: Pen, panel: Panel, title: str, left: str, right: str) -> None:
@@ -132,7 +135,3 @@ def frame(pen: Pen, panel: Panel, title: str, left: str, right: str) -> None:
 
 def colour(summary: Summary, image: int) -> str:
     return KEPT if summary["accepted"] is None or image in summary["accepted"] else DROPPED
-
-
-def text(pen: ImageDraw.ImageDraw, at: Sequence[float], words: str, fill: str, size: int, anchor: str = "la") -> None:
-    pen.text(tuple(at), words, fill, ImageFont.load_default(size), anchor)

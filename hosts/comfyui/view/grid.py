@@ -11,8 +11,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .chart import text
-
 BACK, INK, SOFT = "#202124", "#e8eaed", "#a8adb5"
 LEAST_WIDTH, LONGEST_SIDE = 224, 8192  # pixels: words must be readable, and a grid of many large pictures must stay a picture
 GAP, LINE_HEIGHT, LARGEST_TEXT, SMALLEST_TEXT = 12, 1.35, 32, 8
@@ -52,6 +50,10 @@ def draw_grid(cells: Sequence[Cell], columns: int, title: str = "") -> Tensor:
                 text(pen, (left, top + head * line + height + GAP // 3 + number * line), words, INK, size)
         top += (head + foot) * line + height + 2 * GAP
     return torch.from_numpy(np.asarray(sheet, dtype=np.float32) / 255)[None]
+
+
+def text(pen: ImageDraw.ImageDraw, at: tuple[float, float], words: str, fill: str, size: int) -> None:
+    pen.text(at, words, fill, ImageFont.load_default(size))
 
 
 def picture_size(cells: Sequence[Cell], columns: int, rows: int) -> tuple[int, int]:

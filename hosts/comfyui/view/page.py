@@ -47,6 +47,14 @@ def find_page(node: str | None, kind: str) -> Page | None:
     return Page({"node": shown, "kind": kind, "prompt": context and context.prompt_id, "workflow": workflow_id()}, server, client)
 
 
+def told_by_panel(name: str) -> Any:
+    """What the panel of that name in the page told beside the inputs of the node that runs; None for runs that no page queued."""
+    context = get_executing_context()
+    if context is None:
+        return None
+    return get_progress_state().dynprompt.get_node(context.node_id)["inputs"].get(name)
+
+
 def origin(kind: str) -> dict[str, list[str]]:
     """In the ``ui`` of a node of this class: a page hands what comes late to whichever node has that id in the workflow open by then."""
     workflow = workflow_id()

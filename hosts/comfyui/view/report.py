@@ -17,13 +17,15 @@ from ....core.files import replacing
 from ....core.result import FAILED, Uncertainty
 from ....core.view.summary import csv_table
 from .chart import draw_report
-from .page import origin
+from .chart_words import words_in
+from .page import origin, told_by_panel
 from .temporary import write_temporary
 
 log = logging.getLogger(__name__)
 Summary = dict[str, Any]  # core.view.summary
 
 FOLDER = "uncertainty"
+PANEL = "uncertainty_report"  # of the node, which tells the page's language (web/js/report/report.js)
 THUMBNAIL = 128  # pixels of the longer side
 
 SKIPPED = ExecutionBlocker(None)  # what is wired to it doesn't run, and no error is shown
@@ -47,7 +49,10 @@ def show(summary: Summary, title: str, lines: Iterable[str], chart: bool, kind: 
     Lists with the same keys each time, as ComfyUI wants it. A picture counts as a result of the run wherever results are listed.
     """
     shown = {"uq_report": [{**summary, "title": title}], "text": list(lines), **origin(kind)}
-    return {"images": [write_temporary(".png", lambda path: draw_report(summary, title).save(path, "PNG"))], **shown} if chart else shown
+    if not chart:
+        return shown
+    picture = draw_report(summary, words_in(told_by_panel(PANEL)))
+    return {"images": [write_temporary(".png", lambda path: picture.save(path, "PNG"))], **shown}
 
 
 def thumbnails(images: Tensor, count: int) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ def generative() -> Sheet:
         "2. **Generative Uncertainty** draws each image, and once more with each of 5 slightly different models, in fewer steps. "
         "Where their meanings part, the score is high.\n"
         "3. **Sample Filter** drops the worst third.\n\n"
-        "Next time wire Load Last-Layer Laplace instead of Fit. For your own models connect Load CLIP Vision to `clip_vision`."
+        "Next time wire Load Last-Layer Laplace instead of Fit. For your own models connect Load CLIP Vision to **clip_vision**."
     )
     demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=9)
     options = {

@@ -17,12 +17,12 @@ SDXL = {**STEPS, "steps": 25, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler
 def review() -> Sheet:
     s = Sheet(
         "## Look only at the doubtful ones\n\n"
-        "**Sample Filter** rejects the worst 30 % of sixteen images. With `borderline` set to review, the run stops at the images near the "
-        "line, shows them over the whole screen, and waits for you.\n\n"
+        "**Sample Filter** rejects the worst 30 % of sixteen images. With **borderline** set to review, the run stops at the images near "
+        "the line, shows them over the whole screen, and waits for you.\n\n"
         "- Arrow keys move, a number or a click turns an image over, Space shows it large, H shows what is unsure, Enter is done.\n"
-        "- `band` 20 asks about images within 20 % of the batch from the line; at 100 you see them all.\n"
-        "- `unanswered` says what becomes of them when you are away: after `review_seconds` the run goes on by itself.\n"
-        "- `reviewed_accepted` and `reviewed_rejected` are your answers: wire them to Combine Uncertainty, which learns from them."
+        "- **band** 20 asks about images within 20 % of the batch from the line; at 100 you see them all.\n"
+        "- **unanswered** says what becomes of them when you are away: after **review_seconds** the run goes on by itself.\n"
+        "- **reviewed_accepted** and **reviewed_rejected** are your answers: wire them to Combine Uncertainty, which learns from them."
     )
     demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=16)
     record = s.record(demo[0])
@@ -40,9 +40,9 @@ def drafts() -> Sheet:
         "## See eight drafts, finish two\n\n"
         "**Draft Candidates** starts eight images and stops each in the middle of the schedule. VAE Decode shows what each is going to be. "
         "**Finish Drafts** goes on with those that Sample Filter accepts, from where they were: their first steps are not paid again.\n\n"
-        "- Change `value` of the filter and run again: nothing is drafted anew, only the filter and Finish Drafts run.\n"
-        "- To choose by eye, set `borderline` of the filter to review and `band` to 100. Or cut the wire to `chosen` and type numbers, "
-        "such as 0,3.\n"
+        "- Change **value** of the filter and run again: nothing is drafted anew, only the filter and Finish Drafts run.\n"
+        "- To choose by eye, set **borderline** of the filter to review and **band** to 100. Or cut the wire to **chosen** and type "
+        "numbers, such as 0,3.\n"
         "- A finished draft is exactly what KSampler draws with its seed."
     )
     demo = s.node("UQ_LoadDemoModel", digit=4, batch_size=1)
@@ -68,8 +68,8 @@ def sdxl(s: Sheet, negative: str, batch: int) -> tuple[Node, dict[str, Any], lis
 def sdxl_drafts() -> Sheet:
     s = Sheet(
         "## SDXL: choose among eight drafts\n\n"
-        "Needs a GPU and `sd_xl_base_1.0.safetensors` in `models/checkpoints`. Eight portraits are stopped at 40 % of the schedule. The "
-        "run then shows you all of them, sorted from sure to unsure, and finishes those that you accept.\n\n"
+        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Eight portraits are stopped at 40 % of the schedule. "
+        "The run then shows you all of them, sorted from sure to unsure, and finishes those that you accept.\n\n"
         "A draft shows the composition, not yet the details: hands are decided later. Any other checkpoint works the same way."
     )
     loader, wires, column = sdxl(s, "", 1)
@@ -85,10 +85,10 @@ def sdxl_drafts() -> Sheet:
 def sdxl_until() -> Sheet:
     s = Sheet(
         "## SDXL: again until it is good\n\n"
-        "Needs a GPU and `sd_xl_base_1.0.safetensors` in `models/checkpoints`. Four portraits tell what scores are usual. Then **Sample "
-        "Until Accepted** draws one image after another, each with another seed, until one is better than the middle of those, or "
+        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Four portraits tell what scores are usual. Then "
+        "**Sample Until Accepted** draws one image after another, each with another seed, until one is better than the middle of those, or "
         "eight are drawn.\n\n"
-        "Once Calibrate has collected some 30 scores under its `name`, Load Calibration gives them to later workflows."
+        "Once Calibrate has collected some 30 scores under its **name**, Load Calibration gives them to later workflows."
     )
     loader, wires, column = sdxl(s, "", 4)
     one = s.node("EmptyLatentImage", "One image", width=1024, height=1024, batch_size=1)
@@ -109,10 +109,10 @@ def sdxl_until() -> Sheet:
 def flux_sweep() -> Sheet:
     s = Sheet(
         "## Flux: choose a strength by eye\n\n"
-        "Needs a GPU, and in `models`: `diffusion_models/flux1-dev.safetensors`, `text_encoders/clip_l.safetensors`, "
-        "`text_encoders/t5xxl_fp8_e4m3fn.safetensors`, `vae/ae.safetensors`.\n\n"
-        "**Guidance Strength Sweep** draws the same noise at each of the `values`, from the plain picture at 0 upwards. cfg 1 is right for "
-        "distilled models; the negative then does nothing."
+        "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
+        "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
+        "**Guidance Strength Sweep** draws the same noise at each of the **values**, from the plain picture at 0 upwards. cfg 1 is right "
+        "for distilled models; the negative then does nothing."
     )
     model = s.node("UNETLoader", unet_name=FLUX[0], weight_dtype="fp8_e4m3fn")
     clip = s.node("DualCLIPLoader", clip_name1=FLUX[1], clip_name2=FLUX[2], type="flux")

@@ -13,12 +13,12 @@ EVERY = ",".join(map(str, range(DRAFTED)))
 def rank_folder() -> Sheet:
     s = Sheet(
         "## The best of a whole night\n\n"
-        "First run the workflow *3_demo_filter_overnight* once or more: it saves its images in `output/accepted`, each with its score "
+        "First run the workflow *3_demo_filter_overnight* once or more: it saves its images in **output/accepted**, each with its score "
         "written into the file. Then run this one.\n\n"
-        "**Rank Folder** reads those scores, at no model call, and gives the `keep` best images of the folder, the best first. "
+        "**Rank Folder** reads those scores, at no model call, and gives the **keep** best images of the folder, the best first. "
         "Only these are held in memory, so the folder may hold thousands.\n\n"
-        "- For your own images, set `folder`. They have a score when Sample Filter stood before Save Image.\n"
-        "- Images without a score: choose another `scorer` and connect `model`, `vae` and `positive`.\n"
+        "- For your own images, set **folder**. They have a score when Sample Filter stood before Save Image.\n"
+        "- Images without a score: choose another **scorer** and connect **model**, **vae** and **positive**.\n"
         "- **Sweep Grid** shows the file name above each image and its score below."
     )
     ranked = s.node("UQ_RankFolder", "", (300, 420), place="output", folder="accepted", keep=8, scorer="note", samples=4, levels=4)
@@ -33,11 +33,11 @@ def early_stop() -> Sheet:
         "## Leave hopeless images early\n\n"
         f"**Draft Candidates** stops {DRAFTED} images in the middle, and **Finish Drafts** finishes all of them. Sample Filter judges the "
         "finished images, and **Calibrate** learns from these labels which drafts end badly.\n\n"
-        "Then **Best of N** with mode stop, and **Sample Until Accepted** with `early_calibration`, end an image at the same point when "
-        "it looks hopeless. `limit` 75 lets at least 75 % of the good images go on, with 95 % confidence.\n\n"
+        "Then **Best of N** with mode stop, and **Sample Until Accepted** with **early_calibration**, end an image at the same point when "
+        "it looks hopeless. **limit** 75 lets at least 75 % of the good images go on, with 95 % confidence.\n\n"
         "- Better labels are your own: look at the finished images, cut the two wires to Calibrate, and type the numbers of the good and "
         "of the bad ones.\n"
-        "- Give Calibrate a `name` and run it often: with 59 good images `limit` 95 can be promised.\n"
+        "- Give Calibrate a **name** and run it often: with 59 good images **limit** 95 can be promised.\n"
         "- Model, sampler, steps and cfg must stay as they were for the drafts."
     )
     demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=1)

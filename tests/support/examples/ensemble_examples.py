@@ -30,7 +30,7 @@ def ensemble() -> Sheet:
         "## What has the model learned too little of?\n\n"
         "The ensemble that comes with the demo model has five members, each with its own idea of every digit. **Ensemble Uncertainty** "
         "lets one of them draw the start and each go on alone: where they have learned enough they draw the same.\n\n"
-        "- Change `digit` in Load Demo Model: of 0, 4 and 8 the members saw 1 % of the images, of 1, 5 and 9 10 %, of the others all.\n"
+        "- Change **digit** in Load Demo Model: of 0, 4 and 8 the members saw 1 % of the images, of 1, 5 and 9 10 %, of the others all.\n"
         "- **Sample Filter** drops the images that they agree on least.\n\n"
         "For your own models, use Ensemble LoRA / Embedding with LoRAs or embeddings that you have, or Train Ensemble."
     )
@@ -47,8 +47,8 @@ def trained_ensemble() -> Sheet:
         "Five members are trained for 20 steps on the 50 real digits that Load Demo Model brings, each on its own random part of them. "
         "They learn the digit anew; nothing else of the model changes. Then they draw, and **Sample Filter** drops the images that they "
         "agree on least.\n\n"
-        "- For your own images, wire Load Image and VAE Encode to `latents`, and use more steps: some hundreds.\n"
-        "- `kind` lora trains LoRAs instead; Save Ensemble can export them."
+        "- For your own images, wire Load Image and VAE Encode to **latents**, and use more steps: some hundreds.\n"
+        "- **kind** lora trains LoRAs instead; Save Ensemble can export them."
     )
     demo = s.node("UQ_LoadDemoModel", digit=3, batch_size=8)
     options = {"members": 5, "kind": "embedding", "rank": 8, "steps": 20, "learning_rate": 0.0, "seed": 0}

@@ -20,7 +20,7 @@ def estimate() -> Sheet:
         "**Uncertainty Estimator** adds noise to finished images, lets the model predict again, and measures how far the predictions "
         "differ: 5 draws at 4 levels, 20 model calls per image.\n\n"
         "- **Heatmap**: bright = unsure. Its mask can be plugged into inpainting.\n"
-        "- **Report**: the score of each image (high = unsure), also written as CSV and JSON to `output/uncertainty`.\n\n"
+        "- **Report**: the score of each image (high = unsure), also written as CSV and JSON to **output/uncertainty**.\n\n"
         "For your own images, replace Load Demo Model and KSampler by your checkpoint and VAE Encode."
     )
     demo = s.node("UQ_LoadDemoModel", digit=5, batch_size=9)
@@ -39,10 +39,10 @@ def guide() -> Sheet:
         "## Guided beside unguided\n\n"
         "Both samplers start from the same noise. The one titled Unguided is a stock KSampler; the other steers each step "
         "towards predictions that the model is surer of.\n\n"
-        "- `strength` 0 draws exactly what KSampler draws; 0.02 moves each step by 2 % of the predicted noise.\n"
-        "- `mode` posterior mixes the predictions of several noise draws by how sure they are, 2 more model calls per step. Surer also "
+        "- **strength** 0 draws exactly what KSampler draws; 0.02 moves each step by 2 % of the predicted noise.\n"
+        "- **mode** posterior mixes the predictions of several noise draws by how sure they are, 2 more model calls per step. Surer also "
         "means more alike: turn strength up and watch variety shrink.\n"
-        "- `mode` forward follows the gradient of the uncertainty by finite differences, 4 more model calls per step, and wants a "
+        "- **mode** forward follows the gradient of the uncertainty by finite differences, 4 more model calls per step, and wants a "
         "strength of about 0.1; autograd takes the exact gradient."
     )
     demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=9)
@@ -65,10 +65,10 @@ def overnight() -> Sheet:
     s = Sheet(
         "## Only the good ones in the morning\n\n"
         "**Record Uncertainty** measures while KSampler draws and changes nothing of what it draws. **Sample Filter** then parts the "
-        "batch: the worst 30 % go to `rejected`, beside the good ones.\n\n"
-        "- Change `rule` or `value` and run again: only the filter runs, the sampler stays cached.\n"
+        "batch: the worst 30 % go to **rejected**, beside the good ones.\n\n"
+        "- Change **rule** or **value** and run again: only the filter runs, the sampler stays cached.\n"
         "- When nothing is accepted, Save Image behind it is skipped without an error.\n"
-        "- For an overnight run set the queue to 100 and use the rule `threshold`, with a value read off the histogram.\n"
+        "- For an overnight run set the queue to 100 and use the rule **threshold**, with a value read off the histogram.\n"
         "- Saved PNGs carry the scores in their metadata."
     )
     demo = s.node("UQ_LoadDemoModel", digit=8, batch_size=16)
@@ -87,7 +87,7 @@ def repaint() -> Sheet:
         "## Paint the unsure region again\n\n"
         "1. Sample a batch and score it.\n"
         "2. Keep the better half.\n"
-        "3. Take the mask of the least sure pixels (Heatmap, `percentile` 80 = the worst 20 %) and sample only these again, from another "
+        "3. Take the mask of the least sure pixels (Heatmap, **percentile** 80 = the worst 20 %) and sample only these again, from another "
         "seed, with denoise 0.6.\n\n"
         "The masks go through Sample Filter too, so that each stays with its image."
     )
@@ -109,8 +109,8 @@ def repaint() -> Sheet:
 def sdxl() -> Sheet:
     s = Sheet(
         "## SDXL: keep the good ones\n\n"
-        "Needs a GPU and `sd_xl_base_1.0.safetensors` in `models/checkpoints`. Record Uncertainty measures at the steps between 60 % and "
-        "75 % of the schedule: about 4 of 25 steps, 5 model calls per image at each.\n\n"
+        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Record Uncertainty measures at the steps between 60 % "
+        "and 75 % of the schedule: about 4 of 25 steps, 5 model calls per image at each.\n\n"
         "Any other checkpoint works the same way: SD 1.5, SD 3.5, Illustrious, Pony."
     )
     loader = s.node("CheckpointLoaderSimple", ckpt_name=SDXL)
@@ -132,11 +132,11 @@ def sdxl() -> Sheet:
 def flux() -> Sheet:
     s = Sheet(
         "## Flux: guidance with custom sampling\n\n"
-        "Needs a GPU, and in `models`: `diffusion_models/flux1-dev.safetensors`, `text_encoders/clip_l.safetensors`, "
-        "`text_encoders/t5xxl_fp8_e4m3fn.safetensors`, `vae/ae.safetensors`.\n\n"
+        "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
+        "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
         "**Uncertainty Guider** stands where CFG Guider or Basic Guider stands: cfg 1 is right for "
         "distilled models, the negative then does nothing.\n\n"
-        "Price: at each step `samples` more model calls per image. `start_percent` 0.3 spares the first steps. "
+        "Price: at each step **samples** more model calls per image. **start_percent** 0.3 spares the first steps. "
         "Bypass the guider's effect with strength 0: the picture is then exactly the plain one."
     )
     model = s.node("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="fp8_e4m3fn")
@@ -188,10 +188,10 @@ def asked() -> Sheet:
 def swept() -> Sheet:
     s = Sheet(
         "## Choose a strength by eye\n\n"
-        "**Guidance Strength Sweep** draws the same noise at each of the `values`. A column for each, a row for each image of the batch; "
+        "**Guidance Strength Sweep** draws the same noise at each of the **values**. A column for each, a row for each image of the batch; "
         "above it what it costs, below each picture how unsure the model is (high = unsure).\n\n"
         "- Strength 0 is exactly KSampler's picture.\n"
-        "- `sweep` chooses what takes the values: strength, percentile, mode or cfg.\n"
+        "- **sweep** chooses what takes the values: strength, percentile, mode or cfg.\n"
         "- **Below:** the same with the stock KSampler. Sweep Values runs all that is behind it once for each number, and Sweep Grid "
         "lays the pictures side by side; so any number input of any node can be swept."
     )

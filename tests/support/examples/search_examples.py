@@ -18,8 +18,8 @@ def best_of() -> Sheet:
         "For each of four images **Best of N** starts eight candidates. In the middle of the schedule it compares them by prompt "
         "information, and only two go on. Of these the better one comes out. Beside it stands what KSampler draws with one try each.\n\n"
         "- The upper report shows the scores of those that came out, the lower one the scores of all candidates.\n"
-        "- `points` and `fractions` say when to compare and which part goes on.\n"
-        "- Where a model samples well with CFG, raise `cfg` first: that is cheaper than candidates."
+        "- **points** and **fractions** say when to compare and which part goes on.\n"
+        "- Where a model samples well with CFG, raise **cfg** first: that is cheaper than candidates."
     )
     demo = s.node("UQ_LoadDemoModel", digit=4, batch_size=4)
     wires = {"model": demo[0], "positive": demo[1], "negative": demo[2], "latent_image": demo[4]}
@@ -37,7 +37,7 @@ def until() -> Sheet:
         "First twelve images are scored, and **Calibrate** remembers their scores. Then **Sample Until Accepted** draws one image after "
         "another, each with another seed, until four are better than the middle of these scores, or 16 attempts are made.\n\n"
         "- In your own workflow, fill a calibration once, give it a name, and use Load Calibration from then on.\n"
-        "- `accepted` and `attempts` can drive other nodes; `seeds` tells how to draw each image again."
+        "- **accepted** and **attempts** can drive other nodes; **seeds** tells how to draw each image again."
     )
     demo, one = s.node("UQ_LoadDemoModel", digit=8, batch_size=12), s.node("UQ_LoadDemoModel", "One image", digit=8, batch_size=1)
     earlier = s.sampler(demo[0], demo[1], demo[2], demo[4], "Earlier images", seed=100)
@@ -56,9 +56,9 @@ def until() -> Sheet:
 def sdxl_best_of() -> Sheet:
     s = Sheet(
         "## SDXL: the best of eight portraits\n\n"
-        "Needs a GPU and `sd_xl_base_1.0.safetensors` in `models/checkpoints`. Eight candidates are compared at 40 % of the schedule by "
-        "prompt information, two are finished, and the better one is saved.\n\n"
-        "`micro_batch` 2 lets two candidates share a call: faster on a large GPU, at twice the memory. Any other "
+        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Eight candidates are compared at 40 % of the schedule "
+        "by prompt information, two are finished, and the better one is saved.\n\n"
+        "**micro_batch** 2 lets two candidates share a call: faster on a large GPU, at twice the memory. Any other "
         "checkpoint works the same way."
     )
     loader = s.node("CheckpointLoaderSimple", ckpt_name="sd_xl_base_1.0.safetensors")
@@ -76,10 +76,10 @@ def sdxl_best_of() -> Sheet:
 def flux_best_of() -> Sheet:
     s = Sheet(
         "## Flux: the best of four, with custom sampling\n\n"
-        "Needs a GPU, and in `models`: `diffusion_models/flux1-dev.safetensors`, `text_encoders/clip_l.safetensors`, "
-        "`text_encoders/t5xxl_fp8_e4m3fn.safetensors`, `vae/ae.safetensors`.\n\n"
+        "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
+        "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
         "**Best of N Sampler** stands between KSamplerSelect and SamplerCustomAdvanced. Flux dev never learned to predict without a prompt "
-        "and Basic Guider has no negative, so candidates are compared by `denoised`: how sure the model is of the image."
+        "and Basic Guider has no negative, so candidates are compared by **denoised**: how sure the model is of the image."
     )
     model = s.node("UNETLoader", unet_name=FLUX[0], weight_dtype="fp8_e4m3fn")
     clip = s.node("DualCLIPLoader", clip_name1=FLUX[1], clip_name2=FLUX[2], type="flux")

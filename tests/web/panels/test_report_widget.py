@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from browser import Browser, why_not
 from comfy_graph import Graph
 from comfy_server import Server
+from uncertainty_nodes.hosts.comfyui.view.chart import draw_report
+from uncertainty_nodes.hosts.comfyui.view.chart_words import words_in
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
@@ -45,6 +49,7 @@ def page(comfy: Server, request: pytest.FixtureRequest) -> Iterator[Browser]:
         comfy.post("/settings", {VUE: False})
 
 
+SPEAK = "await app.extensionManager.setting.set('Comfy.Locale', given); await new Promise(done => setTimeout(done, 500));"
 REPORT = "const node = app.graph.nodes.find(n => n.comfyClass === 'UQ_Report'); const box = node.widgets[0].element;"
 
 
@@ -87,9 +92,7 @@ def test_a_workflow_that_is_opened_again_shows_its_chart_once(page: Browser) -> 
     (before,) = drawn(page, graph, "UQ_Report")
     for name in ("another", f"report {next(NUMBERS) - 1}"):
         page.run(f"await app.loadApiJson(given, '{name}'); await new Promise(done => setTimeout(done, 1500));", graph)
-    after = page.run(DRAWN, "UQ_Report")
-    if page.run(RENDERER) == "canvas" and after is not None:  # Vue nodes show the picture until the next run
-        assert after == before and after["pictures"] == 0
+    assert page.wait_for(f"const given = 'UQ_Report'; {DRAWN}") == before and before["pictures"] == 0
     (again,) = drawn(page, graph, "UQ_Report")
     assert again == before
 
@@ -153,3 +156,23 @@ def test_the_table_shows_pictures_and_is_copied(page: Browser) -> None:
     Object.defineProperty(navigator, "clipboard", { configurable: true, value: clipboard });
     box.querySelector(".uq-push").click(); return text;"""
     assert page.run(REPORT + copied) == "image,score,rank,accepted\n0,0.4000000059604645,2,no\n1,0.10000000149011612,1,yes\n"
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-TW", "en"])
+def test_the_picture_of_the_server_is_in_the_language_of_the_page(page: Browser, comfy: Server, language: str) -> None:
+    graph = filtered("0.4,nan,0.3,0.2", 3.0)
+    report = next(name for name, node in graph.items() if node["class_type"] == "UQ_Report")
+    try:
+        page.run(SPEAK, language)
+        drawn(page, graph, "UQ_Report")
+        assert page.prompt()[report]["inputs"].get("uncertainty_report") == ("zh" if language != "en" else None)
+    finally:
+        page.run(SPEAK, "en")
+    shown = newest(comfy)[report]
+    picture = Image.open(io.BytesIO(comfy.fetch_output(shown["images"][0])))
+    assert picture.tobytes() == draw_report(shown["uq_report"][0], words_in(language[:2])).tobytes()
+
+
+def newest(comfy: Server) -> dict[str, Any]:
+    """What the nodes of the last prompt have shown."""
+    return list(comfy.get("/history").values())[-1]["outputs"]

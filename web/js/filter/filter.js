@@ -2,6 +2,7 @@
 
 import { app } from "../../../../scripts/app.js";
 import { button, html } from "../shared/dom.js";
+import { failedWords } from "../shared/failed.js";
 import { isNumber, short } from "../shared/scales.js";
 import { speaker } from "../shared/settings.js";
 import { useTheme } from "../shared/theme.js";
@@ -22,7 +23,7 @@ function height({ node, report }) {
   if (!report) return ROOM.asked;
   const across = Math.max(1, Math.floor((Math.max(node.size[0], WIDTH) - 46) / ROOM.chip));
   const rows = Math.min(ROOM.rows, Math.ceil(report.scores.length / across));
-  const hints = [report.failed, report.note].filter(Boolean).length + (isLinked(node, "value") ? 1 : 0);
+  const hints = hintsOf(node, report).length;
   return ROOM.chart + rows * (report.thumbnails ? ROOM.picture : ROOM.plain) + 24 * hints;
 }
 
@@ -35,6 +36,12 @@ const choice = (node, { filter }) => ({
 
 const isAsLastRun = ({ rule, value, weight }, { filter }) =>
   rule === filter.rule && value === filter.value && weight === filter.extra_weight;
+
+// What stands below the images.
+function hintsOf(node, { review, failed, scores }) {
+  const how = review && say(review.near > 1 ? "review" : `review${review.near}`, { near: review.near, ending: say(review.ending) });
+  return [failed && failedWords(failed, scores), how, isLinked(node, "value") && say("wired")].filter(Boolean);
+}
 
 const batchOf = (report) => ({ scores: report.scores, direction: report.direction, ...report.filter });
 
@@ -69,8 +76,7 @@ function parts(panel, chosen, decision) {
   if (still) figure.classList.add("uq-still");
   const images = pile(report, decision, say);
   light(figure, images);
-  const hints = [report.failed, report.note, wired ? say("wired") : null].filter(Boolean);
-  return [headline(panel, decision), figure, images, ...hints.map((hint) => html("p", { class: "uq-soft" }, hint))];
+  return [headline(panel, decision), figure, images, ...hintsOf(node, report).map((hint) => html("p", { class: "uq-soft" }, hint))];
 }
 
 function headline(panel, decision) {

@@ -3,8 +3,9 @@
 
 import { app } from "../../../../scripts/app.js";
 import { html } from "../shared/dom.js";
+import { failedWords } from "../shared/failed.js";
 import { isNumber, short } from "../shared/scales.js";
-import { speaker } from "../shared/settings.js";
+import { language, speaker } from "../shared/settings.js";
 import { useTheme } from "../shared/theme.js";
 import { addPanel } from "../shared/widget.js";
 import { curves, hasCurve, spread } from "./figures.js";
@@ -14,9 +15,10 @@ import { texts } from "./words.js";
 const KIND = "UQ_Report";
 const WIDTH = 560;
 const CHARTS = 215; // height of what stands above the table
-const ROW = { plain: 22, pictured: 46 };
+const ROW = { plain: 22, pictured: 47 };
 const SHOWN_ROWS = 5; // the others are scrolled to
 const STYLE = `
+[data-panel="uncertainty_report"] figure { max-width: 250px; }
 .uq .uq-title { font-weight: 600; }
 .uq .uq-table td, .uq .uq-table th { padding: 1px 8px; font-variant-numeric: tabular-nums; }
 .uq .uq-table thead th { position: sticky; top: -4px; background: var(--comfy-menu-bg, #222); color: var(--uq-soft); z-index: 1; }
@@ -62,7 +64,7 @@ function section(report) {
   const { element, copy } = table(report, light);
   whole.append(
     html("p", { class: "uq-title" }, titleOf(report)),
-    ...(report.failed ? [html("p", {}, report.failed)] : []),
+    ...(report.failed ? [html("p", {}, failedWords(report.failed, report.scores))] : []),
     html("div", { class: "uq-charts" }, ...charts),
     legend(report, copy),
     element,
@@ -79,6 +81,7 @@ function draw(panel, output) {
   const rows = reports.reduce((sum, report) => sum + report.scores.length, 0);
   const row = reports.some((report) => report.pictures?.length) ? ROW.pictured : ROW.plain;
   panel.height = CHARTS + ROW.plain + Math.min(rows, SHOWN_ROWS) * row;
+  panel.tallest = CHARTS + ROW.plain + rows * row;
   panel.resize();
 }
 
@@ -87,7 +90,9 @@ app.registerExtension({
   setup: () => useTheme("uncertainty-report", STYLE),
   nodeCreated(node) {
     if (node.comfyClass !== KIND) return;
-    const height = (_, panel) => panel.height ?? 0;
-    addPanel(node, { name: "uncertainty_report", label: say("panel"), height, width: WIDTH, draw, hidesPicture: true });
+    const [height, tallest] = ["height", "tallest"].map((name) => (_, panel) => panel[name] ?? 0);
+    // The server's picture is written in the language of the page; English needs no telling.
+    const sends = () => (language().startsWith("zh") ? "zh" : undefined);
+    addPanel(node, { name: "uncertainty_report", label: say("panel"), height, tallest, width: WIDTH, draw, sends, hidesPicture: true });
   },
 });

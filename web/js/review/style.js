@@ -46,6 +46,6 @@ export const STYLE = `
 .uq-review .uq-shown img { display: block; height: 100%; max-width: 100%; object-fit: contain; border: 3px solid var(--uq-good); border-radius: 10px; }
 .uq-review .uq-large.uq-out .uq-shown img { border-color: var(--uq-bad); border-style: dashed; }
 .uq-review .uq-turners { flex: none; display: flex; gap: 8px; width: min(100%, 640px); }
-.uq-review .uq-turners > [data-key="verdict"] { flex: 1; padding: 0; text-align: left; overflow: hidden; }
+.uq-review .uq-turners > [data-key="verdict"] { flex: 1; padding: 0; text-align: left; overflow: hidden; background: var(--comfy-menu-bg, #2b2b2b); color: inherit; }
 .uq-review .uq-keys { flex: none; text-align: center; font-size: 12px; margin: 0; }
 `;

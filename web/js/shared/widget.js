@@ -13,19 +13,22 @@ const panels = new WeakMap(); // node -> its panels, by name
 const inGraphs = new Set(); // nodes with panels that are in some graph
 
 // name: of the widget; never the name of an input, or that input's link would end at it. label: what a screen reader calls it.
-// height: a number, or a function of node and panel, which is asked again after panel.resize(). width: the least of the node while it is shown.
+// height: a number, or a function of node and panel, which is asked again after panel.resize(). tallest: as height, of a
+// panel that can use more room where a user makes the node larger. width: the least of the node while it is shown.
 // draw(panel, output): called with what the node sent when it ran, also when the workflow is opened again.
 // connect(panel, signal): called when the node comes into a graph; whatever it listens to outside of the node ends with the signal.
+// sends(): what the server finds in the prompt under the panel's name, beside the node's inputs; undefined for nothing.
 // hidesPicture: the node also sends its chart as a picture, for App Mode, which would show the same thing twice.
-export function addPanel(node, { name, label, height, width = 0, draw, connect, hidesPicture = false }) {
+export function addPanel(node, { name, label, height, tallest = height, width = 0, draw, connect, sends, hidesPicture = false }) {
   useTheme();
   const looks = { class: hidesPicture ? "uq uq-without-picture" : "uq", role: "group", "aria-label": label, "data-panel": name };
   const element = html("div", looks);
   for (const type of ["pointerdown", "wheel"]) element.addEventListener(type, (event) => keepFromCanvas(event, element));
   const panel = { node, element, draw, hidesPicture, shown: undefined };
-  const measure = () => (typeof height === "function" ? height(node, panel) : height);
-  const options = { serialize: false, hideOnZoom: false, getMinHeight: measure, getMaxHeight: measure };
+  const [measure, most] = [height, tallest].map((room) => () => (typeof room === "function" ? room(node, panel) : room));
+  const options = { serialize: Boolean(sends), hideOnZoom: false, getMinHeight: measure, getMaxHeight: most };
   panel.widget = node.addDOMWidget(name, "uncertainty", element, options);
+  if (sends) panel.widget.serializeValue = sends;
   panel.widget.label = label; // App Mode shows it over the panel
   panel.widget.serialize = false; // saved workflows keep the positions of the other widgets' values
   // The first Vue nodes keep their own width, whatever size the node is given.

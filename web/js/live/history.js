@@ -1,16 +1,29 @@
 // Earlier runs of a node, kept by this tab of the browser: they make the band behind the curve, also after the page was loaded again.
 
 import { locator, rootGraph } from "../shared/nodes.js";
-import { remember } from "./runs.js";
+import { bandOf, remember } from "./runs.js";
+
+const known = new Map(); // key -> runs as they are in the tab's storage
 
 const keyOf = (node) => `uncertainty.runs:${rootGraph()?.id}:${locator(node)}:${node.comfyClass}`;
 
-export const earlierRuns = (node) => read(keyOf(node));
+export const earlierRuns = (node) => recall(keyOf(node));
 
-// In a while, so that the frame which draws the end of the run has not to wait for it.
+// In a while, so that the frame which draws the end of the run has not to wait for it, nor the first frame of the next run for the band.
 export function keepRun(node, run) {
   const key = keyOf(node);
-  if (run.steps.length) setTimeout(() => write(key, remember(read(key), run)));
+  if (!run.steps.length) return;
+  setTimeout(() => {
+    const runs = remember(recall(key), run);
+    known.set(key, runs);
+    write(key, runs);
+    bandOf(runs, { ...run, run: null, steps: [] });
+  });
+}
+
+function recall(key) {
+  if (!known.has(key)) known.set(key, read(key));
+  return known.get(key);
 }
 
 function read(key) {
@@ -26,6 +39,6 @@ function write(key, runs) {
   try {
     sessionStorage.setItem(key, JSON.stringify(runs));
   } catch {
-    // full, or switched off: the next run has no band
+    // full, or switched off: after a reload the next run has no band
   }
 }

@@ -10,6 +10,7 @@ export const MOST_IMAGES = 128; // of these, since the band is made before the f
 export const MOST_PLACES = 64; // of a run that are drawn: the chart has little more than 200 pixels
 export const ENOUGH = 8; // images that a band is made of
 const series = new WeakMap(); // run -> what seriesOf made of it, which is asked for several times a frame
+const bands = new WeakMap(); // earlier runs -> { kind of run: their band }
 const BAND = [10, 90]; // percent
 
 // The run with what a message adds. A message of another run starts anew; one that came twice changes nothing.
@@ -60,9 +61,14 @@ export function bandOf(earlier, run) {
   const told = run.steps.filter(([, , , sides]) => sides).map(([place, , , sides]) => [place, ...sides]);
   if (told.length && run.axis === "attempt") return run.span.map((place) => [place, ...told[0].slice(1)]); // the same for all
   if (told.length) return told;
+  if (earlier.some((each) => each.run === run.run)) return makeBand(earlier.filter((each) => each.run !== run.run), run);
+  if (!bands.has(earlier)) bands.set(earlier, {});
+  return (bands.get(earlier)[`${run.of} ${run.axis} ${run.direction}`] ??= makeBand(earlier, run));
+}
+
+function makeBand(earlier, run) {
   const byPlace = new Map();
-  for (const each of earlier) {
-    if (each.run === run.run || !isAlike(each, run)) continue;
+  for (const each of earlier.filter((each) => isAlike(each, run))) {
     for (const [place, , scores] of each.steps) {
       if (!byPlace.has(place)) byPlace.set(place, []);
       byPlace.get(place).push(...scores.filter(isNumber));

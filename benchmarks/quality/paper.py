@@ -12,6 +12,8 @@ and resumes by chunks, and --pool gathers them in one file, from which --table m
 from __future__ import annotations
 
 import argparse
+import math
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -53,10 +55,12 @@ def selected(lab: Lab, chunk: Chunk) -> dict[str, Tensor]:
     return kept(lab.path("paper drawn", chunk), lab.options, draw)
 
 
-def gather(lab: Lab, images: int, draw: bool) -> dict[str, Tensor]:
-    """All chunks as one, drawn or read back; of those that are there alone, whole rounds of seeds."""
-    chunks = tqdm(lab.chunks(SEEDS, images), total=len(SEEDS) * -(-images // lab.size), desc="Images")
-    parts = [selected(lab, chunk) for chunk in chunks if draw or lab.path("paper drawn", chunk).exists()]
+def gather(lab: Lab, images: int, seconds: float) -> dict[str, Tensor]:
+    """All chunks as one, drawn or read back; once the time is over only those that are there. Whole rounds of seeds."""
+    start, parts = time.monotonic(), []
+    for chunk in tqdm(lab.chunks(SEEDS, images), total=len(SEEDS) * -(-images // lab.size), desc="Images"):
+        if time.monotonic() - start < seconds or lab.path("paper drawn", chunk).exists():
+            parts.append(selected(lab, chunk))
     parts = parts[: len(parts) // len(SEEDS) * len(SEEDS)]
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
 
@@ -97,6 +101,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=CHUNK, help="images a chunk (default: %(default)s)")
     parser.add_argument("--pool", type=Path, help="a file for what was measured: written, or with --table read in place of the chunks")
     parser.add_argument("--table", action="store_true", help="draw nothing further, make the table of what is there")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which no further images are drawn (default: never)")
     parser.add_argument("--no-table", action="store_true", help="measure only")
     parser.add_argument("--work", type=Path, help="(default: out/paper, or out/colour/paper)")
     add_subject(parser)
@@ -112,7 +117,7 @@ def main() -> None:
     if a.table and a.pool is not None:
         pool, facts = load_tensors(a.pool, POOL)
     else:
-        pool, facts = gather(lab, a.images, not a.table), {"pixels": pixels(lab, a.real)}
+        pool, facts = gather(lab, a.images, 0 if a.table else a.seconds), {"pixels": pixels(lab, a.real)}
         if a.pool is not None:
             save_tensors(a.pool, pool, POOL, 1, facts)
     if a.no_table:

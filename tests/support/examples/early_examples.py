@@ -7,6 +7,7 @@ from search_examples import BEST, STEPS, TALL
 from sheet import WIDE_PICTURE, Sheet
 
 DRAFTED = 24
+CALIBRATE = (300, 290)
 EVERY = ",".join(map(str, range(DRAFTED)))
 
 
@@ -48,11 +49,13 @@ def early_stop() -> Sheet:
     settings = {"samples": 4, "start_percent": 0.4, "end_percent": 0.6, "levels": 4, "seed": 0}
     judged = s.node("UQ_PromptInformation", model=demo[0], positive=demo[1], negative=demo[2], latent=finished, **settings)
     labels = s.filter("drop_worst_percent", 25.0, uncertainty=judged[1])
-    learned = s.node("UQ_Calibrate", uncertainty=finished[1], name="", accepted_indexes=labels[6], rejected_indexes=labels[9])
+    learned = s.node(
+        "UQ_Calibrate", "", CALIBRATE, uncertainty=finished[1], name="", accepted_indexes=labels[6], rejected_indexes=labels[9]
+    )
     stop = {**BEST, "mode": "stop", "keep": 8, "limit": 75.0, "fractions": "1", "points": "0.5"}
     best = s.node("UQ_BestOfN", "Eight, without the hopeless ones", TALL, **wires, **STEPS, **stop, candidates=8, calibration=learned)
     rule = {"rule": "calibrated", "value": 50.0, "wanted": 4, "max_attempts": 16, "scorer": "information", "samples": 4, "levels": 4}
-    usual = s.node("UQ_Calibrate", "What finished images score", uncertainty=judged[1], name="")
+    usual = s.node("UQ_Calibrate", "What finished images score", CALIBRATE, uncertainty=judged[1], name="")
     early = {"calibration": usual, "early_calibration": learned, "early_limit": 75.0}
     drawn = s.node("UQ_SampleUntilAccepted", "Until four are good", TALL, **wires, **STEPS, **rule, enough=False, **early)
     images = [s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (judged, best, drawn)]

@@ -26,7 +26,7 @@ from uncertainty_nodes.benchmarks.shared.common import clock, kept, write
 from uncertainty_nodes.benchmarks.shared.subject import COLOUR, Subject, add_subject, open_subject
 from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.ensemble.paide import Outcomes, per_image
-from uncertainty_nodes.core.metrics.scores import spearman
+from uncertainty_nodes.core.metrics.scores import Undefined, spearman
 from uncertainty_nodes.core.options import EnsembleOptions, Moment, PaideOptions
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, NO_CLASS, sample
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
@@ -36,6 +36,7 @@ BRANCHES = (0.5, 0.75, 0.9, 0.0)
 PUBLISHED = 1.0
 BANDWIDTHS = {"published, 1": None, "per dimension": 1.0, "a tenth of that": 0.1, "ten times that": 10.0}  # times the number of dimensions
 STEPS, CHUNK, SEED = 20, 10, 21
+SCARCE, FULL = 0.02, 0.8
 
 
 @dataclass(frozen=True)
@@ -93,19 +94,27 @@ def at(curve: Tensor, moment: Moment) -> Tensor:
 def told(lab: Lab, scores: Tensor) -> dict[str, Any]:
     """What the scores (N,) say of how many images of a class were trained on.
 
-    Scarce: under 2 % of the most that a class has; full: over 80 %.
+    Scarce and full: of under 2 % and over 80 % of the most that a class has.
     """
     counts, scores = torch.tensor(lab.counts), scores.double()
     seen = counts[lab.labels]
     means = torch.stack([scores[lab.labels == c].mean() for c in range(CLASSES)])
-    scarce, full = seen < 0.02 * counts.max(), seen > 0.8 * counts.max()
+    scarce, full = seen < SCARCE * counts.max(), seen > FULL * counts.max()
     ends = scarce | full
     return {
-        "spearman_of_class_means": round(spearman(means, counts.double()), 4),
-        "spearman_of_images": round(spearman(scores, seen.double()), 4),
+        "spearman_of_class_means": rank_correlation(means, counts.double()),
+        "spearman_of_images": rank_correlation(scores, seen.double()),
         "scarce_against_full": with_interval(scores[ends], scarce[ends]),
         "class_means": [float(f"{mean:.4g}") for mean in means.tolist()],
     }
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float | None:
+    """None where all are equal, as when every image's I is at its top."""
+    try:
+        return round(spearman(a, b), 4)
+    except Undefined:
+        return None
 
 
 def branches(lab: Lab, chosen: Sequence[float] = BRANCHES) -> dict[str, Any]:

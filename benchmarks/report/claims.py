@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report.markdown import interval, number, paragraph, table
+from uncertainty_nodes.benchmarks.report.markdown import interval, listed, number, paragraph, table
 from uncertainty_nodes.benchmarks.report.verdicts import CONTRARY, LEANING, PROVEN, REFUTED, SETTINGS, UNTESTED, is_guidance, sign
 from uncertainty_nodes.core.options import GuidanceMode
 
@@ -129,12 +130,12 @@ MAPS = {  # rows of the protocol -> of pixels.json, in the paper's window; high 
 GREY_LEVELS = 127.5  # of 0 to 255, to one of [-1, 1]
 
 
-def protocol(filtering: Results, pixels: Results, found: Results | None = None) -> str:
-    """Our figures beside the paper's, by its own protocol. found: of results/paper.json, at the paper's 50 steps."""
+def protocol(filtering: Results, pixels: Results, whole: Mapping[str, Results | None] | None = None) -> str:
+    """Our figures beside the paper's, by its own protocol. whole: at the paper's 50 steps, by what the rows' names add."""
     about = paragraph(f"""
         The protocol of {ALEATORIC}, section 4: U summed over pixels and over steps 45 to 48 of 50, the 5/6 of highest U kept; images noised
         to T/2 and denoised, AUSE the area between the RMSE curve and the oracle's, AURG that between chance and the curve. Theirs are
-        Inception's FID of CIFAR-10, ours that of the digit classifier's features: set the signs and the shares beside each other, not the
+        Inception's FID of CIFAR-10, ours that of our judges' features: set the signs and the shares beside each other, not the
         sizes. Their tables do not say in which units an error is; ours are in grey levels of 0 to 255, then of [-1, 1]. At
         {filtering["steps"]} steps the paper's window holds two of them.
     """)
@@ -146,11 +147,30 @@ def protocol(filtering: Results, pixels: Results, found: Results | None = None) 
         [f"{ALEATORIC}, MC dropout", "-", "1.27", "16.19", "-", "-"],
     ]
     cells += [map_row(f"ours, {name}, {pixels['steps']} steps", pixels["methods"][key]) for name, key in MAPS.items()]
-    if found is not None:
-        selection.append([f"ours, {found['steps']} steps", *selection_row(found["selection"])])
-        cells += [map_row(f"ours, {name}, {found['steps']} steps", r) for name, r in found["pixels"]["methods"].items()]
+    lines = []
+    for what, found in (whole or {}).items():
+        if found is not None:
+            selection.append([f"ours, {found['steps']} steps{what}", *selection_row(found["selection"])])
+            selection.append([f"ours by low V, {found['steps']} steps{what}", *selection_row(found["by_low_v"])])
+            cells += [map_row(f"ours, {name}, {found['steps']} steps{what}", r) for name, r in found["pixels"]["methods"].items()]
+            lines.append(protocol_verdict(what.removeprefix(", ") or "digits", found))
     maps = table(["map, T/2 to 0", "images", "AUSE ↓", "AURG ↑", "AUSE in [-1, 1]", "AURG in [-1, 1]"], cells)
-    return "\n\n".join([about, table(header, selection), maps])
+    return "\n\n".join([about, *([" ".join(lines)] if lines else []), table(header, selection), maps])
+
+
+def protocol_verdict(what: str, found: Results) -> str:
+    """Whether the paper's selection and its map do at 50 steps what it says of them."""
+    row, maps = found["selection"], found["pixels"]["methods"]
+    low, high = row["gain_interval"]
+    does = "lowers" if low > 0 else "raises" if high < 0 else "is not shown to change"
+    points = {name: maps[name]["aurg_interval"] for name in ("U", "U, low = unsure", "V", "MC dropout")}
+    away = [f"`{name}`" for name, pair in points.items() if pair[1] < 0]
+    best = min(points, key=lambda name: maps[name]["ause"])
+    turned = f" Maps that point away from the errors: {listed(away)}." if away else ""
+    return (
+        f"At the paper's own 50 steps, on {row['images']} images ({what}), keeping the 5/6 of highest U {does} FID (gain "
+        f"{number(row['gain'], 3, signed=True)}, {interval(row['gain_interval'], 3)}).{turned} `{best}` points at them best."
+    )
 
 
 def map_row(name: str, row: Results) -> list[str]:
@@ -159,7 +179,7 @@ def map_row(name: str, row: Results) -> list[str]:
 
 
 def selection_row(found: Results) -> list[str]:
-    kept, percent = round(found["images"] * 5 / 6), 100 * found["gain"] / found["fid_random"]
+    kept, percent = round(found["images"] * 5 / 6), 100 * found["gain"] / (found["fid_random"] or math.inf)
     cells = [f"{found['images']} to {kept}", f"{found['nfe']:.0f}", number(found["fid_random"], 3), number(found["fid"], 3)]
     return [*cells, f"{number(-percent, 1, signed=True)} %", interval(found["gain_interval"])]
 

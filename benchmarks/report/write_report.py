@@ -16,6 +16,7 @@ from uncertainty_nodes.benchmarks.report import (
     claims,
     colour,
     free_scores,
+    photos,
     risk,
     shapes,
     text,
@@ -44,6 +45,13 @@ BENCHMARKS = (
     "until_good",
     "shapes",
     "colour",
+    "filtering_colour",
+    "filtering_colour_cfg",
+    "pixels_colour",
+    "pixels_colour_cfg",
+    "ensemble_colour",
+    "ensemble_colour_cfg",
+    "paper_colour",
     "direction",
     "information",
     "bayesian",
@@ -59,7 +67,7 @@ BENCHMARKS = (
 
 def protocol(filtering: Results, pixels: Results) -> str:
     """At the paper's own number of steps too, where that was run."""
-    return claims.protocol(filtering, pixels, found_or_none("paper"))
+    return claims.protocol(filtering, pixels, {"": found_or_none("paper"), ", photos": found_or_none("paper_colour")})
 
 
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
@@ -79,6 +87,10 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Until good at equal calls", ("until_good",), best_of.equal_calls),
     ("A judge that counts: drawn shapes", ("shapes",), shapes.section),
     ("Colour photos", ("colour",), colour.section),
+    ("Colour photos: filtering by every method", ("filtering_colour", "filtering"), photos.filtering),
+    ("Colour photos: filtering under classifier-free guidance", ("filtering_colour_cfg", "filtering_cfg"), photos.filtering_under_cfg),
+    ("Colour photos: pixels", ("pixels_colour", "pixels_colour_cfg", "pixels", "pixels_cfg"), photos.pixels),
+    ("Colour photos: ensembles", ("ensemble_colour", "ensemble_colour_cfg", "ensemble"), photos.ensembles),
     ("Early signal", ("direction", "information"), text.early_signal),
     ("Laplace, generative uncertainty, BayesDiff", ("bayesian",), text.bayesian),
     ("Ensembles: is what was seldom seen known to be so?", ("ensemble",), text.ensemble),

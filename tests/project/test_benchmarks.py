@@ -417,23 +417,93 @@ def test_off_the_manifold_is_what_precision_does_not_count(benchmark):
     assert 0 < int(off.sum()) < 40
 
 
-def test_the_colour_model_from_checkpoint_to_report(benchmark, monkeypatch, tmp_path):
-    """Of an untrained network and judge: what is measured is nonsense, but all of it is there."""
+def untrained_colour_model(benchmark: Any, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """FOLDER/photos of seven photos a class, checkpoint.safetensors of the smallest network, and judge.safetensors."""
     from PIL import Image
 
-    colour, trainer = benchmark("quality.colour"), benchmark("bundle.trainer")
     for name in benchmark("shared.other_models.colour").CLASSES:
-        folder = tmp_path / "photos" / name
-        folder.mkdir(parents=True)
+        (folder / "photos" / name).mkdir(parents=True)
         for i in range(7):
             pixels = torch.randint(255, (32, 32, 3), generator=torch.Generator().manual_seed(i)).byte().numpy()
-            Image.fromarray(pixels).save(folder / f"{i}.jpg")
-    judging = benchmark("bundle.train_colour_judge")
-    monkeypatch.setattr(judging, "split", lambda count, seed: (torch.arange(40).numpy(), torch.arange(40, count).numpy()))
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.jpg")
+    judging, trainer = benchmark("bundle.train_colour_judge"), benchmark("bundle.trainer")
+    seen = (torch.arange(70) % 7 < 4).numpy()
+    for module in ("bundle.train_colour_judge", "bundle.train_colour_ensemble", "bundle.fit_colour_laplace", "shared.other_models.colour"):
+        monkeypatch.setattr(benchmark(module), "split", lambda count, seed: (seen.nonzero()[0], (~seen).nonzero()[0]))
     monkeypatch.setattr(judging, "BATCH", 20)
-    run(judging, monkeypatch, tmp_path / "photos", "--epochs", 1, "--out", tmp_path / "judge.safetensors")
-    plan = trainer.Plan(tmp_path, 1, 1e-3)
-    trainer.Trainer(plan, benchmark("bundle.train_colour").colour_config()).save()
+    run(judging, monkeypatch, folder / "photos", "--epochs", 1, "--out", folder / "judge.safetensors")
+    trainer.Trainer(trainer.Plan(folder, 1, 1e-3), benchmark("bundle.train_colour").colour_config(16)).save()
+
+
+def test_every_table_on_colour_photos(benchmark, monkeypatch, tmp_path):
+    """What an untrained network draws is nonsense, but every method has its row beside the digits' own."""
+    untrained_colour_model(benchmark, monkeypatch, tmp_path)
+    model = ("--model", tmp_path / "checkpoint.safetensors")
+    fitted, members = tmp_path / "laplace.safetensors", tmp_path / "ensemble.safetensors"
+    run(benchmark("bundle.fit_colour_laplace"), monkeypatch, tmp_path / "photos", *model, "--images", 4, "--out", fitted)
+    monkeypatch.setattr(benchmark("bundle.train_ensemble"), "SHARES", (0.5, 1.0) * 5)
+    monkeypatch.setattr(benchmark("quality.ensemble"), "SCARCE", 0.6)
+    training = ("--members", 2, "--steps", 1, "--batch", 2, "--out", tmp_path)
+    run(benchmark("bundle.train_colour_ensemble"), monkeypatch, tmp_path / "photos", *model, *training)
+    colour = ("--colour", *model, "--judge", tmp_path / "judge.safetensors", "--laplace", fitted, "--ensemble", members)
+    colour = (*colour, "--photos", tmp_path / "photos", "--size", 10)
+    monkeypatch.setattr(benchmark("shared.judging"), "RESAMPLES", 2)
+    monkeypatch.setattr(benchmark("shared.judging"), "RANDOM_SUBSETS", 2)
+    monkeypatch.setattr(benchmark("shared.judging"), "PAIRED", 20)
+
+    def measured(script: str, *given: object) -> None:
+        run(benchmark(f"quality.{script}"), monkeypatch, *colour, "--work", tmp_path / "work" / script, *given)
+
+    pool = ("--pool", tmp_path / "pool.safetensors")
+    measured("filtering", "--images", 10, "--steps", 10, *pool)
+    found = json.loads((tmp_path / "filtering_colour.json").read_text())
+    assert found["images"] == 30 and found["methods"]["DECU"]["nfe"] > 0 and "condition gap" not in found["methods"]
+    run(benchmark("quality.filtering"), monkeypatch, *colour, "--table", "--steps", 10, *pool)
+    again = json.loads((tmp_path / "filtering_colour.json").read_text())
+    assert again["methods"] == found["methods"]
+    only = ("--only", "prompt information", "DECU", "--work", tmp_path / "work" / "guided")
+    measured("filtering", "--images", 10, "--steps", 10, "--cfg", 3, *only)
+    guided_images = json.loads((tmp_path / "filtering_colour_cfg.json").read_text())
+    rows = guided_images["methods"]
+    assert rows["condition gap"]["nfe"] == 0 and rows["DECU"]["nfe"] == 2 * found["methods"]["DECU"]["nfe"]
+    for given in ((), ("--cfg", 3)):
+        measured("pixels", "--images", 4, "--steps", 10, *given)
+        measured("ensemble", "--images", 1, "--steps", 4, *given)
+    plain, guided = (json.loads((tmp_path / f"pixels_colour{name}.json").read_text()) for name in ("", "_cfg"))
+    assert plain["methods"]["generative uncertainty"]["images"] == 4 and "denoised, mix" in guided["scales"]["3"]["methods"]
+    measured("paper", "--images", 2, "--real", 2)
+    paper = json.loads((tmp_path / "paper_colour.json").read_text())
+    assert paper["selection"]["images"] == 30 and paper["selection"]["nfe"] == 20
+    digits = {path.stem: json.loads(path.read_text()) for path in (common.BENCHMARKS / "results").glob("*.json")}
+    photos, claims = benchmark("report.photos"), benchmark("report.claims")
+    assert "| DECU |" in photos.filtering(found, digits["filtering"])
+    assert "| condition gap | 0 |" in photos.filtering_under_cfg(guided_images, digits["filtering_cfg"])
+    assert "**CFG 3**" in photos.pixels(plain, guided, digits["pixels"], digits["pixels_cfg"])
+    members = [json.loads((tmp_path / f"ensemble_colour{name}.json").read_text()) for name in ("", "_cfg")]
+    assert "| 3 | 0.75 | information |" in photos.ensembles(*members, digits["ensemble"])
+    assert "ours by low V, 50 steps, photos" in claims.protocol(digits["filtering"], digits["pixels"], {", photos": paper})
+
+
+@pytest.mark.parametrize(
+    ("low", "within", "gain", "said"),
+    [
+        (0.48, 0.6, (-1, 1), "Not shown to find bad photos, AUROC above a half: `a`."),
+        (0.7, 0.52, (-1, 1), "They tell classes apart more than photos, within a class below 0.55: `a`."),
+        (0.7, 0.6, (-3, -1), "Filtering by them makes FID worse than by chance: `a`."),
+        (0.7, 0.6, (1, 3), "FID is better than by chance for `a` (+2.00)."),
+        (0.7, 0.6, (-1, 1), "No score is shown to lower FID more than chance does."),
+    ],
+)
+def test_what_is_said_of_filtering_photos(benchmark, low, within, gain, said):
+    row = {"auroc": {"auroc": low + 0.1, "interval": [low, low + 0.2]}, "auroc_within_class": within, "nfe": 20.0}
+    row |= {"gain": sum(gain) / 2, "gain_interval": list(gain)}
+    assert said in benchmark("report.photos").verdict({"methods": {"a": row, "ink (no model)": row}}, {})
+
+
+def test_the_colour_model_from_checkpoint_to_report(benchmark, monkeypatch, tmp_path):
+    """Of an untrained network and judge: what is measured is nonsense, but all of it is there."""
+    untrained_colour_model(benchmark, monkeypatch, tmp_path)
+    colour = benchmark("quality.colour")
     for module in ("shared.candidates", "quality.colour"):
         monkeypatch.setattr(benchmark(module), "PROMPTS", 2)
         monkeypatch.setattr(benchmark(module), "CANDIDATES", 8)

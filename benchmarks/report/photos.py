@@ -1,0 +1,163 @@
+"""The report's tables of the colour model beside the digits' own, and what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from uncertainty_nodes.benchmarks.report.cfg_scores import ASKED
+from uncertainty_nodes.benchmarks.report.markdown import interval, listed, number, paragraph, table
+from uncertainty_nodes.core.metrics.scores import spearman
+
+Results = dict[str, Any]
+CEILING, CONTROL, JOINED = "classifier (the judge itself)", "ink (no model)", "rank average"
+SHOWN = {CONTROL: "brightness, of digits ink (no model)"}
+CHANCE = 0.5
+WITHIN = 0.55  # of an AUROC within classes, below which a score tells classes apart more than pictures
+
+
+def filtering(photos: Results, digits: Results) -> str:
+    """Both at CFG 1."""
+    beside = {name: (row["auroc"] or {}).get("auroc") for name, row in digits["methods"].items()}
+    gains = {name: row["gain"] for name, row in digits["methods"].items()}
+    return "\n\n".join([about(photos), verdict(photos, beside), images_table(photos, beside, gains)])
+
+
+def filtering_under_cfg(photos: Results, digits: Results) -> str:
+    """Beside the digits at the scale that is nearest of those with enough bad images."""
+    judged = {float(scale): row[ASKED]["scores"] for scale, row in digits["scales"].items() if "scores" in row.get(ASKED, {})}
+    if not judged:
+        return "\n\n".join([about(photos), verdict(photos, {}), images_table(photos, {}, {})])
+    scale = min(judged, key=lambda s: abs(s - photos["cfg"]))
+    beside = {name.removesuffix(", conditional"): row["auroc"] for name, row in judged[scale].items()}
+    text = f"The digits' column is of CFG {scale:g}, by the section above; recorded scores are of the conditional prediction."
+    return "\n\n".join([about(photos), f"{verdict(photos, beside)} {text}", images_table(photos, beside, {})])
+
+
+def about(found: Results) -> str:
+    row = next(iter(found["methods"].values()))
+    return paragraph(f"""
+        {found["images"]} photos by the colour model, {len(found["seeds"])} seeds, {found["steps"]} DDIM steps, CFG {found["cfg"]:g},
+        {found["precision"]}; {100 * row["bad"] / row["images"]:.0f} % are bad by a judge that is itself right on
+        {100 * found["judge"]["accuracy_held_out"]:.0f} % of real photos, so some good ones count as bad. FID in that judge's features.
+    """)
+
+
+def methods_of(found: Results) -> dict[str, Results]:
+    """Those that compete: no ceiling, no control, nothing joined of others, and with an AUROC."""
+    rows = found["methods"].items()
+    return {n: r for n, r in rows if n not in (CEILING, CONTROL) and not n.startswith(JOINED) and r["auroc"]}
+
+
+def verdict(found: Results, beside: dict[str, float | None]) -> str:
+    """What disappoints first."""
+    rows = methods_of(found)
+    if not rows:
+        return "Too few bad or good images for any AUROC."
+    blind = [f"`{n}`" for n, r in rows.items() if r["auroc"]["interval"] and r["auroc"]["interval"][0] <= CHANCE]
+    coarse = [f"`{n}`" for n, r in rows.items() if f"`{n}`" not in blind and (r["auroc_within_class"] or 0) < WITHIN]
+    harm = [f"`{n}`" for n, r in rows.items() if r["gain_interval"][1] < 0]
+    help_ = [f"`{n}` ({number(r['gain'], 2, signed=True)})" for n, r in rows.items() if r["gain_interval"][0] > 0]
+    lines = [f"Not shown to find bad photos, AUROC above a half: {listed(blind)}."] if blind else []
+    lines += [f"They tell classes apart more than photos, within a class below {WITHIN:g}: {listed(coarse)}."] if coarse else []
+    lines += [f"Filtering by them makes FID worse than by chance: {listed(harm)}."] if harm else []
+    lines += [f"FID is better than by chance for {listed(help_)}." if help_ else "No score is shown to lower FID more than chance does."]
+    best = max(rows, key=lambda n: rows[n]["auroc"]["auroc"])
+    top, ceiling = rows[best], found["methods"].get(CEILING)
+    lines.append(
+        f"`{best}` finds most (AUROC {number(top['auroc']['auroc'], 2)}, {interval(top['auroc']['interval'])}; within a class "
+        f"{number(top['auroc_within_class'], 2)}; {top['nfe']:g} calls)"
+        + (f", where the judge itself gains {number(ceiling['gain'], 2, signed=True)} FID." if ceiling else ".")
+    )
+    shared = [n for n in rows if beside.get(n) is not None]
+    if len(shared) > 2:
+        ours, theirs = torch.tensor([rows[n]["auroc"]["auroc"] for n in shared]), torch.tensor([beside[n] for n in shared])
+        order = spearman(ours.double(), theirs.double())
+        lines.append(f"The order of {len(shared)} methods on digits and here: rank correlation {number(order, 2, signed=True)}.")
+    return " ".join(lines)
+
+
+def images_table(found: Results, beside: dict[str, float | None], gains: dict[str, float]) -> str:
+    header = ["method", "NFE", "AUROC", "95 %", "within class", "digits' AUROC", "FID gain", "95 %", "within class", "digits' gain"]
+    header += ["precision, less random", "recall, less random"]
+    rows = sorted(found["methods"].items(), key=lambda item: -(item[1]["auroc"] or {"auroc": 0})["auroc"])
+    cells = []
+    for name, r in rows:
+        auroc = r["auroc"] or {"auroc": None, "interval": None}
+        cells.append([SHOWN.get(name, name), f"{r['nfe']:g}", number(auroc["auroc"], 3), interval(auroc["interval"])])
+        cells[-1] += [number(r["auroc_within_class"], 3), number(beside.get(name), 3)]
+        cells[-1] += [number(r["gain"], 2, signed=True), interval(r["gain_interval"]), number(r["gain_within_class"], 2, signed=True)]
+        cells[-1] += [number(gains.get(name), 2, signed=True)]
+        cells[-1] += [number(r[kind] - r[f"{kind}_random"], 3, signed=True) for kind in ("precision", "recall")]
+    return table(header, cells)
+
+
+def share(row: Results | None) -> float | None:
+    """AURG as a share of the oracle's: 1 points at every error, 0 is a random order. Its sum with AUSE is the oracle's AURG."""
+    return None if row is None or row["aurg"] + row["ause"] == 0 else row["aurg"] / (row["aurg"] + row["ause"])
+
+
+def pixels(plain: Results, guided: Results, digits: Results, digits_guided: Results) -> str:
+    """CFG 1 and the scale that was asked for, each beside the digits."""
+    scale, theirs = (max(found["scales"], key=float) for found in (guided, digits_guided))
+    both = plain["methods"] | {"trajectory": guided["scales"]["1"]["methods"]["trajectory"]}
+    beside = digits["methods"] | {"trajectory": digits_guided["scales"]["1"]["methods"]["trajectory"]}
+    intro = paragraph(f"""
+        {plain["images"]} photos that neither the model nor the judge saw, noised and sampled as the digits above, every value of the three
+        channels a pixel. *Share*: AURG as a share of the oracle's, since photos have larger errors; 0 is a random order, below it the map
+        points away from the errors. In the last table the digits are at CFG {theirs}.
+    """)
+    parts = [intro, f"**CFG 1**, RMSE {number(plain['rmse'], 3)}. {pointing(both, beside)}", maps_table(both, beside)]
+    rows, other = guided["scales"][scale], digits_guided["scales"][theirs]["methods"]
+    return "\n\n".join([*parts, f"**CFG {scale}**, RMSE {number(rows['rmse'], 3)}. {pointing(rows['methods'], other)}"]) + (
+        "\n\n" + maps_table(rows["methods"], other)
+    )
+
+
+def pointing(rows: dict[str, Results], beside: dict[str, Results]) -> str:
+    """Which maps point away from the errors, then which best, and whether brightness does as well."""
+    maps = {n: r for n, r in rows.items() if n not in ("oracle", "random") and "other way" not in n}
+    away = [f"`{n}`" for n, r in maps.items() if r["aurg_interval"][1] < 0]
+    asked = {n: r for n, r in maps.items() if "no model" not in n}
+    best = min(asked, key=lambda n: asked[n]["ause"])
+    better = [n for n, r in maps.items() if "no model" in n and r["ause"] <= asked[best]["ause"]]
+    text = f"Maps that point away from the errors: {listed(away)}. " if away else ""
+    text += f"A map that asks nothing of the model, `{better[0]}`, points as well as any. " if better else ""
+    text += f"`{best}` points best, {number(share(asked[best]), 2)} of the oracle's"
+    return text + (f"; on digits it has {number(share(beside[best]), 2)}." if best in beside else ".")
+
+
+def maps_table(rows: dict[str, Results], beside: dict[str, Results]) -> str:
+    cells = [
+        [n, f"{r['nfe']:g}", number(r["ause"], 4), interval(r["ause_interval"], 4), number(r["aurg"], 4), interval(r["aurg_interval"], 4)]
+        + [number(share(r), 2), number(share(beside.get(n)), 2)]
+        for n, r in sorted(rows.items(), key=lambda item: item[1]["ause"])
+    ]
+    return table(["map", "NFE", "AUSE ↓", "95 %", "AURG ↑", "95 %", "share", "digits' share"], cells)
+
+
+def ensembles(plain: Results, guided: Results, digits: Results) -> str:
+    """Every branch at CFG 1, and the default one under guidance."""
+    moment, branch = plain["default"]["moment"], f"{plain['default']['branch']:g}"
+    default = plain["branches"][branch][moment]["information"]
+    low = default["scarce_against_full"]["interval"][0]
+    told = f"AUROC {number(default['scarce_against_full']['auroc'], 2)}, {interval(default['scarce_against_full']['interval'])}"
+    shown = "are told from those of full ones" if low > CHANCE else "are not shown to be told from those of full ones"
+    seen = ", ".join(map(str, plain["training_digits"]))
+    intro = paragraph(f"""
+        Photos of classes of which the members saw 1 % {shown} ({told}, by the default score). {plain["images_per_class"]} photos a class,
+        {plain["members"]} members, {plain["steps"]} steps; members saw {seen} photos of the classes.
+    """)
+    cells = []
+    runs = [("1", plain["branches"], digits["branches"]), *((s, rows, {}) for s, rows in guided["scales"].items() if float(s) != 1)]
+    for scale, branches, beside in runs:
+        for at, row in branches.items():
+            for quantity, r in row[moment].items():
+                other = beside.get(at, {}).get(moment, {}).get(quantity)
+                scarce = r["scarce_against_full"]
+                cells.append([scale, at, quantity, f"{row['NFE']:g}", number(r["spearman_of_class_means"], 2, signed=True)])
+                cells[-1] += [number(scarce["auroc"], 3), interval(scarce["interval"])]
+                cells[-1].append(number(other["scarce_against_full"]["auroc"], 3) if other else "-")
+    header = ["CFG", "branch", "score", "NFE", "rank correlation", "AUROC, scarce against full", "95 %", "digits' AUROC"]
+    return "\n\n".join([intro, table(header, cells)])

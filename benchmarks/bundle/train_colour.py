@@ -3,7 +3,7 @@
 FOLDER holds one folder of 32 x 32 pictures a class (CIFAR-10: ten of 5,000). A DDPM of 6.1 million parameters, twice the
 digit model's widths, by velocity as train_shapes.py; the pictures are mirrored at random, and the last 10,000 of a seeded permutation are
 left out for judging. Computes in bfloat16: minutes on a GPU (--device cuda --batch 512), about 1.6 s a step of 64 on one core with
-avx512_bf16. Stops and resumes: a checkpoint every --save-every steps, written whole.
+avx512_bf16. Stops and resumes: a checkpoint every --save-every steps, written whole; --start goes on from a finished model.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from uncertainty_nodes.benchmarks.bundle.train_extractor import split
 from uncertainty_nodes.benchmarks.bundle.trainer import Plan, Trainer
 from uncertainty_nodes.core.demo.network import read_config
+from uncertainty_nodes.core.files import load_tensors
 
 WIDTH = 48
 
@@ -56,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="one folder of pictures a class")
     parser.add_argument("--out", type=Path, default=Path("out/colour"))
+    parser.add_argument("--start", type=Path, help="a finished model.safetensors to go on from, with a new schedule")
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=0)
@@ -71,7 +73,11 @@ def main() -> None:
     training, _ = split(len(images), 0)
     plan = Plan(a.out, a.steps, a.learning_rate, a.seed, flip=True, precision=torch.bfloat16)
     plan = replace(plan, batch=a.batch, warm_up=a.warm_up, device=a.device, save_every=a.save_every)
-    trainer = Trainer(plan, colour_config())
+    weights = None
+    if a.start is not None:
+        weights, about = load_tensors(a.start, "colour model")
+        plan = replace(plan, pictures=about["pictures"])
+    trainer = Trainer(plan, colour_config(), weights)
     trainer.run(images[training], labels[training])
     trainer.write(a.out / "model.safetensors", "colour model")
 

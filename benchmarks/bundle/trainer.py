@@ -37,6 +37,7 @@ class Plan:
     warm_up: int = 0  # steps on which the learning rate rises
     device: str = "cpu"
     save_every: int = 100
+    pictures: int = 0  # that the weights it starts from have seen
 
 
 class Trainer:
@@ -67,6 +68,7 @@ class Trainer:
         y[torch.rand(count, generator=g, device=device) < DROP_CLASS] = self.plan.no_class
         # stratified over the batch: every batch sees all noise levels, so the gradient is less noisy
         t = ((torch.arange(count, device=device) + torch.rand(count, generator=g, device=device)) / count * 1000).long()
+        t = t.clamp(max=999)  # the last one may be rounded up to 1000
         noise = torch.randn(x0.shape, generator=g, device=device)
         if self.plan.flip:
             mirrored = torch.rand(count, generator=g, device=device) < 0.5
@@ -90,9 +92,9 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
-        weights = list(self.network.state_dict().values())
         forget = 1 - min(EMA, (1 + self.step) / (10 + self.step))  # the first weights are soon forgotten
-        torch._foreach_lerp_(list(self.mean.values()), weights, forget)
+        weights = self.network.state_dict()
+        torch._foreach_lerp_([self.mean[name] for name in weights], list(weights.values()), forget)
         self.step += 1
         return loss.detach()
 
@@ -136,5 +138,6 @@ class Trainer:
 
     def write(self, path: Path, kind: str) -> None:
         """The running mean of the weights, half precision."""
-        facts = {"steps": self.step, "final_loss": round(float(self.loss), 4), "seconds": round(self.seconds)}
+        pictures = self.plan.pictures + self.step * self.plan.batch
+        facts = {"steps": self.step, "pictures": pictures, "final_loss": round(float(self.loss), 4), "seconds": round(self.seconds)}
         save_tensors(path, {k: v.half() for k, v in self.mean.items()}, kind, 1, facts)

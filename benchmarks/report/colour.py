@@ -11,16 +11,12 @@ Results = dict[str, Any]
 
 
 def section(found: Results) -> str:
-    model, judge = found["model"], found["judge"]
+    judge = found["judge"]
     about = paragraph(f"""
-        A class-conditional model of CIFAR-10, 2.7 million parameters, by velocity, after {model["steps"]} training steps of 64 photos
-        (`bundle/train_colour.py`; the running mean of its weights). The judge is a classifier that the scripts train, right on {
-        100 * judge["accuracy_held_out"]:.1f} % of {
-        judge["held_out"]
-    } photos that neither saw; *bad*: it gives the asked class p < 0.5, so it
-        calls some good pictures bad. FID and recall are in its 64 features (`{judge["architecture"]}`) against those photos, not in
-        Inception's. The test split was not used. 20 DDIM steps. **The model is weak**: so few steps give textures in the colours of a
-        class more than its shapes. Not measured here: ensembles and the Laplace scores, which need a training of their own.
+        {model_of(found)} (`bundle/train_colour.py`; the running mean of its weights). The judge is a classifier that the scripts train,
+        right on {100 * judge["accuracy_held_out"]:.1f} % of {judge["held_out"]} photos that neither saw; *bad*: it gives the asked class p
+        < 0.5, so it calls some good pictures bad. FID and recall are in its features (`{judge["architecture"]}`) against those photos, not
+        in Inception's. The test split was not used. 20 DDIM steps. {quality(found)}
     """)
     parts = [about, of_guidance(found) + in_short(found)]
     if found["settings"]:
@@ -34,6 +30,25 @@ def section(found: Results) -> str:
         parts += [f"**{name}**: {row['bad']} of {row['images']} pictures are bad.", scores(row["scores"])]
         parts += [f"Eight candidates of each of {found['prompts']} prompts. {best_of.verdict(row['plans'])}", best_of.plans(row["plans"])]
     return "\n\n".join(parts)
+
+
+def model_of(found: Results) -> str:
+    """How large it is, and what it has seen."""
+    model = found["model"]
+    size = number(model.get("parameters", 2.7e6) / 1e6, 1)
+    seen = f"{model.get('pictures', 64 * model['steps']):,} photos in {model['steps']:,} training steps"
+    return f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity, after {seen}"
+
+
+def quality(found: Results) -> str:
+    """How good it is where it draws best, by its own judge."""
+    shares = {name: 1 - row["bad"] / row["images"] for name, row in found["candidates"].items()}
+    if not shares:
+        return ""
+    best, real = max(shares, key=lambda name: shares[name]), found["judge"]["accuracy_held_out"]
+    start = "The model is weak: the" if shares[best] < real - 0.1 else "The"
+    own, photos = (f"{100 * share:.0f} %" for share in (shares[best], real))
+    return f"{start} judge finds the asked class in {own} of its pictures at best ({best}), and in {photos} of real photos."
 
 
 def scores(rows: Results) -> str:
@@ -80,7 +95,7 @@ def advice(found: Results) -> str:
     ]
     guided = f"Guidance does harm there ({', '.join(harm)}). " if harm else "Guidance is not shown to do harm there. "
     return (
-        f"**Colour photos**, by a weak model of CIFAR-10 ({found['model']['steps']} training steps: textures in the colours of a class). "
+        f"**Colour photos**, by a small model of CIFAR-10. {quality(found)} "
         f"{guided}The best signs of a bad picture are {' and '.join(signs)}: they tell classes apart more than pictures."
     )
 

@@ -95,6 +95,7 @@ def load_colour(path: Path, device: str | torch.device = "cpu") -> tuple[UNet2DM
     network = UNet2DModel(**config["network"])
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    about = about | {"parameters": sum(p.numel() for p in network.parameters())}
     return network, DDIMScheduler(**config["process"], clip_sample=False), about
 
 

@@ -135,19 +135,6 @@ def test_a_value_that_comes_over_a_link_stands_still(page: Browser) -> None:
     assert (drawn["line"], drawn["slider"], drawn["headline"]) == (1, 0, "1 of 2 passed")
 
 
-def test_it_is_there_again_when_the_workflow_is_opened_again(page: Browser) -> None:
-    before = show(page, "keep_best_count", 3.0)
-    name = f"filter {next(NUMBERS) - 1}"
-    workflow = page.serialized()
-    page.load(workflow)
-    page.run("await new Promise(done => setTimeout(done, 1000));")
-    after = page.run(DRAWN)
-    assert after in (None, before), name
-    queue(page)
-    page.wait_for(DRAWN)
-    assert page.run(DRAWN)["images"] == before["images"]
-
-
 def test_no_score_at_all(page: Browser) -> None:
     page.errors()
     drawn = show(page, "keep_best_count", 3.0, scores="nan,nan")

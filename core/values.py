@@ -79,6 +79,13 @@ def check_count(name: str, value: Any, low: int = 0, high: int = 2**63 - 1) -> i
     return int(check_number(name, value, low, high))
 
 
+def check_counts(name: str, value: Any) -> dict[str, int]:
+    """The value, when it maps texts to whole numbers from 0 on. Raises ValueError, naming both."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{name} must map names to whole numbers, got {value!r:.100}")
+    return {key: check_count(name, count) for key, count in value.items()}
+
+
 def check_text(name: str, value: Any) -> str:
     """The value, when it is a text that is not empty. Raises ValueError, naming both."""
     if not isinstance(value, str) or not value:

@@ -9,8 +9,8 @@ from comfy_api.latest import io
 
 from ..core.options import limits
 from ..core.result import Uncertainty as Result
-from ..core.selection.calibration import PROMPT_KIND
 from ..core.selection.calibration import Calibration as History
+from ..core.selection.settings import HOST, PROMPT_KIND
 from ..core.selection.step_scores import StepScores
 from ..hosts.comfyui.batch import join_further, join_scores, parse_labels
 from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
@@ -131,7 +131,7 @@ def describe(history: History) -> list[str]:
     if (early := history.early_stop()) is not None:
         names = ", ".join(early.names)
         lines.append(f"An early stop is learned from {names}, for the mode stop of Best of N and for Sample Until Accepted.")
-    return lines + [f"{name}: {value}" for name, value in history.settings.items()]
+    return lines + [f"{name}: {value}" for name, value in history.settings.items() if name != HOST]
 
 
 class LoadCalibration(io.ComfyNode):

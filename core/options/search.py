@@ -47,6 +47,7 @@ class BestOfOptions:
     fractions: of the candidates still there, how many go on after each point; rounded up, and never fewer than ``keep``.
     second: another scorer, joined with the first by rank.  further: free scorers that are told beside them and rank nothing.
     draws: of each comparison.  micro_batch: candidates in one network call.
+    always: compare at every point, even where that decides nothing: for what is usual there to be known.
     sharpness: of the weights of ``resample``.  limit: percentile of earlier scores, best first, beyond which ``stop`` ends a candidate.
     """
 
@@ -63,6 +64,7 @@ class BestOfOptions:
     limit: float = PERCENT.field()
     seed: int = SEED.field()
     further: tuple[Scorer, ...] = ()
+    always: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

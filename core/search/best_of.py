@@ -81,7 +81,7 @@ class Search:
         passed = self._passed(sigma)
         if passed == self.passed or not self.rows:
             return False
-        if self.options.mode is SearchMode.STOP:
+        if self.options.mode is SearchMode.STOP or self.options.always:
             return True
         return self._target(passed) < len(self.rows) or (self.options.mode is SearchMode.RESAMPLE and len(self.rows) > 1)
 

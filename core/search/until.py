@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from ..options import Direction, FilterRule, UntilOptions
 from ..result import Uncertainty
-from ..selection.calibration import Calibration, common_settings
+from ..selection.calibration import Calibration
 from ..selection.filtering import decide, need_calibration
+from ..selection.settings import common_settings
 from .seeds import derive_seed
 
 

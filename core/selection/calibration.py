@@ -15,17 +15,15 @@ from torch import Tensor
 
 from ..files import load_tensors, locked, save_tensors
 from ..options import Direction, limits
-from ..values import check_count, check_list, check_tensor, check_text, check_texts, intact
+from ..values import check_count, check_counts, check_list, check_tensor, check_text, check_texts, intact
 from .early_stop import EarlyStop
 from .learning import FEWEST
 from .risk import RiskLimit, check_promise, labels_needed, risk_limit, tell
+from .settings import alike_everywhere, check_settings, common_settings
 from .step_scores import StepScores, join_steps
 
 KIND = "calibration"
 VERSION = 1
-PROMPT_KIND = "prompt kind"
-# what scores depend on
-SETTINGS = ("model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", "method", "window", "samples", "log_snr")
 FURTHER = "further "  # begins the names of those tensors
 LATEST_RUNS = 20  # whose provenance is remembered
 
@@ -40,6 +38,7 @@ class Calibration:
     steps: what the scores of the latest images were at each step; None where nobody told.
     labelled: (M,) float64, finite scores of images that somebody called good or bad.   bad: (M,) bool, which of them are bad.
     further: what other scores said of those images at the same moment, (M,) by name, NaN where it is not known.
+    collected: how many images of each run were collected, by the run's name, of runs that have one.
     Raises ValueError when scores are not such a sample.
     """
 
@@ -52,6 +51,7 @@ class Calibration:
     bad: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
     steps: StepScores | None = None
     further: Mapping[str, Tensor] = field(default_factory=dict)
+    collected: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         s = self.scores
@@ -95,19 +95,14 @@ class Calibration:
     def check(self, quantity: str, direction: Direction, settings: Mapping[str, str] | None = None) -> None:
         """Raises ValueError when another kind of score, or one that was made in another way, is to be compared with this history.
 
-        settings: of the scores to compare; only what both sides know is looked at.
+        settings: of the scores to compare; only what both sides know is looked at, and of another host only what all hosts call alike.
         """
         if (quantity, direction) != (self.quantity, self.direction):
             raise ValueError(
                 f"This calibration holds {self.quantity!r} scores ({self.direction.value}), but {quantity!r} scores ({direction.value}) "
                 "are to be compared with it; calibrate again with results of that kind."
             )
-        for name, known in self.settings.items():
-            if (other := (settings or {}).get(name, known)) != known:
-                raise ValueError(
-                    f"This calibration holds scores made with {name} {known!r}, but scores made with {name} {other!r} are to be compared "
-                    "with it; use a calibration of their own, under another name."
-                )
+        check_settings(self.settings, alike_everywhere(settings or {}, self.settings))
 
     def threshold_at(self, percent: float) -> float:
         """The score that ``percent`` % of the history, ranked best first, is at least as good as; linear between neighbours.
@@ -189,13 +184,22 @@ class Calibration:
         return percent if self.direction is Direction.HIGH_IS_BAD else 100 - percent
 
     def merge(self, other: Calibration, most: int | None = None) -> Calibration:
-        """This history and the scores of further runs. Raises ValueError when they hold other kinds of scores.
+        """This history and the scores of further runs. Raises ValueError when they hold other kinds of scores, or those of another host.
 
         most: how many scores to keep. Beyond it each of all scores ever collected has the same chance to be among them (Vitter 1985,
         Algorithm R), so that percentiles stay those of the whole. Deterministic. Scores that come again so that some can be labelled
-        are not counted twice.
+        are not counted twice; nor is a run that was collected before, and has as many images as then. Raises ValueError where it has more.
         """
-        self.check(other.quantity, other.direction, other.settings)
+        self.check(other.quantity, other.direction)
+        check_settings(self.settings, other.settings)
+        if not len(other.labelled) and (again := self.collected.keys() & other.collected.keys()):
+            for run in again:
+                if self.collected[run] != other.collected[run]:
+                    raise ValueError(
+                        f"This calibration holds {self.collected[run]} images of a run that has {other.collected[run]} now, and can't tell "
+                        "which of them are new; collect all runs once more, in another file."
+                    )
+            return self
         again = torch.isin(other.scores, self.scores) & (len(other.labelled) > 0)
         further = other.scores[~again]
         runs, seen = [*self.provenance, *other.provenance][-LATEST_RUNS:], self.seen + other.seen - int(again.sum())
@@ -204,7 +208,8 @@ class Calibration:
         else:
             scores = self.scores.new_tensor(sample(self.scores.tolist(), self.seen, further.tolist(), most))
         steps = self.steps if bool(again.any()) else join_steps(self.steps, other.steps)
-        joined = replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen, steps=steps)
+        collected = {**self.collected, **other.collected}
+        joined = replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen, steps=steps, collected=collected)
         return joined.label(other.labelled, other.bad, other.further)
 
     def thin(self, most: int) -> Calibration:
@@ -214,6 +219,7 @@ class Calibration:
     def save(self, path: str | Path) -> None:
         """Write as safetensors. Raises OSError when the file cannot be written."""
         metadata = {"direction": self.direction.value, "quantity": self.quantity, "provenance": list(self.provenance), "seen": self.seen}
+        metadata |= {"collected": dict(self.collected)} if self.collected else {}
         tensors = {"scores": self.scores}
         if self.steps is not None:
             tensors |= {"step_sigmas": self.steps.sigmas, "step_scores": self.steps.scores}
@@ -232,7 +238,8 @@ class Calibration:
             seen = check_count("seen", metadata.get("seen", len(scores)), len(scores))  # files of earlier versions hold all
             steps = StepScores(tensors["step_sigmas"].double(), tensors["step_scores"].double()) if "step_sigmas" in tensors else None
             direction, quantity = Direction(metadata["direction"]), check_text("quantity", metadata["quantity"])
-            calibration = cls(scores, direction, quantity, runs, seen, steps=steps)
+            collected = check_counts("collected", metadata.get("collected", {}))
+            calibration = cls(scores, direction, quantity, runs, seen, steps=steps, collected=collected)
             if "labelled" not in tensors:
                 return calibration
             labelled = check_tensor("labelled", tensors["labelled"], (None,)).double()
@@ -245,12 +252,6 @@ class Calibration:
 def scorer_of(quantity: str) -> str:
     """Of "information at 0.25" the scorer."""
     return quantity.split(" at ")[0]
-
-
-def common_settings(provenance: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Of the settings that scores depend on, those that all runs that tell them agree in."""
-    told = {name: {run[name] for run in provenance if name in run} for name in SETTINGS}
-    return {name: values.pop() for name, values in told.items() if len(values) == 1}
 
 
 def sample(kept: list[float], seen: int, further: Sequence[float], most: int) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ from .last_layer.bayesdiff import BayesDiffRun, bayesdiff
 from .last_layer.generative import generative, pipeline_draw
 from .load import Setup, load_pipeline
 from .search.best_of import Candidates, DigitCandidates, PipelineCandidates
+from .search.settings import describe_sampling
 from .watch import network_of
 
 
@@ -198,7 +199,17 @@ class ScoredBy:
 
 
 def draw_scored(drawer: Drawer, numbers: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:
-    """The images as ``drawer.draw`` gives them, and their uncertainty. Raises what the estimators raise."""
+    """The images as ``drawer.draw`` gives them, and their uncertainty, whose provenance tells how they were drawn.
+
+    Raises what the estimators raise.
+    """
+    images, result = _draw_scored(drawer, numbers, steps, by)
+    network, scheduler = network_of(drawer.target), drawer.scheduler or drawer.target.scheduler
+    guidance = getattr(drawer.target, "guidance_scale", None) if drawer.guidance is None else drawer.guidance
+    return images, replace(result, provenance=result.provenance | describe_sampling(network, scheduler, steps, guidance))
+
+
+def _draw_scored(drawer: Drawer, numbers: Sequence[int], steps: int, by: ScoredBy) -> tuple[Tensor, Uncertainty]:
     if isinstance(by.options, InformationOptions):
         images, latents = drawer.draw(numbers, steps)
         network = network_of(drawer.target)

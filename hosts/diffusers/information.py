@@ -18,7 +18,7 @@ from ...core.pixelwise.information import ConditionPosterior, Information
 from ...core.pixelwise.quadrature import Quadrature, window_quadrature
 from ...core.selection.fingerprint import fingerprint_of
 from .attach import denoiser
-from .call import UNBATCHED
+from .call import UNBATCHED, original
 from .memory import fit_draws
 from .repeatable import check_repeatable
 from .space import Space
@@ -102,9 +102,15 @@ def _denoisers(network: nn.Module, scheduler: SchedulerMixin, conds: Sequence[Co
     return [denoiser(network, scheduler, cond, len(latents)) for cond in conds]
 
 
+def describe_model(network: nn.Module) -> dict[str, str]:
+    """Its class, and the fingerprint of its weights; the same while it is compiled."""
+    network = original(network)
+    weights = fingerprint_of(network, align_module_device)  # sequential offload keeps them elsewhere
+    return {"host": "diffusers", "model": type(network).__name__, "weights": weights}
+
+
 def _described(network: nn.Module, scheduler: SchedulerMixin, info: Information, has_empty: bool = True) -> Information:
-    provenance = {"host": "diffusers", "scheduler": type(scheduler).__name__, "model": type(network).__name__}
-    provenance["weights"] = fingerprint_of(network, align_module_device)  # sequential offload keeps them elsewhere
+    provenance = {"scheduler": type(scheduler).__name__, **describe_model(network)}
     if has_empty and getattr(network, "config", {}).get("guidance_embeds"):
         provenance["caution"] = DISTILLED
     return replace(info, result=replace(info.result, provenance=info.result.provenance | provenance))

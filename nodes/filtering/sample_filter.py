@@ -12,8 +12,8 @@ from ...core.options import Borderline, FilterRule, Unanswered, choose
 from ...core.options.limits import BAND, CONFIDENCE, REVIEW_SECONDS
 from ...core.result import Uncertainty as Result
 from ...core.selection.calibration import Calibration as History
-from ...core.selection.calibration import common_settings
 from ...core.selection.filtering import decide
+from ...core.selection.settings import common_settings
 from ...core.selection.unsure import find_borderline
 from ...core.view.filtered import describe_filter
 from ...core.view.summary import summarize_scores

@@ -125,7 +125,7 @@ class BestOfSampler(comfy.samplers.Sampler):
     def settings(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor) -> dict[str, str]:
         """Of this run, what scores on its way depend on."""
         cfg = getattr(guider, "cfg", None)
-        told = {**describe_model(guider.model_patcher), "sampler": self.name, "steps": str(len(sigmas) - 1)}
+        told = {"host": "comfyui", **describe_model(guider.model_patcher), "sampler": self.name, "steps": str(len(sigmas) - 1)}
         return told if cfg is None else told | {"cfg": f"{cfg:g}"}
 
     def rehearse(self, guider: comfy.samplers.CFGGuider, sigmas: Tensor, noise: Tensor, seed: int) -> Rehearsal:

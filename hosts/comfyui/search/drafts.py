@@ -60,7 +60,7 @@ def draft(run: KSample, options: BestOfOptions) -> Drafts:
 
     def keep(searches: Sequence[ImageSearch], step: int) -> None:
         candidates = tuple(candidate for each in searches for candidate in each.candidates.values())
-        result = result_at(searches, 0, {"host": "comfyui", **searches[0].search.settings})
+        result = result_at(searches, 0, searches[0].search.settings)
         drafts.append(Drafts(run, options, candidates, step, {}, result, describe(searches, step)))
 
     previews = sample_candidates(run, lambda inner, noise_of: DraftSampler(inner, run.sampler_name, options, (), noise_of, keep))

@@ -33,7 +33,7 @@ class SearchOutcome:
 
     @classmethod
     def of(cls, searches: Sequence[ImageSearch], kept: Sequence[Sequence[int]]) -> SearchOutcome:
-        provenance = {"host": "comfyui", **searches[0].search.settings}
+        provenance = searches[0].search.settings
         chosen = tuple((s, row) for s, rows in zip(searches, kept, strict=True) for row in rows)
         images = tuple(i for i, rows in enumerate(kept) for _ in rows)
         count = max(len(s.comparisons) for s in searches)

@@ -113,7 +113,7 @@ class EarlyEnd:
 
     def check(self, run: KSample, steps: int) -> None:
         """Raises ValueError for a calibration of no point, or of another model, sampler, number of steps or CFG."""
-        settings = {**describe_model(run.model), "sampler": run.sampler_name, "steps": str(steps), "cfg": f"{run.cfg:g}"}
+        settings = {"host": "comfyui", **describe_model(run.model), "sampler": run.sampler_name, "steps": str(steps), "cfg": f"{run.cfg:g}"}
         stops_of(stop_options(self.history, self.limit), [self.history], settings)
 
     def draw(self, run: KSample, measure: MeasuredLatent | Recorded) -> tuple[Latent | None, Uncertainty | None, float]:

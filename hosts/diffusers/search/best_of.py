@@ -68,7 +68,7 @@ def best_of(
     With options.micro_batch 1 a survivor is bit-identical to the same seed sampled alone, whatever else was sampled; with more
     candidates in a call, up to the arithmetic that the hardware chooses for that batch size.
     Out of memory: half the micro_batch, from the start, with a warning. A batch of one that is too large raises as ever.
-    Raises ValueError for pipelines, schedulers and conditions that can't be searched.
+    Raises ValueError for pipelines, schedulers and conditions that can't be searched, and for calibrations of another model or setting.
     """
     options = options or BestOfOptions()
     options = options if n is None else replace(options, candidates=n)
@@ -87,7 +87,7 @@ def best_of(
 def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Sequence[Calibration], micro_batch: int) -> BestOf:
     scheduler = candidates.scheduler or candidates.target.scheduler
     check_own_noise(scheduler)
-    search = Search(options, Space.of(scheduler).percent_to_sigma, calibrations)
+    search = Search(options, Space.of(scheduler).percent_to_sigma, calibrations, candidates.settings() if calibrations else None)
     seeds = [derive_seed(options.seed, i) for i in range(options.candidates)]
     kept: tuple[int, ...] = ()
     saved = 0

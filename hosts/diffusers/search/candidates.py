@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ..demo import SHAPE, conditions, sample
 from ..information import Cond
+from ..watch import network_of
+from .settings import describe_sampling
 
 AfterStep = Callable[[bool, Tensor], Tensor]  # whether it was the last step, latents -> latents
 
@@ -42,6 +44,9 @@ class Candidates(Protocol):
 
     @property
     def guidance(self) -> float | None: ...
+
+    def settings(self) -> dict[str, str]:
+        """What scores on its way depend on, as far as it is known before it begins."""
 
     def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Any:
         """The images of what ``after_step`` left of the last step's latents; all noise of row i is drawn by generator i."""
@@ -72,6 +77,10 @@ class PipelineCandidates:
     def guidance(self) -> float | None:
         return getattr(self.target, "guidance_scale", None)
 
+    def settings(self) -> dict[str, str]:
+        steps, scale = self.inputs.get("num_inference_steps"), self.inputs.get("guidance_scale")
+        return describe_sampling(network_of(self.target), self.target.scheduler, steps, scale)
+
     def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Any:
         def look(pipe: DiffusionPipeline, step: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             return {"latents": after_step(step == pipe.num_timesteps - 1, tensors["latents"])}
@@ -101,6 +110,9 @@ class DigitCandidates:
     @property
     def empty(self) -> Cond:
         return conditions(torch.tensor([self.label], device=next(self.target.parameters()).device))[1]
+
+    def settings(self) -> dict[str, str]:
+        return describe_sampling(self.target, self.scheduler, self.steps, self.guidance)
 
     def draw(self, generators: list[torch.Generator], after_step: AfterStep) -> Tensor:
         device = next(self.target.parameters()).device

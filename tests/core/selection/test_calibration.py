@@ -17,8 +17,9 @@ from scipy.stats import kstest, percentileofscore
 
 from uncertainty_nodes.core.files import save_tensors
 from uncertainty_nodes.core.options import Direction, FilterRule
-from uncertainty_nodes.core.selection.calibration import LATEST_RUNS, Calibration, collect, common_settings
+from uncertainty_nodes.core.selection.calibration import LATEST_RUNS, Calibration, collect
 from uncertainty_nodes.core.selection.filtering import decide
+from uncertainty_nodes.core.selection.settings import common_settings
 
 HIGH, LOW = Direction.HIGH_IS_BAD, Direction.LOW_IS_BAD
 values = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=30)

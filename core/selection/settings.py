@@ -1,0 +1,35 @@
+"""How scores were made: what must be the same for two of them to be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+HOST, PROMPT_KIND = "host", "prompt kind"
+OF_HOST = (HOST, "model", "weights", "sampler")  # each host has names of its own for them
+SETTINGS = (HOST, "model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", "method", "window", "samples", "log_snr")
+
+
+def common_settings(provenance: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Of the settings that scores depend on, those that all runs that tell them agree in."""
+    told = {name: {run[name] for run in provenance if name in run} for name in SETTINGS}
+    return {name: values.pop() for name, values in told.items() if len(values) == 1}
+
+
+def alike_everywhere(settings: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """Of ``settings`` what ``other`` can be compared with: all, or, where those are of another host, what every host calls alike."""
+    if settings.get(HOST, other.get(HOST)) == other.get(HOST, settings.get(HOST)):
+        return dict(settings)
+    return {name: value for name, value in settings.items() if name not in OF_HOST}
+
+
+def check_settings(known: Mapping[str, str], other: Mapping[str, str]) -> None:
+    """Raises ValueError where scores of a calibration, made as ``known`` says, are to be compared with ``other`` ones.
+
+    Only what both tell is looked at.
+    """
+    for name, value in known.items():
+        if other.get(name, value) != value:
+            raise ValueError(
+                f"This calibration holds scores made with {name} {value!r}, but scores made with {name} {other[name]!r} are to be compared "
+                "with it; use a calibration of their own, under another name."
+            )

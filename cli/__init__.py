@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
+from .calibrate.arguments import add_calibrate
 from .demo.arguments import add_demo
 from .export.arguments import add_export
 from .fit_laplace.arguments import add_fit_laplace
@@ -16,7 +17,18 @@ from .show.arguments import add_show
 from .sort.arguments import add_sort
 from .train_ensemble.arguments import add_train_ensemble
 
-COMMANDS = (add_demo, add_score, add_generate, add_show, add_sort, add_report, add_export, add_fit_laplace, add_train_ensemble)
+COMMANDS = (
+    add_demo,
+    add_score,
+    add_generate,
+    add_show,
+    add_sort,
+    add_calibrate,
+    add_report,
+    add_export,
+    add_fit_laplace,
+    add_train_ensemble,
+)
 TEXT = "Score, draw and keep images by how sure a diffusion model is of them."
 
 

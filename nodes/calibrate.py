@@ -10,14 +10,14 @@ from comfy_api.latest import io
 from ..core.options import limits
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import Calibration as History
-from ..core.selection.settings import HOST, PROMPT_KIND
+from ..core.selection.calibration_text import describe, describe_promise
+from ..core.selection.settings import PROMPT_KIND
 from ..core.selection.step_scores import StepScores
 from ..hosts.comfyui.batch import join_further, join_scores, parse_labels
 from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
 from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
 KIND = "calibration"
-ENOUGH = 30  # scores, for percentiles in the middle to mean something
 
 
 class Calibrate(io.ComfyNode):
@@ -102,36 +102,6 @@ def label_input(name: str, kind: str) -> io.Input:
         "and don't pick: the rule at_most_bad of Sample Filter rests on them."
     )
     return io.String.Input(name, default="", optional=True, tooltip=tooltip)
-
-
-def describe_promise(history: History, bad_share: float, confidence: float) -> list[str]:
-    """What the labels allow to promise; nothing without labels."""
-    if not len(history.labelled):
-        return []
-    told = f"{len(history.labelled)} labelled images, {int(history.bad.sum())} of them bad."
-    try:
-        threshold = history.risk_threshold(bad_share, confidence)
-    except ValueError as error:
-        return [told, str(error)]
-    found = history.risk(bad_share, confidence)
-    return [
-        told,
-        f"At most {bad_share:g} % of the images that pass {threshold:.4g} are bad, with {confidence:g} % confidence: "
-        f"{found.passing} of the labelled images pass it, {found.bad} of them bad.",
-    ]
-
-
-def describe(history: History) -> list[str]:
-    """Lines for the node."""
-    lines = [f"{len(history)} scores of {history.quantity}"]
-    if history.seen > len(history):
-        lines.append(f"They are a random sample of the {history.seen} scores that were collected.")
-    if len(history) < ENOUGH:
-        lines.append(f"These are few. Judge images by them once there are about {ENOUGH}.")
-    if (early := history.early_stop()) is not None:
-        names = ", ".join(early.names)
-        lines.append(f"An early stop is learned from {names}, for the mode stop of Best of N and for Sample Until Accepted.")
-    return lines + [f"{name}: {value}" for name, value in history.settings.items() if name != HOST]
 
 
 class LoadCalibration(io.ComfyNode):

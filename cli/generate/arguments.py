@@ -58,8 +58,9 @@ pipeline or one .safetensors file, with --prompt or --prompts; generative and ba
 --best-of draws several candidates for each image and finishes the best. --prune ends the worst of them early, which saves their steps;
 but a comparison costs {2 * COMPARED} model calls a candidate ({COMPARED} with --scorer denoised or noise), so that
 it saves nothing where steps are few.
---mode stop leaves an image on its way that earlier drafts (--early-calibration) call hopeless: it has no picture, is told under "skipped"
-in results.json with its score and the calls saved, and is never drawn again.
+--mode stop leaves an image on its way when it looks hopeless beside earlier ones (--early-calibration): it has no picture, is told under
+"skipped" in results.json with its score and the calls saved, and is never drawn again. To make that file, draw some images with --early-at,
+which scores each on its way and stops none, and run calibrate --early on the folder.
 --until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best {ACCEPTED:g} % of the
 first {IMAGES.default} images (--value, --calibrate-with), of which those that --mode stop leaves count as the worst. One limit holds for
 all prompts or digits, so that easy ones are kept more often.
@@ -91,7 +92,7 @@ def add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     add_best_of_options(generate)
     add_until_options(generate)
     add_method_options(generate)
-    add_seed_and_device(generate)
+    add_seed_and_device(generate, "number that the images' noises begin from; they are scored with the same draws whatever it is")
     add_batch(generate)
     add_engine(generate)
     default = Path("out/generate")
@@ -121,8 +122,10 @@ def add_best_of_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sharpness", type=float, help=f"resample: how strongly the best are preferred, 0 = not at all (default: {usual:g})"
     )
-    told = "stop: scores of earlier drafts at a point, as ComfyUI's Calibrate writes them from Finish Drafts; with labels it knows which "
-    group.add_argument("--early-calibration", type=Path, metavar="FILE", help=f"{told}end badly")
+    told = "score each image there on its way too, for calibrate --early; 0 = at pure noise, 1 = at the finished image, such as 0.5"
+    group.add_argument("--early-at", type=float, metavar="POINT", help=told)
+    told = "stop: what earlier images scored at a point, as calibrate --early writes it, or ComfyUI's Calibrate after Finish Drafts; with "
+    group.add_argument("--early-calibration", type=Path, metavar="FILE", help=f"{told}labels it knows which end badly")
     told = f"stop: how many percent of the good images go on; without labels, of the earlier scores (default: {GOING_ON.default:g})"
     group.add_argument("--early-limit", type=float, metavar="PERCENT", help=told)
     told = "candidates in one call of the network: more is faster on a GPU; each call is filled up, so that pruning then saves less"
@@ -140,8 +143,8 @@ def add_until_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--value", type=float, help=f"{told}at_most_bad: percent of those accepted (default: {BAD_SHARE.default:g})")
     told = f"at_most_bad: how sure that must be, in percent; surer needs more labels (default: {CONFIDENCE.default:g})"
     group.add_argument("--confidence", type=float, help=told)
-    told = "the earlier images' scores by the same method, as ComfyUI's Calibrate or sort --save-calibration writes them (default: the "
-    told += "first images of this run)"
+    told = "the earlier images' scores by the same method, as calibrate, sort --save-calibration or ComfyUI's Calibrate writes them "
+    told += "(default: the first images of this run)"
     group.add_argument("--calibration", type=Path, help=told)
     add_whole(group, "--calibrate-with", bounds=IMAGES, help="how many first images those are, without --calibration")
 

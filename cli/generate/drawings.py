@@ -33,6 +33,7 @@ class Drawing:
     from; candidate: which of them it is.  None: of a run that did not count them, or that drew no candidates.
     file: where its picture was put last. reason: why it is kept or not, where it isn't the rank alone.
     seed: that it was drawn from; None: of an older run.
+    early: what it scored on its way, by the names of scorers; None where nobody looked.
     """
 
     image: int
@@ -45,6 +46,7 @@ class Drawing:
     file: str | None = None
     reason: str | None = None
     seed: int | None = None
+    early: Mapping[str, float | None] | None = None
 
     @property
     def name(self) -> str:
@@ -72,6 +74,7 @@ class Stopped:
     saved: float
     seconds: float
     reason: str
+    early: Mapping[str, float | None] | None = None
 
 
 def encode_picture(image: Tensor) -> bytes:
@@ -140,7 +143,7 @@ def sort_pictures(out: Path, ledger: Ledger, kept: Container[int], reasons: Mapp
                 (out / target).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(out / source, out / target)
             drawing = replace(drawing, file=target if source else None)
-            if asdict(drawing).items() - row.items():
+            if any(row.get(name) != value for name, value in asdict(drawing).items()):
                 yield {**row, **asdict(drawing)}
 
     ledger.append(moved())

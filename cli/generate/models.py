@@ -77,7 +77,7 @@ def fingerprint(options: GenerateOptions) -> dict[str, Any]:
         "the method's defaults": repr(GenerateOptions(options.method, guidance_scale=options.guidance_scale).method_options()),
         "laplace": describe_posterior(options),
         "encoder": None if options.encoder is None else Path(options.encoder).resolve().as_posix(),
-        "seed": options.seed,
+        "seed": f"{options.seed} of the images" if options.seed else 0,  # not 5, which once was of the scores too
         "device": options.device,
         **request_arguments(options),
         **options.loading.fingerprint(),

@@ -87,11 +87,13 @@ class GenerateOptions:
     def check_search(self) -> None:
         """Raises ValueError for what a search can't be asked for beside."""
         if self.search.searches and self.method is not SamplingScore.INFORMATION:
-            name = "best_of" if self.search.best_of > 1 else "The mode stop"
+            name = "best_of" if self.search.best_of > 1 else "early_at" if self.search.early_at is not None else "The mode stop"
             raise ValueError(
                 f"{name} needs the method information, which scores the finished image; {self.method.value} is measured while one image "
                 "is drawn alone. Leave out --method; what the candidates are compared by is --scorer."
             )
+        if self.search.mode is SearchMode.STOP:
+            self.search.check_calibration(self.known_settings())
         if self.search.mode is SearchMode.RESAMPLE and self.model == DEMO:
             raise ValueError(
                 "The demo model's sampler adds no noise, so that copies of a candidate would all end as the same image: leave out --mode, "
@@ -102,6 +104,11 @@ class GenerateOptions:
             raise ValueError(
                 f"{name} compares the images with each other, but with until_kept each is judged by itself; leave out --{name}."
             )
+
+    def known_settings(self) -> dict[str, str]:
+        """Of what scores depend on, and a calibration is compared by, what is known before the model is loaded."""
+        scale = 1.0 if self.model == DEMO and self.guidance_scale is None else self.guidance_scale
+        return {"host": "diffusers", "steps": str(self.steps)} | ({} if scale is None else {"cfg": f"{scale:g}"})
 
     def check_gap(self) -> None:
         """Raises ValueError for drawing without the guidance that the condition gap is made of."""
@@ -142,17 +149,21 @@ class GenerateOptions:
         return [replace(request, size=request.size or self.size) for request in requests]
 
     def method_options(self) -> InformationOptions | GenerativeOptions | BayesDiffOptions | DropoutOptions | AleatoricOptions | FreeOptions:
-        """The options of the method, every default filled in."""
+        """The options of the method, every default filled in.
+
+        ``seed`` is of the images alone. Draws of its own would move all scores of a run by the same amount, about a third of how far its
+        images differ, so that they could not be compared with those of another run.
+        """
         if self.method is SamplingScore.INFORMATION:
             default = InformationOptions()
-            return replace(default, draws=replace(default.draws, samples=self.samples or default.draws.samples, seed=self.seed))
+            return replace(default, draws=replace(default.draws, samples=self.samples or default.draws.samples))
         if self.method is SamplingScore.GENERATIVE:
-            return GenerativeOptions(self.members, member_steps=self.member_steps, seed=self.seed)
+            return GenerativeOptions(self.members, member_steps=self.member_steps)
         if self.method is SamplingScore.BAYESDIFF:
-            return BayesDiffOptions(DrawOptions(self.samples or BayesDiffOptions().draws.samples, self.seed), self.every)
+            return BayesDiffOptions(DrawOptions(self.samples or BayesDiffOptions().draws.samples), self.every)
         if self.method in FREE:
             return FreeOptions(FREE[self.method])
-        draws = DrawOptions(self.samples or DrawOptions().samples, self.seed)
+        draws = DrawOptions(self.samples or DrawOptions().samples)
         if self.method is SamplingScore.MC_DROPOUT:
             return DropoutOptions(draws)
         return AleatoricOptions(draws=draws, quantity=Quantity(self.method.value))

@@ -18,9 +18,13 @@ from .options import GenerateOptions
 
 
 class Plan(Protocol):
-    """verb: what is done, on the progress bar; total: what is counted towards, in images; done: out of it."""
+    """verb: what is done, on the progress bar; total: what is counted towards, in images; done: out of it.
+
+    made_with: how the images and their scores are made, once the first is drawn.
+    """
 
     verb: str
+    made_with: Mapping[str, str]
 
     @property
     def total(self) -> int: ...
@@ -59,6 +63,7 @@ class FixedCount:
     def __init__(self, total: int, keep: int, each: bool) -> None:
         self.total, self.keep, self.each = total, keep, each
         self.done = self.next = 0
+        self.made_with: Mapping[str, str] = {}
         self.is_drawn = bytearray(total)  # a byte an image, since there may be millions
 
     def add(self, drawing: Drawing | Stopped) -> None:
@@ -104,6 +109,7 @@ class UntilAccepted:
     stopped: dict[int, Stopped] = field(init=False, default_factory=dict)
     next: int = field(init=False, default=0)
     accepted: list[int] = field(init=False, default_factory=lambda: [0])
+    made_with: Mapping[str, str] = field(init=False, default_factory=dict)
     verb = "Keep"
 
     @classmethod
@@ -112,7 +118,7 @@ class UntilAccepted:
         search, calibration = options.search, None
         if search.calibration is not None:
             calibration = Calibration.load(search.calibration)
-            calibration.check(quantity_of(options), options.direction)
+            calibration.check(quantity_of(options), options.direction, options.known_settings())
             if search.rule is FilterRule.AT_MOST_BAD:  # labels too few are better known before the first image is drawn
                 calibration.risk_threshold(search.until_options().value, search.until_options().confidence)
         return cls(options, calibration, search.calibrate_with if search.needs_first else 0)
@@ -175,7 +181,7 @@ class UntilAccepted:
                 self.accepted.append(self.accepted[-1])
                 continue
             drawing = self.drawn[self.run.attempts]
-            (verdict,) = self.run.offer(as_result(drawing, self.options), drawing.calls or 0.0)
+            (verdict,) = self.run.offer(as_result(drawing, self.options, self.made_with), drawing.calls or 0.0)
             self.accepted.append(self.accepted[-1] + verdict.accepted)
 
     def calibrate(self) -> Calibration | None:
@@ -214,11 +220,12 @@ def quantity_of(options: GenerateOptions) -> str:
     return options.method.value.replace("-", "_")
 
 
-def as_result(drawing: Drawing, options: GenerateOptions) -> Uncertainty:
+def as_result(drawing: Drawing, options: GenerateOptions, made_with: Mapping[str, str] | None = None) -> Uncertainty:
     """One image's score as a batch of one."""
     scores = torch.tensor([math.nan if drawing.score is None else drawing.score])
     map_, curve, sigmas = scores[:, None], scores.new_empty((0, 1)), scores.new_empty(0)
-    return Uncertainty(map_, scores, curve, sigmas, options.direction, quantity_of(options), drawing.nfe, drawing.seconds)
+    costs = drawing.nfe, drawing.seconds
+    return Uncertainty(map_, scores, curve, sigmas, options.direction, quantity_of(options), *costs, dict(made_with or {}))
 
 
 def make_plan(options: GenerateOptions) -> FixedCount | UntilAccepted:

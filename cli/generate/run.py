@@ -15,7 +15,7 @@ from ..shared.export import write_exports
 from ..shared.ledger import Ledger
 from ..shared.maps import remove_unfinished_maps
 from ..shared.progress import progress_bar
-from ..shared.records import DRAWINGS, from_row
+from ..shared.records import DRAWINGS, MADE_WITH, from_row
 from .drawings import NEW, RESULTS, Stopped, earlier_drawings, sort_pictures, write_picture
 from .models import check_model, fingerprint
 from .options import GenerateOptions
@@ -31,7 +31,9 @@ def run(options: GenerateOptions, engine: Engine | None = None) -> Path:
     check_model(options)
     plan = make_plan(options)
     with Ledger.open(options.out / RESULTS, DRAWINGS, fingerprint(options)) as ledger:
-        ledger.update_header({"quantity": options.method.value, "direction": options.direction.value})
+        early = {"early": options.search.early_quantity} if options.search.early_quantity else {}
+        ledger.update_header({"quantity": options.method.value, "direction": options.direction.value, **early})
+        plan.made_with = ledger.header.get(MADE_WITH, {})
         remove_unfinished_maps(ledger.path)
         for drawing in earlier_drawings(options.out, ledger):
             plan.add(drawing)
@@ -61,7 +63,11 @@ def draw(options: GenerateOptions, plan: Plan, ledger: Ledger, engine: Engine) -
         return
     drawn = len(ledger)
     with progress_bar(plan.verb, plan.total, "image", done=plan.done) as bar:
-        for pictures in engine.run(partial(DrawWorker.load, options), chain([first], tasks)):
+        for batch_drawn in engine.run(partial(DrawWorker.load, options), chain([first], tasks)):
+            pictures = batch_drawn.pictures
+            if batch_drawn.made_with and not plan.made_with:
+                plan.made_with = batch_drawn.made_with
+                ledger.update_header({MADE_WITH: plan.made_with})
             drawings = [write_picture(options.out, *done) for done in pictures if not isinstance(done, Stopped)]
             ledger.append(asdict(drawing) for drawing in drawings)
             for drawing in drawings:

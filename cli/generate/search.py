@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class SearchOptions:
     mode, sharpness: what happens to the candidates then; see ``BestOfOptions``.
     calibration: a file of earlier scores for the rule calibrated; without it, the first calibrate_with images of the run are those.
     For the rule at_most_bad, with labels. confidence: of that rule.
+    early_at: the point at which each image is scored on its way, too, for such a file to be made; nothing is stopped.
     early_calibration, early_limit: for the mode stop, a file of earlier scores at a point, and how many of the good go on, in percent.
     """
 
@@ -46,18 +48,20 @@ class SearchOptions:
     confidence: float | None = None
     mode: SearchMode = SearchMode.PRUNE
     sharpness: float | None = None
+    early_at: float | None = None
     early_calibration: Path | None = None
     early_limit: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         self.check_stop()
+        self.check_early()
         self.check_prune()
         self.check_until()
         if self.calibration is not None and not self.calibration.is_file():
             raise FileNotFoundError(
-                f"There is no file {str(self.calibration)!r}; save one with ComfyUI's Calibrate or sort --save-calibration, or leave "
-                "out --calibration to calibrate with the first images drawn."
+                f"There is no file {str(self.calibration)!r}; make one with the command calibrate or ComfyUI's Calibrate, or leave out "
+                "--calibration to calibrate with the first images drawn."
             )
         if self.needs_first and self.calibrate_with > self.attempts:
             raise ValueError(
@@ -74,8 +78,8 @@ class SearchOptions:
             self.check_absent(("confidence",), "the rule at_most_bad")
         elif self.calibration is None:
             raise ValueError(
-                "The rule at_most_bad needs labelled images: name their file with --calibration. ComfyUI's Calibrate writes one, and "
-                "so does sort --labels FILE --save-calibration FILE."
+                "The rule at_most_bad needs labelled images: name their file with --calibration. The command calibrate --labels FILE "
+                "writes one, and so does ComfyUI's Calibrate."
             )
         if self.rule is FilterRule.THRESHOLD:
             self.check_absent(("calibration",), "the rule calibrated")
@@ -90,12 +94,15 @@ class SearchOptions:
         self.check_absent(("prune", "prune_at", "scorer", "sharpness"), "the modes prune and resample")
         if self.early_calibration is None or not self.early_calibration.is_file():
             raise ValueError(
-                "The mode stop needs scores of earlier drafts: name their file with --early-calibration. ComfyUI's Calibrate writes one "
-                "from the output uncertainty of Finish Drafts."
+                "The mode stop needs what earlier images scored on their way: name the file with --early-calibration. To make one, draw "
+                "with --early-at 0.5, then use the command calibrate --early; or ComfyUI's Calibrate after Finish Drafts."
             )
+
+    def check_calibration(self, settings: Mapping[str, str]) -> None:
+        """What the mode stop can't promise, and what does not suit the images, is better known before the first. settings: of these."""
         from ...core.search.stopping import stops_of
 
-        stops_of(self.best_of_options(), self.stop_calibrations())  # what it can't promise is better known before the first image
+        stops_of(self.best_of_options(), self.stop_calibrations(), settings)
 
     def stop_calibrations(self) -> tuple[Calibration, ...]:
         """For each point of the mode stop. Raises what ``Calibration.load`` raises."""
@@ -108,16 +115,40 @@ class SearchOptions:
 
         (history,) = self.stop_calibrations()
         limit = GOING_ON.default if self.early_limit is None else self.early_limit
-        return replace(stop_options(history, limit), candidates=self.best_of, micro_batch=self.micro_batch)
+        options = replace(stop_options(history, limit), candidates=self.best_of, micro_batch=self.micro_batch)
+        return replace(options, further=self.further(options.scorer)) if self.best_of == 1 else options
+
+    def further(self, scorer: Scorer | None = None) -> tuple[Scorer, ...]:
+        """The free scores beside ``scorer``, the one of the options where left out: an early stop may be learned from them."""
+        return tuple(s for s in Scorer if s.free is not None and s is not (scorer or self.scorer))
 
     @property
     def searches(self) -> bool:
-        """Whether an image is more than one try that goes to its end."""
-        return self.best_of > 1 or self.mode is SearchMode.STOP
+        """Whether an image is more than one try that goes to its end, unlooked at."""
+        return self.best_of > 1 or self.mode is SearchMode.STOP or self.early_at is not None
+
+    @property
+    def early_quantity(self) -> str | None:
+        """What each image is scored by on its way; None where it isn't, or is one of several candidates."""
+        if self.best_of > 1 or not self.searches:
+            return None
+        from ...core.search.stopping import quantity_at
+
+        options = self.best_of_options()
+        return quantity_at(options.scorer, options.points[0])
+
+    def check_early(self) -> None:
+        if self.early_at is None:
+            return
+        check_range("early_at", self.early_at, 0, 1)
+        if self.best_of > 1 or self.mode is not SearchMode.PRUNE:
+            other = "best-of" if self.best_of > 1 else "mode"
+            raise ValueError(f"early_at scores images that are drawn as they are, so that a later run can stop some; leave out --{other}.")
 
     def check_prune(self) -> None:
         if self.best_of == 1:
-            self.check_absent(("prune", "prune_at", "scorer", "micro_batch", "sharpness"), "best_of above 1")
+            scorer = () if self.early_at is not None else ("scorer",)
+            self.check_absent(("prune", "prune_at", *scorer, "micro_batch", "sharpness"), "best_of above 1")
             if self.mode is SearchMode.RESAMPLE:
                 raise ValueError(f"The mode {self.mode.value} is about several candidates: give --best-of too, such as --best-of 4.")
         if self.mode is not SearchMode.RESAMPLE:
@@ -146,6 +177,8 @@ class SearchOptions:
     def best_of_options(self) -> BestOfOptions:
         if self.mode is SearchMode.STOP:
             return self.stop_options()
+        if self.early_at is not None:
+            return BestOfOptions(1, points=(self.early_at,), fractions=(1.0,), scorer=self.scorer, further=self.further(), always=True)
         points = self.points
         shares = self.prune * len(points) if len(self.prune) == 1 else self.prune or (0.0,) * len(points)
         fractions = tuple(1 - share for share in shares)
@@ -168,6 +201,9 @@ class SearchOptions:
             content, asked = self.early_calibration.read_bytes(), self.best_of_options()
             told = {"best_of": self.best_of, "mode": self.mode.value, "early_limit": asked.limit}
             return told | {"early_calibration": hashlib.sha256(content).hexdigest()[:16], "the comparison's defaults": repr(asked.draws)}
+        if self.early_at is not None:
+            draws = repr(self.best_of_options().draws)
+            return {"early_at": self.early_at, "scorer": self.scorer.value, "the comparison's defaults": draws}
         named = {"best_of": self.best_of, "prune": list(self.prune), "prune_at": list(self.points), "scorer": self.scorer.value}
         if self.mode is not SearchMode.PRUNE:
             named |= {"mode": self.mode.value, "sharpness": self.best_of_options().sharpness}

@@ -20,7 +20,7 @@ from ..shared.ledger import Ledger
 from ..shared.maps import map_path, remove_unfinished_maps, write_map
 from ..shared.pictures import ImageFile, in_batches, leave_out, read_picture
 from ..shared.progress import progress_bar
-from ..shared.records import SCORES, tell_unscored
+from ..shared.records import MADE_WITH, SCORES, tell_unscored
 from .notes import own_prompts, take_notes, write_notes
 from .options import ScoreOptions
 from .rows import Skipped, forget_changed
@@ -81,6 +81,8 @@ class Scoring:
             for scored in engine.run(partial(ScoreWorker.load, self.options), batches):
                 for row, values in zip(scored.rows, scored.maps, strict=True):
                     write_map(self.options.path, row.file, values)  # before the result: what is listed has its map
+                if scored.made_with and MADE_WITH not in self.ledger.header:
+                    self.ledger.update_header({MADE_WITH: scored.made_with})
                 self.ledger.append(asdict(row) for row in scored.rows)
                 self.tell(scored)
                 bar.update(len(scored.rows))

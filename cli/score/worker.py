@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 from PIL import Image
 
+from ...core.selection.settings import common_settings
 from ...hosts.diffusers.demo import DemoModel
 from ...hosts.diffusers.images import ImageModel, PipelineModel, load_captioned, load_model, measure, with_captions
 from ...hosts.diffusers.load import loading_bars
@@ -32,13 +33,14 @@ class Scored:
     """What a batch gave.
 
     maps: of each row's image, None where none is asked for. resized: the first image that the model does not take as it is, and its sizes
-    before and after.
+    before and after. made_with: the settings that scores depend on.
     """
 
     rows: list[Row] = field(default_factory=list)
     maps: list[np.ndarray | None] = field(default_factory=list)
     resized: tuple[str, tuple[int, int], tuple[int, int]] | None = None
     notes: list[str] = field(default_factory=list)
+    made_with: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class ScoreWorker:
         seconds = round((time.perf_counter() - start) / len(images), 4)
         if note := result.provenance.get("note"):
             scored.notes.append(note)
+        scored.made_with = common_settings([result.provenance])
         standard_errors = [None] * len(images) if errors is None else [finite(error) for error in errors.tolist()]
         scored.maps += small_maps(result) if o.maps else [None] * len(images)
         scored.rows += [

@@ -64,8 +64,8 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
     add_whole(parser, "--batch", bounds=BATCH, help="how many images at once; no result depends on it")
 
 
-def add_seed_and_device(parser: argparse.ArgumentParser) -> None:
-    add_whole(parser, "--seed", bounds=SEED, help="number that all random draws begin from")
+def add_seed_and_device(parser: argparse.ArgumentParser, seed: str = "number that all random draws begin from") -> None:
+    add_whole(parser, "--seed", bounds=SEED, help=seed)
     parser.add_argument("--device", default="cpu", help=f"where torch computes: cpu, cuda, mps {DEFAULT}")
 
 

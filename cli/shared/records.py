@@ -53,6 +53,7 @@ DRAWINGS = Format(
     columns=("image", "file", "rank", "score", "shown", "nfe", "calls", "candidate", "seconds", "reason", "seed"),
     key_of=lambda row: f"{row['image']:09d}",
 )
+MADE_WITH = "made_with"  # in the header of either: the settings that scores depend on, see core/selection/settings.py
 FORMATS = {form.kind: form for form in (SCORES, DRAWINGS)}
 
 

@@ -38,7 +38,7 @@ class Calibration:
     steps: what the scores of the latest images were at each step; None where nobody told.
     labelled: (M,) float64, finite scores of images that somebody called good or bad.   bad: (M,) bool, which of them are bad.
     further: what other scores said of those images at the same moment, (M,) by name, NaN where it is not known.
-    collected: how many images of each run were collected, by the run's name, of runs that have one.
+    collected: how many images of a run are in it already, by the run's name; of runs that may come again.
     Raises ValueError when scores are not such a sample.
     """
 
@@ -188,18 +188,10 @@ class Calibration:
 
         most: how many scores to keep. Beyond it each of all scores ever collected has the same chance to be among them (Vitter 1985,
         Algorithm R), so that percentiles stay those of the whole. Deterministic. Scores that come again so that some can be labelled
-        are not counted twice; nor is a run that was collected before, and has as many images as then. Raises ValueError where it has more.
+        are not counted twice.
         """
         self.check(other.quantity, other.direction)
         check_settings(self.settings, other.settings)
-        if not len(other.labelled) and (again := self.collected.keys() & other.collected.keys()):
-            for run in again:
-                if self.collected[run] != other.collected[run]:
-                    raise ValueError(
-                        f"This calibration holds {self.collected[run]} images of a run that has {other.collected[run]} now, and can't tell "
-                        "which of them are new; collect all runs once more, in another file."
-                    )
-            return self
         again = torch.isin(other.scores, self.scores) & (len(other.labelled) > 0)
         further = other.scores[~again]
         runs, seen = [*self.provenance, *other.provenance][-LATEST_RUNS:], self.seen + other.seen - int(again.sum())
@@ -271,7 +263,14 @@ def collect(path: str | Path, further: Calibration, most: int, on_wait: Callable
 
     Raises ValueError when the file holds other scores, or is no calibration; OSError when it can't be written or locked.
     """
+    return update(path, lambda history: further.thin(most) if history is None else history.merge(further, most), on_wait)
+
+
+def update(
+    path: str | Path, change: Callable[[Calibration | None], Calibration], on_wait: Callable[[], None] = lambda: None
+) -> Calibration:
+    """Write what ``change`` makes of what the file holds, None where there is none, while no other process can; returns that."""
     with locked(path, on_wait=on_wait):
-        history = Calibration.load(path).merge(further, most) if Path(path).is_file() else further.thin(most)
+        history = change(Calibration.load(path) if Path(path).is_file() else None)
         history.save(path)
         return history

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...core.options import AleatoricOptions, InformationOptions
 from ...core.result import Uncertainty
 from .attach import score
-from .information import Cond, information
+from .information import Cond, describe_model, information
 from .load import SD3, SDXL, Setup, load_pipeline
 
 
@@ -55,7 +55,8 @@ def measure(
     if isinstance(options, InformationOptions):
         info = information(model.network, model.scheduler, latents, cond, empty, options)
         return info.result.cpu(), info.standard_error.cpu()
-    return score(model.network, model.scheduler, latents, cond, options, levels).cpu(), None
+    result = score(model.network, model.scheduler, latents, cond, options, levels)
+    return replace(result, provenance=result.provenance | describe_model(model.network)).cpu(), None
 
 
 @dataclass(frozen=True)

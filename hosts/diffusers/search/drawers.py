@@ -9,7 +9,7 @@ import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
-from ....core.options import BestOfOptions
+from ....core.options import BestOfOptions, Scorer
 from ....core.selection.calibration import Calibration
 from ..draw import DemoDrawer, PipelineDrawer
 from ..information import Cond
@@ -20,11 +20,15 @@ from .until import RowCount
 
 @dataclass(frozen=True)
 class CountingDrawer:
-    """Draws as ``drawer`` does. calls: network passes of each image's own drawing, by its number; candidate: of several, which it is."""
+    """Draws as ``drawer`` does. calls: network passes of each image's own drawing, by its number; candidate: of several, which it is.
+
+    early: of an image that was looked at on its way what it scored there, by scorer.
+    """
 
     drawer: DemoDrawer | PipelineDrawer
     calls: dict[int, float] = field(default_factory=dict)
     candidate: dict[int, int] = field(default_factory=dict)
+    early: dict[int, dict[Scorer, float]] = field(default_factory=dict)
 
     @property
     def target(self) -> DiffusionPipeline | nn.Module:
@@ -75,6 +79,10 @@ class BestOfDrawer(CountingDrawer):
     def draw_best(self, number: int, steps: int) -> tuple[Tensor, Tensor]:
         options = replace(self.options, keep=1, seed=self.drawer.seed_of(number))
         found = best_of(self.drawer.candidates(number, steps), options=options, calibrations=self.calibrations)
+        if options.always and not found.rounds:
+            raise ValueError(f"None of the {steps} steps lies as late as {options.points[0]:g} of the schedule; score earlier on the way.")
+        if options.candidates == 1 and found.rounds:
+            self.early[number] = {scorer: float(scores[0]) for scorer, scores in found.rounds[0].scores.items()}
         if found.latents is None:
             raise StoppedEarly(number, found)
         self.calls[number], self.candidate[number] = found.network_rows + found.scoring_rows, found.kept[0]

@@ -121,7 +121,7 @@ def test_what_does_not_go_with_it_is_refused_in_a_sentence(drafts, tmp_path, cap
     finished = tmp_path / "finished.safetensors"
     Calibration.fit([torch.ones(3)], Direction.LOW_IS_BAD, "information").save(finished)
     for arguments, sentence in (
-        (["--mode", "stop"], "The mode stop needs scores of earlier drafts: name their file with --early-calibration"),
+        (["--mode", "stop"], "The mode stop needs what earlier images scored on their way: name the file with --early-calibration"),
         (["--early-limit", 50], "early_limit belongs to the mode stop"),
         (stop_at(path, 50, "--scorer", "denoised"), "scorer belongs to the modes prune and resample"),
         (stop_at(path, 50, "--method", "noise"), "The mode stop needs the method information"),

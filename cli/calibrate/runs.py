@@ -61,11 +61,14 @@ class RunScores:
         names = sorted({name for image in self.images for name in image.further})
         return {name: as_tensor([image.further.get(name) for image in self.images]) for name in names}
 
-    def calibration(self, prompt_kind: str, collected: int) -> Calibration:
+    def of_kind(self, prompt_kind: str) -> RunScores:
+        """The same, and what is drawn, in a word."""
+        return replace(self, made_with={**self.made_with, PROMPT_KIND: prompt_kind}) if prompt_kind else self
+
+    def calibration(self, collected: int) -> Calibration:
         """collected: images of the run that the file holds then. Those that were stopped before they had this score count as the worst."""
-        made_with = {**self.made_with, **({PROMPT_KIND: prompt_kind} if prompt_kind else {})}
         stopped = sum(image.stopped and image.score is None for image in self.images)
-        fit = Calibration.fit([self.scores], self.direction, self.quantity, [made_with], stopped)
+        fit = Calibration.fit([self.scores], self.direction, self.quantity, [self.made_with], stopped)
         return replace(fit, collected={self.name: collected})
 
 

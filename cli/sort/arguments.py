@@ -23,19 +23,19 @@ def add_sort(commands: Commands[argparse.ArgumentParser]) -> None:
     sort = add_command(commands, "sort", "sort images by the scores stored in them, with no model", TEXT)
     sort.add_argument("folder", type=Path, help="folder of images, with all its sub-folders; or a list of images")
     how_many = sort.add_mutually_exclusive_group()
-    how_many.add_argument("--keep", type=float, default=KEEP.default, help="percent to keep, the surest (default: %(default)g)")
+    told = "percent to keep, the surest; with --calibration, of those earlier images"
+    how_many.add_argument("--keep", type=float, default=KEEP.default, help=f"{told} (default: %(default)g)")
     told = "keep as many as may be while at most PERCENT of them are bad, by --labels or --calibration"
     how_many.add_argument("--at-most-bad", type=float, metavar="PERCENT", help=told)
     sort.add_argument("--by", help="the quantity to sort by, such as information (default: the one that most images have)")
     sort.add_argument("--put", choices=[put.value for put in Put], default=Put.LIST.value, help=f"what becomes of the images {DEFAULT}")
     sort.add_argument("--out", type=Path, help="folder for sorted.csv, kept/ and rejected/ (default: FOLDER)")
+    told = "scores of earlier images, as calibrate or ComfyUI's Calibrate writes them: keep what is as good as the best of those"
+    sort.add_argument("--calibration", type=Path, metavar="FILE", help=f"{told}; for --at-most-bad one with labels, in place of --labels")
     promise = sort.add_argument_group("a promise", "for --at-most-bad")
     promise.add_argument("--confidence", type=float, help=f"how sure that must be, in percent (default: {CONFIDENCE.default:g})")
     told = "CSV or JSON lines with file and label, good or bad, of images that you looked at: drawn at random, not picked"
     promise.add_argument("--labels", type=Path, help=told)
-    promise.add_argument(
-        "--calibration", type=Path, help="in place of --labels: what --save-calibration or ComfyUI's Calibrate has written"
-    )
     promise.add_argument("--save-calibration", type=Path, metavar="FILE", help="write scores and labels there, for further images")
     sort.set_defaults(run=run_sort)
 

@@ -24,8 +24,9 @@ class Put(str, Enum):
 class SortOptions:
     """keep: percent of the images, the surest. by: the quantity, where images have several. out None: the folder itself.
 
+    calibration: a file of earlier images' scores; keep is then the percent of those that would be kept.
     at_most_bad: in place of keep, as many as may be while at most that many percent of them are bad, with ``confidence`` percent: by what
-    labels says of some of them, a file, or calibration, which an earlier run has saved. save_calibration: where this one saves it.
+    labels says of some of them, a file, or calibration, where it has labels. save_calibration: where this run saves one.
     """
 
     folder: Path
@@ -44,7 +45,7 @@ class SortOptions:
         BAD_SHARE.check("at_most_bad", self.bad_share)
         CONFIDENCE.check("confidence", self.sure)
         if self.at_most_bad is None:
-            for name in ("confidence", "labels", "calibration", "save_calibration"):
+            for name in ("confidence", "labels", "save_calibration"):
                 if getattr(self, name) is not None:
                     flag = name.replace("_", "-")
                     raise ValueError(f"{name} belongs to at_most_bad, which is not asked for: give --at-most-bad, or leave out --{flag}.")

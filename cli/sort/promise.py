@@ -1,4 +1,4 @@
-"""Which images may be kept when at most so many of them are to be bad: a limit with a promise, from some that a person has looked at."""
+"""Which images are kept by scores of earlier ones, and which when at most so many of them are to be bad, by what a person said of some."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from ...core.options import FilterRule
+from ...core.options import Direction, FilterRule
 from ...core.selection.calibration import Calibration
 from ...core.selection.filtering import decide
 from ...core.view.notes import Note
@@ -20,13 +21,27 @@ from .options import SortOptions
 log = logging.getLogger(__name__)
 
 
+def keep_by_calibration(path: Path, percent: float, notes: Sequence[Note]) -> int:
+    """How many of the images, the surest first, are as good as the best ``percent`` % of the earlier ones; notes: one of each."""
+    scores, direction, name = scores_in(notes)
+    history = Calibration.load(path)
+    decision = decide(scores, direction, FilterRule.CALIBRATED, percent, history, quantity=name)
+    log.info("The best %g %% of %d earlier images reach %.4g.", percent, len(history), decision.threshold)
+    return len(decision.accepted)
+
+
+def scores_in(notes: Sequence[Note]) -> tuple[Tensor, Direction, str]:
+    """Of images that were scored in one way, with the quantity as results in the hosts have it."""
+    scores = torch.tensor([math.nan if note.score is None else note.score for note in notes], dtype=torch.float64)
+    return scores, notes[0].direction, notes[0].quantity.replace("-", "_")
+
+
 def keep_by_promise(options: SortOptions, images: Sequence[ImageFile], notes: Sequence[Note]) -> int:
     """How many of these images, the surest first, may be kept; notes: one of each, scored in one way.
 
     Raises ValueError, in a sentence, where labels don't allow the promise.
     """
-    scores = torch.tensor([math.nan if note.score is None else note.score for note in notes], dtype=torch.float64)
-    direction, name = notes[0].direction, notes[0].quantity.replace("-", "_")  # as results in the hosts have it
+    scores, direction, name = scores_in(notes)
     if options.labels is not None:
         places, bad = find_labelled([image.name for image in images], read_labels(options.labels), options.labels)
         history = Calibration.fit([scores], direction, name).label(scores[places], bad)

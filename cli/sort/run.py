@@ -52,11 +52,14 @@ def run(options: SortOptions) -> list[Scored]:
 
 def count_kept(options: SortOptions, scored: Sequence[Scored]) -> int:
     """How many of the surest. Raises what ``keep_by_promise`` raises."""
-    if options.at_most_bad is None:
+    if options.at_most_bad is None and options.calibration is None:
         return round(len(scored) * options.keep / 100)
-    from .promise import keep_by_promise  # late: the other ways need no torch
+    from .promise import keep_by_calibration, keep_by_promise  # late: the other way needs no torch
 
-    return keep_by_promise(options, [each.image for each in scored], [each.note for each in scored])
+    notes = [each.note for each in scored]
+    if options.at_most_bad is None and options.calibration is not None:
+        return keep_by_calibration(options.calibration, options.keep, notes)
+    return keep_by_promise(options, [each.image for each in scored], notes)
 
 
 def collect(images: Sequence[ImageFile], options: SortOptions) -> list[Scored]:

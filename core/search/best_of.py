@@ -104,7 +104,13 @@ class Search:
         return len(self.rows) > self.options.keep
 
     def finish(self, scores: Scores | None = None) -> tuple[int, ...]:
-        """The rows to keep, best first. scores: of the finished ``rows`` where ``needs_final_scores``."""
+        """The rows to keep, best first. scores: of the finished ``rows`` where ``needs_final_scores``.
+
+        Raises ValueError where ``always`` asks for a comparison that no step was late enough for.
+        """
+        if self.options.always and self.passed < len(self.options.points):
+            late = self.options.points[self.passed]
+            raise ValueError(f"No step of this run lies as late as {late:g} of the noise schedule, to compare anything there; choose less.")
         if self.needs_final_scores:
             if scores is None:
                 raise ValueError(f"{len(self.rows)} images are finished and {self.options.keep} are to be kept: give their scores.")

@@ -79,8 +79,6 @@ class BestOfDrawer(CountingDrawer):
     def draw_best(self, number: int, steps: int) -> tuple[Tensor, Tensor]:
         options = replace(self.options, keep=1, seed=self.drawer.seed_of(number))
         found = best_of(self.drawer.candidates(number, steps), options=options, calibrations=self.calibrations)
-        if options.always and not found.rounds:
-            raise ValueError(f"None of the {steps} steps lies as late as {options.points[0]:g} of the schedule; score earlier on the way.")
         if options.candidates == 1 and found.rounds:
             self.early[number] = {scorer: float(scores[0]) for scorer, scores in found.rounds[0].scores.items()}
         if found.latents is None:

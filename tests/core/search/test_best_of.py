@@ -110,6 +110,18 @@ def test_nothing_is_compared_where_nothing_can_be_cut(options):
         assert run.finish() == run.rows
 
 
+def test_all_may_be_compared_where_nothing_is_cut():
+    run = search(candidates=2, keep=2, points=(0.5, 0.9), fractions=(1.0, 1.0), always=True)
+    assert not run.due(6.0) and run.due(5.0)
+    compared = run.select(scores(3, 1, rows=8), 5.0)
+    assert compared.rows == compared.compared == (0, 1) and compared.percent == 0.5 and run.scoring_rows == 8
+    with pytest.raises(ValueError, match="No step of this run lies as late as 0.9 of the noise schedule"):
+        run.finish()
+    assert run.due(0.5)
+    run.select(scores(2, 1), 0.5)
+    assert run.finish() == (0, 1)
+
+
 def test_the_best_stand_first():
     run = search(candidates=5, keep=3, points=(0.5,), fractions=(0.5,))
     run.select(scores(3, 1, 9, 2, 5), 5.0)

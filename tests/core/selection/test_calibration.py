@@ -17,7 +17,7 @@ from scipy.stats import kstest, percentileofscore
 
 from uncertainty_nodes.core.files import save_tensors
 from uncertainty_nodes.core.options import Direction, FilterRule
-from uncertainty_nodes.core.selection.calibration import LATEST_RUNS, Calibration, collect
+from uncertainty_nodes.core.selection.calibration import LATEST_RUNS, Calibration, collect, update
 from uncertainty_nodes.core.selection.filtering import decide
 from uncertainty_nodes.core.selection.settings import common_settings
 
@@ -148,6 +148,47 @@ def test_scores_made_in_another_way_are_refused_with_both_values(tmp_path, name,
     with pytest.raises(ValueError, match="under another name"):
         decide(torch.ones(1), HIGH, FilterRule.CALIBRATED, 50, history, quantity="denoised", made={name: other})
     assert decide(torch.ones(1), HIGH, FilterRule.CALIBRATED, 50, history, quantity="denoised", made={"seed": "9"}).accepted == (0,)
+
+
+def test_what_hosts_name_in_their_own_way_is_not_compared_between_them():
+    """Model, weights and sampler have other names in each; the rest is called alike."""
+    here = fit([1.0, 2.0], host="diffusers", sampler="DDIMScheduler", steps="20")
+    here.check("denoised", HIGH, {"host": "comfyui", "model": "SD15", "sampler": "ddim", "steps": "20"})
+    with pytest.raises(ValueError, match="made with steps '20', but scores made with steps '30'"):
+        here.check("denoised", HIGH, {"host": "comfyui", "model": "SD15", "steps": "30"})
+    for made in ({"host": "diffusers", "sampler": "ddim"}, {"sampler": "ddim"}):  # of the same, or of an unknown host
+        with pytest.raises(ValueError, match="made with sampler 'DDIMScheduler'"):
+            here.check("denoised", HIGH, made)
+    with pytest.raises(ValueError, match="made with host 'diffusers', but scores made with host 'comfyui'"):
+        here.merge(fit([3.0], host="comfyui"))
+
+
+def test_the_runs_that_are_in_it_are_remembered(tmp_path):
+    path = tmp_path / "c.safetensors"
+    seen = []
+
+    def add(scores, **collected):
+        def change(history):
+            seen.append(history and dict(history.collected))
+            new = replace(fit(scores), collected=collected)
+            return new if history is None else history.merge(new)
+
+        return update(path, change)
+
+    add([1.0], a=1)
+    add([2.0, 3.0], b=2)
+    history = add([4.0], a=2)
+    assert seen == [None, {"a": 1}, {"a": 1, "b": 2}]
+    assert Calibration.load(path).collected == history.collected == {"a": 2, "b": 2} and len(history) == 4
+    save_tensors(
+        path,
+        {"scores": history.scores},
+        "calibration",
+        1,
+        {"direction": "high_is_bad", "quantity": "x", "provenance": [], "collected": {"a": "2"}},
+    )
+    with pytest.raises(ValueError, match="c.safetensors"):
+        Calibration.load(path)
 
 
 def test_settings_are_what_all_runs_agree_in():

@@ -192,6 +192,27 @@ def test_a_hopeless_run_is_left(demo):
     assert not demo[0]._forward_hooks and not demo[0]._forward_pre_hooks
 
 
+def test_a_run_is_left_by_scores_that_were_made_as_its_own_are(demo):
+    candidates = digits(demo, "DDIMScheduler", 1.5)
+    made = candidates.settings()
+    assert made["model"] == "UNet2DModel" and made["sampler"] == "DDIMScheduler" and (made["steps"], made["cfg"]) == (str(STEPS), "1.5")
+    options = BestOfOptions(mode=SearchMode.STOP, limit=95.0, points=(0.5,))
+    low = [torch.full((10,), -1e9)], Direction.LOW_IS_BAD, quantity_at(Scorer.INFORMATION, 0.5)
+    assert best_of(candidates, 1, options=options, calibrations=[Calibration.fit(*low, [made])]).images is not None
+    for name, other in (("weights", "0, float32"), ("sampler", "DDPMScheduler"), ("steps", "30"), ("cfg", "2")):
+        with pytest.raises(ValueError, match=f"made with {name} '{other}', but scores made with {name}"):
+            best_of(candidates, 1, options=options, calibrations=[Calibration.fit(*low, [made | {name: other}])])
+
+
+def test_one_candidate_may_be_compared_for_its_score_alone(demo):
+    candidates = digits(demo, "DDIMScheduler")
+    options = BestOfOptions(1, points=(0.5,), fractions=(1.0,), always=True, further=(Scorer.TRAJECTORY,))
+    looked_at = best_of(candidates, options=options)
+    (compared,) = looked_at.rounds
+    assert compared.rows == looked_at.kept == (0,) and set(compared.scores) == {Scorer.INFORMATION, Scorer.TRAJECTORY}
+    assert torch.equal(looked_at.images, alone(candidates, derive_seed(0, 0)))
+
+
 def test_out_of_memory_halves_the_micro_batch_and_says_so(demo, monkeypatch, caplog):
     candidates = digits(demo, "EulerAncestralDiscreteScheduler")
     forward = candidates.target.forward

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import torch
 from einops import rearrange
@@ -36,6 +37,21 @@ def noise(options: DrawOptions, step: int, like: Tensor) -> Tensor:
     return z.to(like.device)
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out: by torch's own error, or by that of a driver which allocates itself (cudaMallocAsync, which ComfyUI
+    chooses, tells it as torch.AcceleratorError with code 2 or as text; MPS by its text).
+    """
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    if getattr(error, "error_code", None) != 2 and "out of memory" not in str(error).lower():
+        return False
+    if torch.cuda.is_available():
+        with suppress(RuntimeError):  # the driver tells it once more at its next work
+            torch.zeros(1, device="cuda").add_(1)
+            torch.cuda.synchronize()
+    return True
+
+
 def evaluate(denoise: Denoiser, x: Tensor, sigma: Tensor, dtype: torch.dtype, micro_batch: int = 1) -> Tensor:
     """denoise each of M draws of B images: x (M, B, C, ...), sigma (B,) -> x0 (M, B, C, ...), float32.
 
@@ -50,8 +66,8 @@ def evaluate(denoise: Denoiser, x: Tensor, sigma: Tensor, dtype: torch.dtype, mi
         rows = rearrange(part, "m b ... -> (m b) ...").to(dtype)
         try:
             x0 = denoise(rows, sigma.repeat(len(part)))
-        except torch.cuda.OutOfMemoryError:
-            if len(part) == 1:
+        except RuntimeError as error:
+            if len(part) == 1 or not is_out_of_memory(error):
                 raise
             micro_batch = len(part) // 2
             log.warning("Out of memory in the uncertainty passes: going on with %d draws per call.", micro_batch)

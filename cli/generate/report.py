@@ -24,7 +24,9 @@ def report(options: GenerateOptions, plan: Plan, ledger: Ledger, new: int, kept:
         log.info("Drawn: %d. Kept %d of %d, the best %s by %s.", new, kept, count, which, options.method.value)
     if stopped := ledger.skipped():
         saved = sum(each["saved"] for each in stopped.values())
-        log.info("Stopped on their way, without a picture: %d, which saved %.0f model calls.", len(stopped), saved)
+        seconds = sum(each["saved"] * each["seconds"] / each["calls"] for each in stopped.values() if each["calls"])
+        told = "Stopped on their way, without a picture: %d, which saved %.0f model calls, about %.3g seconds."
+        log.info(told, len(stopped), saved, seconds)
     if count:
         report_cost(options, ledger, kept)
     folders = [name for name, number in ((KEPT, kept), (REJECTED, count - kept)) if number]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from ...core.draws import is_out_of_memory
+
 
 def check_device(device: str) -> None:
     """Raises ValueError for a device that torch does not have here."""
@@ -21,5 +23,7 @@ def enough_memory(images: int) -> Iterator[None]:
     """Raises ValueError, with the way out, where so many images at once do not fit."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise ValueError(f"Out of memory with {images} images at once; go on with a smaller --batch.") from error

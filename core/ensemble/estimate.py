@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..denoiser import Process, check_latents
-from ..draws import step_generator
+from ..draws import is_out_of_memory, step_generator
 from ..options import EnsembleOptions
 from ..result import Uncertainty, clock
 from ..schedule import PercentToSigma
@@ -107,8 +107,8 @@ def advance_all(advance: Advance, x: Tensor, members: Sequence[int], comparison:
         tiled, calls = x.repeat(len(part), *[1] * (x.ndim - 1)), comparison.calls
         try:
             ended, more = advance(tiled, part, first, last, partial(comparison.add, len(part)))
-        except torch.cuda.OutOfMemoryError:
-            if len(part) == 1 or comparison.calls > calls:
+        except RuntimeError as error:
+            if len(part) == 1 or comparison.calls > calls or not is_out_of_memory(error):
                 raise
             size = len(part) // 2
             log.warning("Out of memory with %d members of the ensemble in a call: going on with %d.", len(part), size)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -210,7 +211,12 @@ class Calibration:
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors. Raises OSError when the file cannot be written."""
-        metadata = {"direction": self.direction.value, "quantity": self.quantity, "provenance": list(self.provenance), "seen": self.seen}
+        metadata: dict[str, Any] = {
+            "direction": self.direction.value,
+            "quantity": self.quantity,
+            "provenance": list(self.provenance),
+            "seen": self.seen,
+        }
         metadata |= {"collected": dict(self.collected)} if self.collected else {}
         tensors = {"scores": self.scores}
         if self.steps is not None:

@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 from comfy.model_base import BaseModel
-from comfy.model_management import OOM_EXCEPTION
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ...core.draws import is_out_of_memory
 from ...core.guidance.patch_memory import Memory, is_ours, restoring
 
 Options = dict[str, Any]
@@ -76,9 +76,9 @@ def repeats(options: Options, evaluate: Evaluate) -> bool:
             with Work() as work:
                 answers.append(evaluate(options).float())
             operations.append(work.operations)
-    except OOM_EXCEPTION:
-        raise
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         return False
     whole = torch.stack(answers).isfinite().flatten(2).all(dim=2).all(dim=0)  # failed images tell nothing
     first, *others = (answer[whole] for answer in answers)

@@ -141,6 +141,44 @@ def test_out_of_memory_with_a_single_draw_is_raised(micro_batch, sizes):
     assert calls.sizes == sizes
 
 
+def with_code(error, code):
+    error.error_code = code
+    return error
+
+
+SHORT = [  # as torch, cudaMallocAsync before and since torch 2.8, and MPS say it
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("CUDA error: out of memory"),
+    with_code(getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: unspecified"), 2),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB, other allocations: 1.00 GB, max allowed: 9.07 GB)."),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: type(error).__name__)
+def test_memory_is_short_whoever_says_so(error):
+    def denoise(x, sigma):
+        if len(x) > 4:
+            raise error
+        return x
+
+    calls = Calls(denoise)
+    evaluate(calls, torch.randn(4, 2, 3, 8, 8), torch.ones(2), torch.float32, 4)
+    assert calls.sizes == [8, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: an illegal memory access"), with_code(RuntimeError("else"), 700), ValueError("out of memory")]
+)
+def test_other_errors_are_raised_at_once(error):
+    def denoise(x, sigma):
+        raise error
+
+    calls = Calls(denoise)
+    with pytest.raises(type(error)):
+        evaluate(calls, torch.randn(4, 2, 3, 8, 8), torch.ones(2), torch.float32, 4)
+    assert calls.sizes == [8]
+
+
 def test_out_of_memory_with_one_draw_left_over_is_raised():
     calls = Calls(lambda x, sigma: x if len(x) == 4 else out_of_memory(ConvDenoiser(3), 0)(x, sigma))
     with pytest.raises(torch.cuda.OutOfMemoryError):

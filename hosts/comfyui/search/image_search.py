@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ....core.denoiser import Process
+from ....core.draws import is_out_of_memory
 from ....core.options import Scorer, SearchMode
 from ....core.result import clock
 from ....core.schedule import PercentToSigma
@@ -150,8 +151,8 @@ class ImageSearch:
             group = rows[done : done + self.micro_batch]
             try:
                 work(group)
-            except comfy.model_management.OOM_EXCEPTION:
-                if len(group) == 1:
+            except RuntimeError as error:
+                if len(group) == 1 or not is_out_of_memory(error):
                     raise
                 self.micro_batch = len(group) // 2
                 log.warning("Out of memory with %d candidates in a call: going on with %d.", len(group), self.micro_batch)

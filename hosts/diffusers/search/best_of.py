@@ -16,6 +16,7 @@ import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 
+from ....core.draws import is_out_of_memory
 from ....core.options import BestOfOptions
 from ....core.search.best_of import Round, Search
 from ....core.search.seeds import derive_seed
@@ -77,8 +78,8 @@ def best_of(
     while True:
         try:
             return run_search(candidates, options, calibrations, micro_batch)
-        except torch.cuda.OutOfMemoryError:
-            if micro_batch == 1:
+        except RuntimeError as error:
+            if micro_batch == 1 or not is_out_of_memory(error):
                 raise
             micro_batch //= 2
             log.warning("Out of memory: starting again with %d candidates in a call.", micro_batch)

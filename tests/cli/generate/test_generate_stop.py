@@ -57,7 +57,9 @@ def test_the_hopeless_are_told_and_the_others_are_what_they_are_alone(drafts, tm
         assert record["seed"] == i and record["reason"].startswith("Stopped at 0.5 of the schedule. Rejected")
     assert spent == sum(row["calls"] + row["nfe"] for row in going.values()) + sum(record["calls"] for record in left.values())
     total = sum(record["saved"] for record in left.values())
-    assert f"Stopped on their way, without a picture: {len(left)}, which saved {total} model calls." in caplog.text
+    seconds = sum(record["saved"] * record["seconds"] / record["calls"] for record in left.values())
+    told = f"Stopped on their way, without a picture: {len(left)}, which saved {total} model calls, about {seconds:.3g} seconds."
+    assert seconds > 0 and told in caplog.text
     assert "Not finite" not in caplog.text
 
 

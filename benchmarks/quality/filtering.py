@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.shared import pipeline
-from uncertainty_nodes.benchmarks.shared.common import MEASURED, kept, write
+from uncertainty_nodes.benchmarks.shared.common import MEASURED, kept, provenance, write
 from uncertainty_nodes.benchmarks.shared.costs import costs
 from uncertainty_nodes.benchmarks.shared.judging import KEPT, Judged, best_of_other_seeds, judge_filter
 from uncertainty_nodes.benchmarks.shared.methods import CONTROLS, EXACT, METHODS, RECORDED, asked
@@ -49,6 +49,7 @@ class Measured:
     label: Tensor
     scores: dict[str, Tensor]
     nfe: dict[str, Tensor]
+    drawn_on: str
 
     def pool(self, count: int, reference: Reference) -> Judged:
         return Judged(self.features[:count], self.asked[:count] < 0.5, self.seed[:count], self.label[:count], reference)
@@ -56,13 +57,13 @@ class Measured:
     def save(self, path: Path) -> None:
         tensors = {"features": self.features, "asked": self.asked, "seed": self.seed, "label": self.label}
         named = {f"{kind} {name}": v for kind, of in (("score", self.scores), ("nfe", self.nfe)) for name, v in of.items()}
-        save_tensors(path, tensors | named, POOL, 1, {"names": list(self.scores)})
+        save_tensors(path, tensors | named, POOL, 1, {"names": list(self.scores), "drawn_on": self.drawn_on})
 
     @classmethod
     def load(cls, path: Path) -> Measured:
         tensors, metadata = load_tensors(path, POOL)
         parts = [{name: tensors[f"{kind} {name}"] for name in metadata["names"]} for kind in ("score", "nfe")]
-        return cls(*(tensors[name] for name in ("features", "asked", "seed", "label")), *parts)
+        return cls(*(tensors[name] for name in ("features", "asked", "seed", "label")), *parts, metadata["drawn_on"])
 
 
 def measure(lab: Lab, chunks: list[Chunk], names: list[str]) -> None:
@@ -100,7 +101,7 @@ def together_on(lab: Lab, chunks: list[Chunk]) -> Measured:
     scores = {name: found[f"badness {name}"] for name in names}
     nfe = {name: found[f"nfe {name}"].mean(dim=0, keepdim=True) for name in names}
     judged = lab.subject.judged(drawn["images"], labels)
-    return Measured(**judged, seed=seed.repeat_interleave(lab.size), label=labels, scores=scores, nfe=nfe)
+    return Measured(**judged, seed=seed.repeat_interleave(lab.size), label=labels, scores=scores, nfe=nfe, drawn_on=provenance()["device"])
 
 
 def table(found: Measured, reference: Reference, priced: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -177,7 +178,9 @@ def main() -> None:
     plain = priced.pop("plain sampling", None)
     rows = table(found, subject.reference, priced)
     figures = {"images": len(found.asked), "seeds": list(SEEDS), "steps": a.steps, "precision": a.precision, "kept_share": round(KEPT, 4)}
-    figures |= {"extractor": subject.reference.statistics.extractor} | ({"plain_sampling": plain} if plain else {"cfg": a.cfg})
+    figures |= {"extractor": subject.reference.statistics.extractor} | (
+        {"plain_sampling": plain} if plain else {"cfg": a.cfg, "drawn_on": found.drawn_on}
+    )
     name = ("filtering_colour" if subject.is_colour else "filtering") + ("_cfg" if a.cfg != 1 else "")
     print(f"Wrote {write(name, figures | subject.options | {'methods': rows})}")
 

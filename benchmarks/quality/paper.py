@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.quality.pixels import chunks as real_chunks
 from uncertainty_nodes.benchmarks.quality.pixels import row
-from uncertainty_nodes.benchmarks.shared.common import kept, write
+from uncertainty_nodes.benchmarks.shared.common import kept, provenance, write
 from uncertainty_nodes.benchmarks.shared.judging import PAIRED, Judged, judge_filter
 from uncertainty_nodes.benchmarks.shared.methods import dropout
 from uncertainty_nodes.benchmarks.shared.pixel_methods import of_reconstruction, reconstruct
@@ -117,7 +117,10 @@ def main() -> None:
     if a.table and a.pool is not None:
         pool, facts = load_tensors(a.pool, POOL)
     else:
-        pool, facts = gather(lab, a.images, 0 if a.table else a.seconds), {"pixels": pixels(lab, a.real)}
+        pool, facts = (
+            gather(lab, a.images, 0 if a.table else a.seconds),
+            {"pixels": pixels(lab, a.real), "drawn_on": provenance()["device"]},
+        )
         if a.pool is not None:
             save_tensors(a.pool, pool, POOL, 1, facts)
     if a.no_table:

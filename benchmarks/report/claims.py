@@ -44,7 +44,8 @@ def gain_of(name: str) -> Callable[[dict[str, Results]], Verdict]:
     """Filtering by a score lowers FID."""
 
     def judge(results: dict[str, Results]) -> Verdict:
-        row = results["filtering"]["methods"][name]
+        whole = results.get("paper") if name == LAST else None  # the paper's own protocol, where it was run
+        row = whole["selection"] if whole else results["filtering"]["methods"][name]
         percent = 100 * row["gain"] / row["fid_random"]
         ours = f"{number(row['fid_random'], 3)} -> {number(row['fid'], 3)} ({number(-percent, 1, signed=True)} %)"
         return ours, sign(row["gain"], row["gain_interval"])
@@ -68,7 +69,10 @@ def better_map(name: str, other: str) -> Callable[[dict[str, Results]], Verdict]
     """One map has the lower AUSE and the higher AURG."""
 
     def judge(results: dict[str, Results]) -> Verdict:
-        a, b = (results["pixels"]["methods"][n] for n in (name, other))
+        rows = results["pixels"]["methods"]
+        if "paper" in results and {name, other} <= set(MAPS.values()):
+            rows = {key: results["paper"]["pixels"]["methods"][title] for title, key in MAPS.items()}
+        a, b = rows[name], rows[other]
         ours = f"{number(a['ause'], 3)} / {number(a['aurg'], 3)} against {number(b['ause'], 3)} / {number(b['aurg'], 3)}"
         return ours, ranked(a["aurg"], a["aurg_interval"], b["aurg"], b["aurg_interval"])
 
@@ -159,17 +163,20 @@ def protocol(filtering: Results, pixels: Results, whole: Mapping[str, Results | 
 
 
 def protocol_verdict(what: str, found: Results) -> str:
-    """Whether the paper's selection and its map do at 50 steps what it says of them."""
+    """Whether the paper's map and its selection do at 50 steps what it says of them."""
     row, maps = found["selection"], found["pixels"]["methods"]
     low, high = row["gain_interval"]
     does = "lowers" if low > 0 else "raises" if high < 0 else "is not shown to change"
     points = {name: maps[name]["aurg_interval"] for name in ("U", "U, low = unsure", "V", "MC dropout")}
     away = [f"`{name}`" for name, pair in points.items() if pair[1] < 0]
     best = min(points, key=lambda name: maps[name]["ause"])
-    turned = f" Maps that point away from the errors: {listed(away)}." if away else ""
+    verb = "points" if len(away) == 1 else "point"
+    turned = f"{listed(away)} {verb} away from the errors, `{best}` points at them best" if away else f"`{best}` points at errors best"
+    auroc = f"; as a sign of bad images its AUROC is {number(row['auroc']['auroc'], 2)}" if row["auroc"] else ""
     return (
-        f"At the paper's own 50 steps, on {row['images']} images ({what}), keeping the 5/6 of highest U {does} FID (gain "
-        f"{number(row['gain'], 3, signed=True)}, {interval(row['gain_interval'], 3)}).{turned} `{best}` points at them best."
+        f"At the paper's own 50 steps ({what}): of the maps {turned}. Keeping the 5/6 of highest U of {row['images']:,} images {does} FID "
+        f"(gain {number(row['gain'], 3, signed=True)}, {interval(row['gain_interval'], 3)}; within a class "
+        f"{number(row['gain_within_class'], 3, signed=True)}){auroc}."
     )
 
 

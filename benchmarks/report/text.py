@@ -214,6 +214,7 @@ def made(results: dict[str, Results]) -> str:
     cells = []
     for name, found in results.items():
         p = found["provenance"]
+        drawn = f"images on {found['drawn_on']}, table on " if found.get("drawn_on", p["device"]) != p["device"] else ""
         cells.append(
             [
                 f"`{name}.json`",
@@ -222,7 +223,7 @@ def made(results: dict[str, Results]) -> str:
                 p["torch"],
                 p["diffusers"],
                 p["threads"],
-                f"{p['device']} ({p['processor']})",
+                f"{drawn}{p['device']} ({p['processor']})",
             ]
         )
     return table(header, cells)

@@ -36,8 +36,8 @@ def model_of(found: Results) -> str:
     """How large it is, and what it has seen."""
     model = found["model"]
     size = number(model.get("parameters", 2.7e6) / 1e6, 1)
-    seen = f"{model.get('pictures', 64 * model['steps']):,} photos in {model['steps']:,} training steps"
-    return f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity, after {seen}"
+    seen = model.get("pictures", 64 * model["steps"])
+    return f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity, trained on {seen:,} draws of 40,000 photos"
 
 
 def quality(found: Results) -> str:

@@ -85,7 +85,7 @@ def images_table(found: Results, beside: dict[str, float | None], gains: dict[st
     cells = []
     for name, r in rows:
         auroc = r["auroc"] or {"auroc": None, "interval": None}
-        cells.append([SHOWN.get(name, name), f"{r['nfe']:g}", number(auroc["auroc"], 3), interval(auroc["interval"])])
+        cells.append([SHOWN.get(name, name), f"{r['nfe']:.3g}", number(auroc["auroc"], 3), interval(auroc["interval"])])
         cells[-1] += [number(r["auroc_within_class"], 3), number(beside.get(name), 3)]
         cells[-1] += [number(r["gain"], 2, signed=True), interval(r["gain_interval"]), number(r["gain_within_class"], 2, signed=True)]
         cells[-1] += [number(gains.get(name), 2, signed=True)]

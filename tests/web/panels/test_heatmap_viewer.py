@@ -51,8 +51,13 @@ return pane.querySelector(".uq-value").textContent;
 """
 )
 CHOOSE = NODE + "const s = element.querySelector('select'); s.value = given; s.dispatchEvent(new Event('change'));"
-TAB = "const tabs = [...document.querySelectorAll('.workflow-tab')]; tabs.find(tab => tab.textContent.includes(given)).click();"
-TAB += " await new Promise(done => setTimeout(done, 1500));"
+# Chooses an open workflow by its tab, and waits until its nodes are there.
+TAB = """
+const before = app.graph.nodes[0];
+[...document.querySelectorAll(".workflow-tab")].find(tab => tab.textContent.includes(given)).click();
+while (!app.graph.nodes.length || app.graph.nodes.includes(before)) await new Promise(done => setTimeout(done, 50));
+await new Promise(done => setTimeout(done, 500));
+"""
 PRESS = NODE + "element.querySelector('.uq-stage').dispatchEvent(new KeyboardEvent('keydown', { key: given, bubbles: true }));"
 
 

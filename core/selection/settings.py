@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-HOST, PROMPT_KIND = "host", "prompt kind"
+HOST, PROMPT_KIND, LEVELS = "host", "prompt kind", "log_snr"
+SAME_LEVEL = 0.05  # nats
 OF_HOST = (HOST, "model", "weights", "sampler")  # each host has names of its own for them
-SETTINGS = (HOST, "model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", "method", "window", "samples", "log_snr")
+SETTINGS = (HOST, "model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", "method", "window", "samples", LEVELS)
 
 
 def common_settings(provenance: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -22,13 +23,24 @@ def alike_everywhere(settings: Mapping[str, str], other: Mapping[str, str]) -> d
     return {name: value for name, value in settings.items() if name not in OF_HOST}
 
 
+def agree(name: str, value: str, other: str) -> bool:
+    """Whether they are the same; noise levels as far as a schedule in steps, which hosts read each in their own way, can tell."""
+    if name != LEVELS or value == other:
+        return value == other
+    try:
+        levels, others = ([float(level) for level in text.split(",")] for text in (value, other))
+    except ValueError:
+        return False
+    return len(levels) == len(others) and all(abs(a - b) <= SAME_LEVEL for a, b in zip(levels, others, strict=True))
+
+
 def check_settings(known: Mapping[str, str], other: Mapping[str, str]) -> None:
     """Raises ValueError where scores of a calibration, made as ``known`` says, are to be compared with ``other`` ones.
 
     Only what both tell is looked at.
     """
     for name, value in known.items():
-        if other.get(name, value) != value:
+        if not agree(name, value, other.get(name, value)):
             raise ValueError(
                 f"This calibration holds scores made with {name} {value!r}, but scores made with {name} {other[name]!r} are to be compared "
                 "with it; use a calibration of their own, under another name."

@@ -163,6 +163,18 @@ def test_what_hosts_name_in_their_own_way_is_not_compared_between_them():
         here.merge(fit([3.0], host="comfyui"))
 
 
+@pytest.mark.parametrize(
+    ("levels", "same"), [("-3.25, 1.64", True), ("-3.2,1.69", True), ("-3.19, 1.65", False), ("-3.24", False), ("-3.24, high", False)]
+)
+def test_noise_levels_are_the_same_as_far_as_a_schedule_in_steps_can_tell(levels, same):
+    here = fit([1.0], log_snr="-3.24, 1.65")
+    if same:
+        assert len(here.merge(fit([2.0], log_snr=levels))) == 2
+    else:
+        with pytest.raises(ValueError, match="made with log_snr '-3.24, 1.65', but"):
+            here.check("denoised", HIGH, {"log_snr": levels})
+
+
 def test_the_runs_that_are_in_it_are_remembered(tmp_path):
     path = tmp_path / "c.safetensors"
     seen = []

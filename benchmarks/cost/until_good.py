@@ -1,6 +1,6 @@
 """Until good beside plain sampling at equal calls: python benchmarks/cost/until_good.py
 
-What best_of.py has counted of until good, 200 runs at each limit, beside one plain image for as many calls: with the same number of
+What best_of.py has counted of until good, 1,000 runs at each limit, beside one plain image for as many calls: with the same number of
 network passes spent on further steps. Agreement by the bundled classifier, as there. Kept by settings under out/until_good, so that a
 stopped run goes on where it was.
 """

@@ -80,7 +80,7 @@ PLANS: dict[str, BestOfOptions] = {
 }
 CHECKED = ("best of 4", "8 to 2 at 0.5", "8 to 4 at 0.25, to 2 at 0.5, to 1 at 0.75", "8 to 2 at 0.5, denoised")
 LIMITS = (50.0, 75.0, 90.0)  # percentiles of earlier scores that until good accepts up to
-RUNS = 200
+RUNS = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ def kept_gain(good: Tensor, full: Tensor, chance: Tensor) -> dict[str, Any]:
 
 
 def until_good(replay: Replay) -> dict[str, Any]:
-    """200 runs at each limit: prompts of one half of the pool, calibrated on the other; candidates in random order are the attempts."""
+    """At each limit: prompts of one half of the pool, calibrated on the other; candidates in random order are the attempts."""
     generator = torch.Generator().manual_seed(0)
     name, direction = score_name(Scorer.INFORMATION, END), DIRECTION_OF_SCORER[Scorer.INFORMATION]
     scores, good, half = replay.pool[name], replay.good, torch.arange(len(replay.good)) % 2 == 0

@@ -98,21 +98,24 @@ def share(row: Results | None) -> float | None:
     return None if row is None or row["aurg"] + row["ause"] == 0 else row["aurg"] / (row["aurg"] + row["ause"])
 
 
-def pixels(plain: Results, guided: Results, digits: Results, digits_guided: Results) -> str:
-    """CFG 1 and the scale that was asked for, each beside the digits."""
-    scale, theirs = (max(found["scales"], key=float) for found in (guided, digits_guided))
-    both = plain["methods"] | {"trajectory": guided["scales"]["1"]["methods"]["trajectory"]}
-    beside = digits["methods"] | {"trajectory": digits_guided["scales"]["1"]["methods"]["trajectory"]}
+def pixels(plain: Results, digits: Results, digits_guided: Results, guided: Results | None = None) -> str:
+    """CFG 1, and the scale that was asked for where that was measured, each beside the digits."""
+    theirs = max(digits_guided["scales"], key=float)
+    both, beside = dict(plain["methods"]), digits["methods"] | {"trajectory": digits_guided["scales"]["1"]["methods"]["trajectory"]}
+    if guided is not None:
+        both["trajectory"] = guided["scales"]["1"]["methods"]["trajectory"]
     intro = paragraph(f"""
         {plain["images"]} photos that neither the model nor the judge saw, noised and sampled as the digits above, every value of the three
         channels a pixel. *Share*: AURG as a share of the oracle's, since photos have larger errors; 0 is a random order, below it the map
-        points away from the errors. In the last table the digits are at CFG {theirs}.
+        points away from the errors.
     """)
     parts = [intro, f"**CFG 1**, RMSE {number(plain['rmse'], 3)}. {pointing(both, beside)}", maps_table(both, beside)]
-    rows, other = guided["scales"][scale], digits_guided["scales"][theirs]["methods"]
-    return "\n\n".join([*parts, f"**CFG {scale}**, RMSE {number(rows['rmse'], 3)}. {pointing(rows['methods'], other)}"]) + (
-        "\n\n" + maps_table(rows["methods"], other)
-    )
+    if guided is not None:
+        scale = max(guided["scales"], key=float)
+        rows, other = guided["scales"][scale], digits_guided["scales"][theirs]["methods"]
+        told = f"{pointing(rows['methods'], other)} The digits are at CFG {theirs}."
+        parts += [f"**CFG {scale}**, RMSE {number(rows['rmse'], 3)}. {told}", maps_table(rows["methods"], other)]
+    return "\n\n".join(parts)
 
 
 def pointing(rows: dict[str, Results], beside: dict[str, Results]) -> str:
@@ -137,8 +140,8 @@ def maps_table(rows: dict[str, Results], beside: dict[str, Results]) -> str:
     return table(["map", "NFE", "AUSE ↓", "95 %", "AURG ↑", "95 %", "share", "digits' share"], cells)
 
 
-def ensembles(plain: Results, guided: Results, digits: Results) -> str:
-    """Every branch at CFG 1, and the default one under guidance."""
+def ensembles(plain: Results, digits: Results, guided: Results | None = None) -> str:
+    """Every branch at CFG 1, and the default one under guidance where that was measured."""
     moment, branch = plain["default"]["moment"], f"{plain['default']['branch']:g}"
     default = plain["branches"][branch][moment]["information"]
     low = default["scarce_against_full"]["interval"][0]
@@ -149,8 +152,8 @@ def ensembles(plain: Results, guided: Results, digits: Results) -> str:
         Photos of classes of which the members saw 1 % {shown} ({told}, by the default score). {plain["images_per_class"]} photos a class,
         {plain["members"]} members, {plain["steps"]} steps; members saw {seen} photos of the classes.
     """)
-    cells = []
-    runs = [("1", plain["branches"], digits["branches"]), *((s, rows, {}) for s, rows in guided["scales"].items() if float(s) != 1)]
+    cells, scales = [], {} if guided is None else guided["scales"]
+    runs = [("1", plain["branches"], digits["branches"]), *((s, rows, {}) for s, rows in scales.items() if float(s) != 1)]
     for scale, branches, beside in runs:
         for at, row in branches.items():
             for quantity, r in row[moment].items():

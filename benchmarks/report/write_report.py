@@ -70,6 +70,15 @@ def protocol(filtering: Results, pixels: Results) -> str:
     return claims.protocol(filtering, pixels, {"": found_or_none("paper"), ", photos": found_or_none("paper_colour")})
 
 
+def photo_pixels(plain: Results, digits: Results, digits_guided: Results) -> str:
+    """Under guidance too, where that was run."""
+    return photos.pixels(plain, digits, digits_guided, found_or_none("pixels_colour_cfg"))
+
+
+def photo_ensembles(plain: Results, digits: Results) -> str:
+    return photos.ensembles(plain, digits, found_or_none("ensemble_colour_cfg"))
+
+
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Filtering", ("filtering",), text.filtering),
     ("Scores that cost no call, and a learned early stop", ("free_scores",), free_scores.section),
@@ -89,8 +98,8 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     ("Colour photos", ("colour",), colour.section),
     ("Colour photos: filtering by every method", ("filtering_colour", "filtering"), photos.filtering),
     ("Colour photos: filtering under classifier-free guidance", ("filtering_colour_cfg", "filtering_cfg"), photos.filtering_under_cfg),
-    ("Colour photos: pixels", ("pixels_colour", "pixels_colour_cfg", "pixels", "pixels_cfg"), photos.pixels),
-    ("Colour photos: ensembles", ("ensemble_colour", "ensemble_colour_cfg", "ensemble"), photos.ensembles),
+    ("Colour photos: pixels", ("pixels_colour", "pixels", "pixels_cfg"), photo_pixels),
+    ("Colour photos: ensembles", ("ensemble_colour", "ensemble"), photo_ensembles),
     ("Early signal", ("direction", "information"), text.early_signal),
     ("Laplace, generative uncertainty, BayesDiff", ("bayesian",), text.bayesian),
     ("Ensembles: is what was seldom seen known to be so?", ("ensemble",), text.ensemble),

@@ -478,9 +478,9 @@ def test_every_table_on_colour_photos(benchmark, monkeypatch, tmp_path):
     photos, claims = benchmark("report.photos"), benchmark("report.claims")
     assert "| DECU |" in photos.filtering(found, digits["filtering"])
     assert "| condition gap | 0 |" in photos.filtering_under_cfg(guided_images, digits["filtering_cfg"])
-    assert "**CFG 3**" in photos.pixels(plain, guided, digits["pixels"], digits["pixels_cfg"])
+    assert "**CFG 3**" in photos.pixels(plain, digits["pixels"], digits["pixels_cfg"], guided)
     members = [json.loads((tmp_path / f"ensemble_colour{name}.json").read_text()) for name in ("", "_cfg")]
-    assert "| 3 | 0.75 | information |" in photos.ensembles(*members, digits["ensemble"])
+    assert "| 3 | 0.75 | information |" in photos.ensembles(members[0], digits["ensemble"], members[1])
     assert "ours by low V, 50 steps, photos" in claims.protocol(digits["filtering"], digits["pixels"], {", photos": paper})
 
 

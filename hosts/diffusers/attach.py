@@ -214,6 +214,8 @@ def denoiser(network: nn.Module, scheduler: SchedulerMixin, cond: dict[str, Any]
 def call_at(network: nn.Module, space: Space, shape: Sequence[int], sigma: Tensor, cond: dict[str, Any]) -> Call:
     """A call of the network at any noise levels sigma (B,), for samples of ``shape`` (B, C, ...) yet to be given."""
     scale = 1 / space.train_steps if type(original(network)).__name__.startswith(ZERO_TO_ONE) else 1.0
-    timestep = torch.tensor([scale * space.timestep(s) for s in sigma.tolist()], device=sigma.device)
+    rows = sigma.tolist()
+    timesteps = {level: scale * space.timestep(level) for level in set(rows)}  # rows mostly share one
+    timestep = torch.tensor([timesteps[level] for level in rows], device=sigma.device)
     like = torch.empty(tuple(shape), dtype=next(network.parameters()).dtype, device="meta")
     return Call(network, space, like, timestep, cond, input_name(network, signature_of(network)))

@@ -24,7 +24,7 @@ def rank_folder() -> Sheet:
     )
     ranked = s.node("UQ_RankFolder", "", (300, 420), place="output", folder="accepted", keep=8, scorer="note", samples=4, levels=4)
     grid = s.node("UQ_SweepGrid", images=ranked, labels=ranked[1], scores=ranked[2], columns=4, heading="the best of output/accepted")
-    shown = s.preview(grid, "The best, with names and scores", (900, 560))
+    shown = s.preview(grid, "The best, with names and scores", (900, 620))
     s.columns = [[ranked], [grid, s.save(ranked, "The best", "best/digit")], [shown, s.preview(ranked, "One by one", WIDE_PICTURE)]]
     return s
 

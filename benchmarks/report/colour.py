@@ -80,12 +80,15 @@ def in_short(found: Results) -> str:
 
 def advice(found: Results) -> str:
     """For the README, with no intervals."""
-    signs = []
+    signs, of_classes = [], []
     for name, row in found["candidates"].items():
         best, top = max(((n, r) for n, r in row["scores"].items() if r["auroc"]), key=lambda item: item[1]["auroc"]["auroc"])
-        within = number(top["auroc_within_class"], 2)
+        auroc, within, scale = top["auroc"]["auroc"], top["auroc_within_class"], name.removeprefix("20 steps, ")
         sign = best.split(" at ")[0].replace("_", " ")
-        signs.append(f"{sign} at {name.removeprefix('20 steps, ')} (AUROC {number(top['auroc']['auroc'], 2)}, within a class {within})")
+        signs.append(f"{sign} at {scale} (AUROC {number(auroc, 2)}, within a class {number(within, 2)})")
+        if within - 0.5 < (auroc - 0.5) / 2:
+            of_classes.append(scale)
+    classes = f" At {' and '.join(of_classes)} that tells classes apart more than pictures." if of_classes else ""
     rows = {
         "posterior 0.02": found["settings"].get("posterior 0.02"),
         "on CFG 3": found["beyond"].get("CFG 3, posterior 0.02", {}).get("CFG 3"),
@@ -96,7 +99,7 @@ def advice(found: Results) -> str:
     guided = f"Guidance does harm there ({', '.join(harm)}). " if harm else "Guidance is not shown to do harm there. "
     return (
         f"**Colour photos**, by a small model of CIFAR-10. {quality(found)} "
-        f"{guided}The best signs of a bad picture are {' and '.join(signs)}: they tell classes apart more than pictures."
+        f"{guided}The best signs of a bad picture: {' and '.join(signs)}.{classes}"
     )
 
 

@@ -143,7 +143,7 @@ def sort_pictures(out: Path, ledger: Ledger, kept: Container[int], reasons: Mapp
                 (out / target).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(out / source, out / target)
             drawing = replace(drawing, file=target if source else None)
-            if any(row.get(name) != value for name, value in asdict(drawing).items()):
+            if any(name not in row or row[name] != value for name, value in asdict(drawing).items()):  # older rows lack some
                 yield {**row, **asdict(drawing)}
 
     ledger.append(moved())

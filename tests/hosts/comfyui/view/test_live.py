@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_cached_sampler_still_shows_its_curve(comfy: Server) -> None:
 def test_fifty_steps_of_eight_images_fit_in_200_kilobytes(comfy: Server) -> None:
     """All that our nodes send: while it runs, and what each of them shows afterwards."""
     s = scene("eps", batch=8, size=4, salt=740)
-    measured, recorder = record(s, seed=740)  # of no other test: a cached node would send nothing
+    measured, recorder = record(s, seed=740)  # a cached node would tell nothing
     read = s.graph.node("UQ_ReadUncertainty", latent=ksampler(measured, steps=50), record=recorder[1])
     panels = panels_of_results(s, read, keep=4.0)
     with Events(comfy) as events:
@@ -230,12 +231,15 @@ def test_an_interrupted_run_ends_its_curve(comfy: Server) -> None:
         assert events.of(EVENT)[-1]["done"]
 
 
+SEEDS = count(760)
+
+
 def scored(s: Scene, by: str) -> tuple[Node, Any]:
     """The node that shows a curve, and its scores: its own, or what a reader gives of its record."""
     if by == "sampler":
         drawn = guided_sampler(s)
         return drawn, drawn[1]
-    patched, recorder = record(s)
+    patched, recorder = record(s, seed=next(SEEDS))  # a cached node would tell nothing
     return recorder, s.graph.node("UQ_ReadUncertainty", latent=ksampler(patched, steps=4), record=recorder[1])[1]
 
 

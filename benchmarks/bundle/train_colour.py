@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +70,12 @@ def main() -> None:
     torch.manual_seed(a.seed)
     images, labels = read_pictures(a.folder)
     training, _ = split(len(images), 0)
-    plan = Plan(a.out, a.steps, a.learning_rate, a.seed, flip=True, precision=torch.bfloat16)
-    plan = replace(plan, batch=a.batch, warm_up=a.warm_up, device=a.device, save_every=a.save_every)
-    weights = None
+    weights, pictures = None, 0
     if a.start is not None:
         weights, about = load_tensors(a.start, "colour model")
-        plan = replace(plan, pictures=about["pictures"])
+        pictures = about["pictures"]
+    options = {"batch": a.batch, "warm_up": a.warm_up, "device": a.device, "save_every": a.save_every, "pictures": pictures}
+    plan = Plan(a.out, a.steps, a.learning_rate, a.seed, flip=True, precision=torch.bfloat16, **options)
     trainer = Trainer(plan, colour_config(), weights)
     trainer.run(images[training], labels[training])
     trainer.write(a.out / "model.safetensors", "colour model")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from uncertainty_nodes.benchmarks.shared import methods, pool
 from uncertainty_nodes.benchmarks.shared.common import clock, write
-from uncertainty_nodes.benchmarks.shared.subject import Subject, digits
+from uncertainty_nodes.benchmarks.shared.subject import OnSubject, Subject, digits
 from uncertainty_nodes.core.options import AleatoricOptions, DrawOptions, EnsembleOptions, GuidanceMode, GuidanceOptions, StepWindow
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, sample
 from uncertainty_nodes.hosts.diffusers.ensemble.decu import decu
@@ -58,17 +58,9 @@ class NetworkClock:
 
 
 @dataclass(frozen=True)
-class Lab:
+class Lab(OnSubject):
     subject: Subject
     repeats: int
-
-    @property
-    def network(self) -> Any:
-        return self.subject.network
-
-    @property
-    def scheduler(self) -> Any:
-        return self.subject.scheduler
 
     def inputs(self, batch: int, size: int = 32) -> tuple[Tensor, Tensor]:
         device = next(self.network.parameters()).device

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.quality.direction import with_interval
 from uncertainty_nodes.benchmarks.shared.common import clock, kept, write
-from uncertainty_nodes.benchmarks.shared.subject import COLOUR, Subject, add_subject, open_subject
+from uncertainty_nodes.benchmarks.shared.subject import COLOUR, OnSubject, Subject, add_subject, open_subject
 from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.ensemble.paide import Outcomes, per_image
 from uncertainty_nodes.core.metrics.scores import Undefined, spearman
@@ -40,7 +40,7 @@ SCARCE, FULL = 0.02, 0.8
 
 
 @dataclass(frozen=True)
-class Lab:
+class Lab(OnSubject):
     """A model with an ensemble, and where what was measured is kept. counts: training images of each class. size: images a chunk."""
 
     subject: Subject
@@ -49,14 +49,6 @@ class Lab:
     steps: int = STEPS
     guidance: float = 1.0
     size: int = CHUNK
-
-    @property
-    def network(self) -> Any:
-        return self.subject.network
-
-    @property
-    def scheduler(self) -> Any:
-        return self.subject.scheduler
 
     @property
     def ensemble(self) -> EnsembleParameters:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from uncertainty_nodes.benchmarks.shared.common import kept
-from uncertainty_nodes.benchmarks.shared.subject import Subject, digits
+from uncertainty_nodes.benchmarks.shared.subject import OnSubject, Subject, digits
 from uncertainty_nodes.core.options import AleatoricOptions, FreeOptions, FreeScore, Quantity, StepWindow
 from uncertainty_nodes.core.result import Uncertainty
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES, attach, sample
@@ -36,7 +36,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Lab:
+class Lab(OnSubject):
     """What is measured, and where what was measured is kept.
 
     size: images a chunk. precision: of the network; all else is float32. cfg: the scale of classifier-free guidance of every sampling.
@@ -61,18 +61,6 @@ class Lab:
     ) -> Lab:
         """Of the bundled digits where no subject is given."""
         return cls(subject or digits(), work, size, steps, precision, cfg)
-
-    @property
-    def network(self) -> Any:
-        return self.subject.network
-
-    @property
-    def scheduler(self) -> Any:
-        return self.subject.scheduler
-
-    @property
-    def device(self) -> torch.device:
-        return self.subject.device
 
     @property
     def options(self) -> dict[str, Any]:

@@ -65,6 +65,24 @@ class Subject:
         return {"features": features.cpu(), "asked": asked.cpu()}
 
 
+class OnSubject:
+    """What every lab of a subject reads off it."""
+
+    subject: Subject
+
+    @property
+    def network(self) -> Any:
+        return self.subject.network
+
+    @property
+    def scheduler(self) -> Any:
+        return self.subject.scheduler
+
+    @property
+    def device(self) -> torch.device:
+        return self.subject.device
+
+
 def digits(device: str = "cpu", laplace: Path | None = None, ensemble: Path | None = None) -> Subject:
     """The bundled model, judged by the bundled classifier."""
     network, scheduler = load_demo(device)

@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=0, help="steps on which the learning rate rises (default: %(default)s)")
     parser.add_argument("--save-every", type=int, default=100, help="steps (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="the network by torch.compile first: worth its minute on a GPU")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
@@ -74,7 +75,8 @@ def main() -> None:
     if a.start is not None:
         weights, about = load_tensors(a.start, "colour model")
         pictures = about["pictures"]
-    options = {"batch": a.batch, "warm_up": a.warm_up, "device": a.device, "save_every": a.save_every, "pictures": pictures}
+    options = {"batch": a.batch, "warm_up": a.warm_up, "device": a.device, "save_every": a.save_every}
+    options |= {"pictures": pictures, "compiled": a.compile}
     plan = Plan(a.out, a.steps, a.learning_rate, a.seed, flip=True, precision=torch.bfloat16, **options)
     trainer = Trainer(plan, colour_config(), weights)
     trainer.run(images[training], labels[training])

@@ -38,6 +38,7 @@ class Plan:
     device: str = "cpu"
     save_every: int = 100
     pictures: int = 0  # that the weights it starts from have seen
+    compiled: bool = False  # by torch.compile, which takes a minute and then halves the time of a step on a GPU
 
 
 class Trainer:
@@ -49,6 +50,7 @@ class Trainer:
     def __init__(self, plan: Plan, config: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None) -> None:
         self.plan = plan
         self.network = UNet2DModel(**config["network"]).to(plan.device, memory_format=torch.channels_last)
+        self.predict = torch.compile(self.network) if plan.compiled else self.network
         self.noise_schedule = DDPMScheduler(**config["process"])
         if weights is not None:
             self.network.load_state_dict(weights)
@@ -84,7 +86,7 @@ class Trainer:
         torch.manual_seed(self.plan.seed + self.step)  # dropout
         x = self.noise_schedule.add_noise(x0, noise, t)
         with torch.autocast(x.device.type, self.plan.precision, enabled=self.plan.precision is not torch.float32):
-            output = self.network(x, t, class_labels=y).sample
+            output = self.predict(x, t, class_labels=y).sample
         by_velocity = self.noise_schedule.config.prediction_type == "v_prediction"
         target = self.noise_schedule.get_velocity(x0, noise, t) if by_velocity else noise
         loss = nn.functional.mse_loss(output.float(), target)

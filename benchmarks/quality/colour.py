@@ -44,6 +44,7 @@ CONTROLS = {
     "CFG 1.5": Cfg(1.5),
     "CFG 2": Cfg(2.0),
     "CFG 3": Cfg(3.0),
+    "CFG 4": Cfg(4.0),
     "CFG 2 in the middle 60 % of the schedule": Cfg(2.0, 0.2, 0.8),
     "CFG 1.5, eps x 1.01": Cfg(1.5, factor=1.01),
 }

@@ -31,6 +31,7 @@ from uncertainty_nodes.benchmarks.shared.guidance.judging import beyond, row
 from uncertainty_nodes.benchmarks.shared.guidance.settings import POSTERIOR, STEPS, Cfg, Model, guided
 from uncertainty_nodes.benchmarks.shared.judging import Judged, judge_filter
 from uncertainty_nodes.benchmarks.shared.other_models.colour import CLASSES, ColourJudge, load_colour, load_judge, noise_of
+from uncertainty_nodes.benchmarks.shared.subject import COLOUR_MODEL
 from uncertainty_nodes.core.demo.extractor import Reference
 from uncertainty_nodes.core.files import replacing
 from uncertainty_nodes.core.options import Direction, Scorer
@@ -155,8 +156,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=50, help="images a chunk of guidance (default: %(default)s)")
     parser.add_argument("--prompts", type=int, default=20, help="with 8 candidates each, rounded up to tens (default: %(default)s)")
     parser.add_argument("--cfg", type=float, nargs="+", default=[1.0, 2.0], help="of the candidates (default: 1 and 2)")
-    parser.add_argument("--model", type=Path, default=Path("out/colour/model.safetensors"), help="or the checkpoint of a training")
-    parser.add_argument("--judge", type=Path, default=Path("out/colour/judge.safetensors"))
+    parser.add_argument("--model", type=Path, default=COLOUR_MODEL / "model.safetensors", help="or the checkpoint of a training")
+    parser.add_argument("--judge", type=Path, default=COLOUR_MODEL / "judge.safetensors")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, default=Path("out/colour/lab"))

@@ -3,7 +3,7 @@
 From n labelled images a limit is read off, 1,000 times with new images; the promise is kept where no limit was found, or where of all
 images that pass it at most the share alpha is bad. It should be kept in 95 % of the times, less two standard errors. The images: scores
 drawn from two normal distributions, and the bundled model's own, by prompt information, as far as free_scores.py has measured them
-(drawn with replacement, so its whole pool is the truth). No network runs.
+(drawn with replacement, so its whole pool is the truth); with --pools the colour model's too. No network runs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from uncertainty_nodes.benchmarks.quality.filtering import Measured
 from uncertainty_nodes.benchmarks.shared.common import MEASURED, write
 from uncertainty_nodes.core.files import load_tensors
 from uncertainty_nodes.core.selection.risk import risk_limit
@@ -41,6 +42,13 @@ def real(work: Path, scale: float) -> Images | None:
         scores.append(-load_tensors(path, MEASURED)[0]["information"].double())
         bad.append(load_tensors(work / f"draw_{scale:g}" / path.name, MEASURED)[0]["log_p"].exp() < 0.5)
     return ordered(torch.cat(scores).numpy(), torch.cat(bad).numpy()) if scores else None
+
+
+def of_photos(pool: Path) -> Images:
+    """Prompt information of the colour model's images, from a pool that filtering.py --colour has written."""
+    found = Measured.load(pool)
+    badness = found.scores["prompt information"]
+    return ordered(badness.double().numpy(), (found.asked[: len(badness)] < 0.5).numpy())
 
 
 def ordered(badness: np.ndarray, bad: np.ndarray) -> Images:
@@ -77,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=1000)
     parser.add_argument("--work", type=Path, default=Path("out/free_scores"), help="where free_scores.py keeps what it measured")
+    parser.add_argument("--pools", nargs="*", default=[], metavar="CFG=FILE", help="of filtering.py --colour --pool FILE")
     a = parser.parse_args()
     populations = {
         "simulated, 10 % bad, AUROC 0.89": simulated(0.1, 1.72),
@@ -84,6 +93,8 @@ def main() -> None:
         "simulated, 10 % bad, a score that knows nothing": simulated(0.1, 0.0),
     }
     populations |= {f"bundled model, CFG {scale:g}": found for scale in (1.0, 1.5) if (found := real(a.work, scale)) is not None}
+    pools = dict(pool.split("=", 1) for pool in a.pools)
+    populations |= {f"colour model, CFG {scale}": of_photos(Path(path)) for scale, path in pools.items()}
     rows = {}
     for name, images in populations.items():
         cells = [cell(images, alpha, labels, a.splits) for alpha in ALPHAS for labels in tqdm(LABELS, desc=f"{name}, alpha {alpha:g}")]

@@ -1,7 +1,7 @@
 """What README.md says of the measurements, derived from the results: python benchmarks/report/readme.py
 
 The paragraphs of ``blocks`` are written between their marks. Of the rest of "What it can and cannot do", every figure must be one of
-``figures`` and every claim must hold by ``claims``; tests/project/test_benchmarks.py checks it.
+``figures`` and every claim must hold by ``claims``; tests/project/benchmarks checks it.
 """
 
 from __future__ import annotations

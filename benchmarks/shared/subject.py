@@ -19,7 +19,8 @@ from uncertainty_nodes.core.ensemble.file import EnsembleParameters
 from uncertainty_nodes.core.last_layer.laplace import Laplace
 from uncertainty_nodes.hosts.diffusers.demo import load_demo, starting_noise
 
-COLOUR = Path("out/colour")
+COLOUR = Path("out/colour")  # what is measured of photos
+COLOUR_MODEL = Path(__file__).parents[1] / "colour_model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,8 @@ def colour(
     photos: Path | None = None,
 ) -> Subject:
     """The model of bundle/train_colour.py, judged by that of bundle/train_colour_judge.py. photos: the folder that both were trained on."""
-    network, scheduler, about = load_colour(model or COLOUR / "model.safetensors", device)
-    classifier, reference, judge_about = load_judge(judge or COLOUR / "judge.safetensors", device)
+    network, scheduler, about = load_colour(model or COLOUR_MODEL / "model.safetensors", device)
+    classifier, reference, judge_about = load_judge(judge or COLOUR_MODEL / "judge.safetensors", device)
 
     def real(count: int) -> tuple[Tensor, Tensor]:
         if photos is None:
@@ -116,7 +117,7 @@ def colour(
     def noise(count: int, seed: int, first: int) -> Tensor:
         return noise_of(count, first, seed)
 
-    paths = (laplace or COLOUR / "laplace.safetensors", ensemble or COLOUR / "ensemble.safetensors")
+    paths = (laplace or COLOUR_MODEL / "laplace.safetensors", ensemble or COLOUR_MODEL / "ensemble.safetensors")
     options = {"model": about, "judge": judge_about}
     return Subject("colour", network, scheduler, classifier, reference, noise, real, *paths, options)
 
@@ -125,10 +126,10 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is measured")
     group.add_argument("--colour", action="store_true", help="the colour model (bundle/train_colour.py) instead of the bundled digits")
     group.add_argument("--device", default="cpu")
-    group.add_argument("--model", type=Path, help=f"the colour model (default: {COLOUR}/model.safetensors)")
-    group.add_argument("--judge", type=Path, help=f"of the colour model (default: {COLOUR}/judge.safetensors)")
-    group.add_argument("--laplace", type=Path, help="a Laplace fit of the model")
-    group.add_argument("--ensemble", type=Path, help="class-embedding tables of the model")
+    group.add_argument("--model", type=Path, help="the colour model (default: that in benchmarks/colour_model)")
+    group.add_argument("--judge", type=Path, help="of the colour model (default: likewise)")
+    group.add_argument("--laplace", type=Path, help="a Laplace fit of the model (default: likewise)")
+    group.add_argument("--ensemble", type=Path, help="class-embedding tables of the model (default: likewise)")
     group.add_argument("--photos", type=Path, help="the folder that the colour model was trained on, for pixels")
 
 

@@ -1,0 +1,133 @@
+"""What the report, the README and the help say: rules by which they judge, and that they say what the results say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("diffusers")
+
+from uncertainty_nodes.benchmarks.shared import common  # noqa: E402
+
+
+def test_the_committed_report_is_what_the_committed_results_say(benchmark, monkeypatch):
+    report = benchmark("report.write_report")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    assert (common.BENCHMARKS / "REPORT.md").read_text(encoding="utf-8") == report.report()
+
+
+def test_every_figure_of_the_readme_is_a_result(benchmark, monkeypatch):
+    readme = benchmark("report.readme")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    text = readme.README.read_text(encoding="utf-8")
+    section = text[text.index("## What it can and cannot do") : text.index("## Cost")]
+    for piece in (*readme.blocks().values(), *readme.figures()):
+        assert piece in section, "run python benchmarks/report/readme.py, or correct the text by hand"
+        section = section.replace(piece, "")
+    plain = next(line for line in section.splitlines() if line.startswith("| plain |"))  # a row without a gain
+    for known in (*readme.SETTINGS, plain, "p < 0.5", "AUROC: 0.5", "about 0.6"):
+        section = section.replace(known, "")
+    assert not re.findall(r"[^\n]*\d\.\d[^\n]*", re.sub(r"(CFG|posterior|strength|forward) \d\.\d+|guidance at 0\.02", "", section))
+
+
+def test_every_claim_of_the_readme_and_the_help_holds(benchmark, monkeypatch):
+    readme = benchmark("report.readme")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    text = readme.README.read_text(encoding="utf-8")
+    for claim, holds in readme.claims().items():
+        assert claim in text and holds, claim
+    root = readme.README.parent
+    assert readme.control_is_better()
+    for page in ("Guidance", "GuidedSampler", "Guider"):
+        assert readme.HELP in (root / "web" / "docs" / f"UQ_Uncertainty{page}.md").read_text(encoding="utf-8")
+    assert readme.mix_finds_hardly_more()
+    assert readme.MIX_HELP in (root / "web" / "docs" / "UQ_UncertaintyEstimator.md").read_text(encoding="utf-8")
+
+
+def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:
+    agreement = {"agreement_gain": gain / 10, "agreement_gain_interval": [low / 10, high / 10], "recall": 0.9 - gain / 10}
+    return {"images": images, "nfe": 100, "fid_gain": gain, "fid_gain_interval": [low, high], **agreement}
+
+
+@pytest.mark.parametrize(
+    ("guided", "added", "said", "and_said"),
+    [
+        (row(1.0, 0.8, 1.2), row(0.8, 0.5, 1.1), "Guidance improves", "goes beyond it"),
+        (row(1.0, 0.8, 1.2), row(-0.5, -0.9, 0.1), "Guidance improves", "adds nothing"),
+        (row(1.0, 0.8, 1.2), row(-0.5, -0.9, -0.1), "Guidance improves", "falls short"),
+        (row(1.0, 0.8, 1.2), row(0.1, -0.2, 0.4), "Guidance improves", "is not shown"),
+        (row(0.1, -0.2, 0.4), row(0.1, -0.1, 0.3), "is not shown to improve", "is not shown"),
+        (row(-0.5, -0.8, -0.2), row(-0.5, -0.8, 0.1), "does not improve sample quality at any setting", "adds nothing"),
+    ],
+)
+def test_what_is_said_of_guidance(benchmark, guided, added, said, and_said):
+    few = row(9, 8, 10, images=300)
+    settings = {"plain": row(0, 0, 0), "forward 0.2": guided, "forward 0.05": few, "eps x 1.02": row(0.3, 0.2, 0.4), "eps x 1.03": few}
+    beyond = {"forward 0.2": {"eps x 1.03": row(5, 4, 6), "eps x 1.02": added}}
+    text = benchmark("report.verdicts").guidance({"settings": settings, "beyond": beyond})
+    assert said in text and and_said in text and "`forward 0.2`" in text  # not the one of few images
+    assert "`eps x 1.02`, gains" in text or "`eps x 1.02` gains" in text  # the control that leaves least
+    assert ("More images do show" in text) == (guided["fid_gain"] > 0.5) == ("recall 0.90 to 0.80" in text)
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"), [(row(3.0, 2.5, 3.5), "`forward 0.2` gain clearly"), (row(1.5, 0.9, 2.1), "none gains clearly")]
+)
+def test_what_is_said_of_the_default(benchmark, rival, said):
+    settings = {"plain": row(0, 0, 0), "posterior 0.02": row(1.0, 0.8, 1.2), "forward 0.2": rival, "forward 0.1": row(9, 8, 10, images=300)}
+    text = benchmark("report.verdicts").of_default(settings)
+    assert "`posterior 0.02`: FID gain +1.00" in text and said in text and "Most agreement: `forward 0.2`" in text
+
+
+def cfg_results(guided: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    control = row(1.2, 1.0, 1.4) | {"nfe": 40, "agreement": 0.97, "fid": 0.8}
+    steered = guided | {"nfe": 80, "agreement": 0.99, "fid": 0.9}
+    free = row(0.9, 0.8, 1.0) | {"nfe": 20, "agreement": 0.95, "fid": 1.1}
+    settings = {"plain": row(0, 0, 0) | {"agreement": 0.9}, "eps x 1.02": free, "CFG 1.5": control, "CFG 1.5, posterior 0.02": steered}
+    return {"settings": settings, "seeds": [1, 2, 3], "beyond": {"CFG 1.5, posterior 0.02": {"CFG 1.5": added, "eps x 1.02": added}}}
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        (row(0.3, 0.1, 0.5), "uncertainty guidance gains more"),
+        (row(0.1, -0.1, 0.3), "is not shown to gain you anything"),
+        (row(-0.1, -0.3, 0.1), "is not shown to gain you anything"),
+        (row(-0.3, -0.5, -0.1), "gives you less"),
+    ],
+)
+def test_what_is_said_to_who_uses_cfg(benchmark, added, said):
+    text = benchmark("report.under_cfg").in_short(cfg_results(row(1.3, 1.1, 1.5), added))
+    assert said in text and "`CFG 1.5` (40 calls) gains +1.20" in text and "the free `eps x 1.02` gains +0.90" in text
+
+
+def test_verdicts(benchmark):
+    verdicts, claims = benchmark("report.verdicts"), benchmark("report.claims")
+    assert [verdicts.sign(g, i) for g, i in [(1, [0.5, 2]), (1, [-1, 2]), (-1, [-2, 1]), (-1, [-2, -0.5])]] == [
+        verdicts.PROVEN,
+        verdicts.LEANING,
+        verdicts.REFUTED,
+        verdicts.CONTRARY,
+    ]
+    assert claims.ranked(2, [1.5, 2.5], 1, [0.5, 1.4]) == verdicts.PROVEN
+    assert claims.ranked(2, [1.2, 2.5], 1, [0.5, 1.4]) == verdicts.LEANING
+    assert claims.ranked(1, [0.5, 1.4], 2, [1.5, 2.5]) == verdicts.CONTRARY
+
+
+@pytest.mark.parametrize(
+    ("low", "within", "gain", "said"),
+    [
+        (0.48, 0.6, (-1, 1), "Not shown to find bad photos, AUROC above a half: `a`."),
+        (0.7, 0.52, (-1, 1), "They tell classes apart more than photos, within a class below 0.55: `a`."),
+        (0.7, 0.6, (-3, -1), "Filtering by them makes FID worse than by chance: `a`."),
+        (0.7, 0.6, (1, 3), "FID is better than by chance for `a` (+2.00)."),
+        (0.7, 0.6, (-1, 1), "No score is shown to lower FID more than chance does."),
+    ],
+)
+def test_what_is_said_of_filtering_photos(benchmark, low, within, gain, said):
+    row = {"auroc": {"auroc": low + 0.1, "interval": [low, low + 0.2]}, "auroc_within_class": within, "nfe": 20.0}
+    row |= {"gain": sum(gain) / 2, "gain_interval": list(gain)}
+    assert said in benchmark("report.photos").verdict({"methods": {"a": row, "ink (no model)": row}}, {})

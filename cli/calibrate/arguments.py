@@ -14,7 +14,8 @@ Runs of one kind may be added to one file, also several at once; scores of anoth
 quantity are refused. A run that is added again adds only what is new. Loads no model.
 
 The file is for generate --until-kept --calibration and sort --calibration. With --early it is for generate --mode stop
---early-calibration: it holds what the images of generate --early-at, or of --mode stop itself, scored on their way.
+--early-calibration: it holds what the images of generate --early-at, or of --mode stop itself, scored on their way. Scores of a run
+may be added to the very file that it goes by: its folder goes on with what that held when the run was begun.
 ComfyUI and Forge read it too, from models/uncertainty/calibration; there as here it judges scores that are made in the same way.
 
 --labels says of some images whether they are good or bad. The rule at_most_bad rests on them, and with --early an early stop is learned

@@ -64,6 +64,8 @@ which scores each on its way and stops none, and run calibrate --early on the fo
 --until-kept draws until so many images are accepted, each judged by itself: by default those as good as the best {ACCEPTED:g} % of the
 first {IMAGES.default} images (--value, --calibrate-with), of which those that --mode stop leaves count as the worst. One limit holds for
 all prompts or digits, so that easy ones are kept more often.
+Files of --calibration and --early-calibration may grow, also by this run's own scores: a folder goes on with what they held when it was
+begun, of which it has a copy. Draw what they are made of with another --seed, or the same images are judged that they were made of.
 Both cost several times the calls of one image. Classifier-free guidance at a scale that suits the model may bring as much for fewer:
 try --guidance-scale first.
 

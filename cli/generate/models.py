@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ..shared.checks import DEMO
 from ..shared.device import check_device
 from ..shared.progress import on_terminal
 from .options import BY_POSTERIOR, GenerateOptions
+from .search import code_of
 
 
 def check_model(options: GenerateOptions) -> None:
@@ -33,7 +33,7 @@ def load_drawer(options: GenerateOptions) -> CountingDrawer:
     search = options.search
     if not search.searches:
         return CountingDrawer(drawer)
-    return BestOfDrawer(drawer, options=search.best_of_options(), calibrations=search.stop_calibrations())
+    return BestOfDrawer(drawer, options=search.best_of_options(), calibrations=search.stop_calibrations)
 
 
 def load_plain_drawer(options: GenerateOptions) -> DemoDrawer | PipelineDrawer:
@@ -105,4 +105,4 @@ def describe_posterior(options: GenerateOptions) -> str | None:
     if options.method not in BY_POSTERIOR:
         return None
     fit, content = load_posterior(options).options, (options.laplace or LAPLACE).read_bytes()
-    return f"{hashlib.sha256(content).hexdigest()[:16]} {fit.prior_precision:g} {fit.noise_variance:g}"
+    return f"{code_of(content)} {fit.prior_precision:g} {fit.noise_variance:g}"

@@ -16,6 +16,7 @@ from ..shared.ledger import Ledger
 from ..shared.maps import remove_unfinished_maps
 from ..shared.progress import progress_bar
 from ..shared.records import DRAWINGS, MADE_WITH, from_row
+from .calibrations import make_copies, with_copies
 from .drawings import NEW, RESULTS, Stopped, earlier_drawings, sort_pictures, write_picture
 from .models import check_model, fingerprint
 from .options import GenerateOptions
@@ -29,8 +30,11 @@ log = logging.getLogger(__name__)
 def run(options: GenerateOptions, engine: Engine | None = None) -> Path:
     """Draw what is not drawn yet, keeping each batch as it is done; returns the path of the results."""
     check_model(options)
-    plan = make_plan(options)
+    options = with_copies(options)
+    make_plan(options)  # what it refuses leaves nothing in the folder
     with Ledger.open(options.out / RESULTS, DRAWINGS, fingerprint(options)) as ledger:
+        options = make_copies(options, ledger)
+        plan = make_plan(options)
         early = {"early": options.search.early_quantity} if options.search.early_quantity else {}
         ledger.update_header({"quantity": options.method.value, "direction": options.direction.value, **early})
         plan.made_with = ledger.header.get(MADE_WITH, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,11 @@ class SearchOptions:
         """What the mode stop can't promise, and what does not suit the images, is better known before the first. settings: of these."""
         from ...core.search.stopping import stops_of
 
-        stops_of(self.best_of_options(), self.stop_calibrations(), settings)
+        stops_of(self.best_of_options(), self.stop_calibrations, settings)
 
+    @cached_property
     def stop_calibrations(self) -> tuple[Calibration, ...]:
-        """For each point of the mode stop. Raises what ``Calibration.load`` raises."""
+        """For each point of the mode stop. Once read, it goes with the options to other machines. Raises as ``Calibration.load``."""
         from ...core.selection.calibration import Calibration  # loads torch, which the help of the command does without
 
         return (Calibration.load(self.early_calibration),) if self.early_calibration is not None else ()
@@ -113,7 +115,7 @@ class SearchOptions:
     def stop_options(self) -> BestOfOptions:
         from ...core.search.stopping import stop_options
 
-        (history,) = self.stop_calibrations()
+        (history,) = self.stop_calibrations
         limit = GOING_ON.default if self.early_limit is None else self.early_limit
         options = replace(stop_options(history, limit), candidates=self.best_of, micro_batch=self.micro_batch)
         return replace(options, further=self.further(options.scorer)) if self.best_of == 1 else options
@@ -200,7 +202,7 @@ class SearchOptions:
         if self.early_calibration is not None:
             content, asked = self.early_calibration.read_bytes(), self.best_of_options()
             told = {"best_of": self.best_of, "mode": self.mode.value, "early_limit": asked.limit}
-            return told | {"early_calibration": hashlib.sha256(content).hexdigest()[:16], "the comparison's defaults": repr(asked.draws)}
+            return told | {"early_calibration": code_of(content), "the comparison's defaults": repr(asked.draws)}
         if self.early_at is not None:
             draws = repr(self.best_of_options().draws)
             return {"early_at": self.early_at, "scorer": self.scorer.value, "the comparison's defaults": draws}
@@ -225,3 +227,8 @@ class SearchOptions:
         value = usual if self.value is None else self.value
         confidence = CONFIDENCE.default if self.confidence is None else self.confidence
         return UntilOptions(self.until_kept or 1, self.attempts, self.rule, value, confidence=confidence)
+
+
+def code_of(content: bytes) -> str:
+    """Of a file whose content images depend on."""
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -27,18 +27,20 @@ def run(options: CalibrateOptions) -> Path:
 
 
 def add(history: Calibration | None, run: RunScores, options: CalibrateOptions) -> Calibration:
-    """The history with what is new of a run. With labels all of it is given once more: ``merge`` counts no score twice."""
+    """The history with what is new of a run, and with the labels of any of its images."""
     if history is not None:  # before it is said that all are there
         history.check(run.quantity, run.direction, run.made_with)
-    before = 0 if history is None else history.collected.get(run.name, 0)
-    total = len(run.images)
-    new = run.since(before) if options.labels is None else run
-    if history is not None and not new.images:
-        log.info("All %d images of %s are in the file already.", total, run.folder)
-        return history
-    further = new.calibration(total)
-    if options.labels is not None:
-        places, bad = find_labelled([image.file for image in new.images], read_labels(options.labels), options.labels)
-        further = further.label(new.scores[places], bad, {name: values[places] for name, values in new.further.items()})
-    log.info("Images added: %d.", total - before)
-    return further.thin(options.limit) if history is None else history.merge(further, options.limit)
+    new = run.since(0 if history is None else history.collected.get(run.name, 0), history)
+    if history is None or new.images:
+        further = run.calibration(new)
+        history = further.thin(options.limit) if history is None else history.merge(further, options.limit)
+        log.info("Images added: %d.", len(new.images))
+    else:
+        log.info("All %d images of %s are in the file already.", len(run.images), run.folder)
+    return history if options.labels is None else label(history, run, options.labels)
+
+
+def label(history: Calibration, run: RunScores, labels: Path) -> Calibration:
+    places, bad = find_labelled([image.file for image in run.images], read_labels(labels), labels)
+    log.info("Images labelled: %d.", len(places))
+    return history.label(run.scores[places], bad, {name: values[places] for name, values in run.further.items()})

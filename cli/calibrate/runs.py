@@ -23,7 +23,7 @@ ON_THE_WAY = (*OF_HOST, "steps", "cfg")  # what a score on the way hangs on: how
 
 
 class Image(NamedTuple):
-    """score, further: None where there is none. stopped: on its way, so that it has no finished score."""
+    """score, further: None where there is none. stopped: on its way, so that it has no finished score; others without one are left out."""
 
     file: str
     score: float | None
@@ -43,14 +43,18 @@ class RunScores:
     images: Sequence[Image]
     in_order: bool
 
-    def since(self, count: int) -> RunScores:
-        """Without the first ``count`` images. Raises ValueError where it isn't known which those are."""
+    def since(self, count: int, history: Calibration | None) -> RunScores:
+        """Without the ``count`` images that the history holds. Raises ValueError where it isn't known which those are."""
         if count in (0, len(self.images)) or self.in_order:
             return replace(self, images=self.images[count:])
-        raise ValueError(
-            f"{count} of the {len(self.images)} images in {self.folder!r} are in the file already, and which is not known: name another "
-            "file with --out, and add all folders to it once more."
-        )
+        known = set() if history is None else set(history.scores.tolist())
+        new = [image for image in self.images if image.score not in known]
+        if len(new) != len(self.images) - count:  # a score was thinned out, or another image has the same
+            raise ValueError(
+                f"The file holds {count} images of {self.folder!r}, which has {len(self.images)} now, and which of these are new is not "
+                "known: name another file with --out, and add all folders to it once more."
+            )
+        return replace(self, images=new)
 
     @property
     def scores(self) -> Tensor:
@@ -65,11 +69,13 @@ class RunScores:
         """The same, and what is drawn, in a word."""
         return replace(self, made_with={**self.made_with, PROMPT_KIND: prompt_kind}) if prompt_kind else self
 
-    def calibration(self, collected: int) -> Calibration:
-        """collected: images of the run that the file holds then. Those that were stopped before they had this score count as the worst."""
-        stopped = sum(image.stopped and image.score is None for image in self.images)
-        fit = Calibration.fit([self.scores], self.direction, self.quantity, [self.made_with], stopped)
-        return replace(fit, collected={self.name: collected})
+    def calibration(self, new: RunScores) -> Calibration:
+        """Of ``new``, the images of this run that a file does not hold yet; those that were stopped count as the worst of the whole run."""
+        finished = [image.score for image in self.images if image.score is not None]
+        worst = max(finished) if self.direction is Direction.HIGH_IS_BAD else min(finished)
+        scores = as_tensor([worst if image.score is None else image.score for image in new.images])
+        fit = Calibration.fit([scores], self.direction, self.quantity, [self.made_with])
+        return replace(fit, collected={self.name: len(self.images)})
 
 
 def as_tensor(values: Sequence[float | None]) -> Tensor:
@@ -90,8 +96,10 @@ def read_run(ledger: Ledger, early: bool) -> RunScores:
         direction = DIRECTION_OF_SCORER[Scorer(scorer)]
         made_with = {name: value for name, value in made_with.items() if name in ON_THE_WAY}
     images = [image_of(record, scorer) for record in (drawn_in_order(ledger) if is_drawn else ledger.records())]
-    if not images:
-        raise ValueError(f"There is no result in {str(folder)!r} yet: wait for the first images of score or generate.")
+    images = [image for image in images if image.score is not None or image.stopped]
+    if all(image.score is None for image in images):
+        stopped = f" {len(images)} were stopped on their way: --early collects what those scored there." if images else ""
+        raise ValueError(f"No image in {str(folder)!r} has a score yet: wait for the first ones of score or generate.{stopped}")
     name = settings_code(ledger.options | {"where": "" if is_drawn else folder.resolve().as_posix()})  # a drawn run is its options
     return RunScores(name, str(folder), quantity, direction, made_with, images, is_drawn)
 

@@ -9,7 +9,7 @@ ENOUGH = 30  # scores, for percentiles in the middle to mean something
 
 
 def describe(history: Calibration) -> list[str]:
-    lines = [f"{len(history)} scores of {history.quantity}"]
+    lines = [f"{len(history)} {'score' if len(history) == 1 else 'scores'} of {history.quantity}"]
     if history.seen > len(history):
         lines.append(f"They are a random sample of the {history.seen} scores that were collected.")
     if len(history) < ENOUGH:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 from bad_items import run, write_classes
 from drawing_runs import STEPS, draw, drawn_alone, kept, rows, saved
 from uncertainty_nodes.cli.calibrate.options import CalibrateOptions
+from uncertainty_nodes.cli.calibrate.runs import Image as Scored
+from uncertainty_nodes.cli.calibrate.runs import RunScores
 from uncertainty_nodes.core.options import BestOfOptions, Direction, Scorer
 from uncertainty_nodes.core.selection.calibration import Calibration
 from uncertainty_nodes.hosts.diffusers.demo import load_demo
@@ -123,6 +126,60 @@ def test_an_early_stop_is_learned_from_labels(drafts, tmp_path, caplog):
     assert "An early stop is learned from information, trajectory" in caplog.text and "8 labelled images, 4 of them bad." in caplog.text
 
 
+def test_labels_count_no_score_twice_where_the_file_holds_a_sample(tmp_path, caplog):
+    caplog.set_level("INFO")
+    file, labels, out = tmp_path / "c.safetensors", tmp_path / "labels.csv", tmp_path / "out"
+    assert draw(out, "-n", 12) == 0
+    before = calibrate(out, file, "--limit", 10)
+    assert (len(before), before.seen) == (10, 12)
+    labels.write_text("file,label\n" + "".join(f"{row['file']},{'bad' if i < 3 else 'good'}\n" for i, row in rows(out).items()))
+    after = calibrate(out, file, "--limit", 10, "--labels", labels)
+    assert after.seen == 12 and torch.equal(after.scores, before.scores) and "Images labelled: 12." in caplog.text
+    by_score = {row["score"]: i for i, row in rows(out).items()}
+    assert {by_score[score]: bad for score, bad in zip(after.labelled.tolist(), after.bad.tolist(), strict=True)} == {
+        i: i < 3 for i in range(12)
+    }
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_stopped_count_as_the_worst_however_a_run_was_added(sign):
+    """Images 3 and 4 were stopped; the worst that was finished, image 0, was added before them."""
+    direction = Direction.HIGH_IS_BAD if sign > 0 else Direction.LOW_IS_BAD
+    images = [
+        Scored(f"{i}.png", sign * score if score else None, {}, score is None) for i, score in enumerate((5.0, 1.0, 2.0, None, None, 3.0))
+    ]
+    whole = RunScores("name", "folder", "information", direction, {}, images, in_order=True)
+    first, later = replace(whole, images=images[:2]), whole.since(2, None)
+    grown = first.calibration(first).merge(whole.calibration(later))
+    assert torch.equal(grown.scores, whole.calibration(whole).scores)
+    assert (sign * grown.scores).sort().values.tolist() == [1, 2, 3, 5, 5, 5] and grown.collected == {"name": 6}
+
+
+def test_of_a_grown_folder_the_new_images_are_those_whose_scores_are_not_in_the_file():
+    def folder(*scores):
+        images = [Scored(f"{score}.png", score, {}, False) for score in scores]
+        return RunScores("name", "photos", "denoised", Direction.HIGH_IS_BAD, {}, images, in_order=False)
+
+    before = folder(4.0, 2.0)
+    history = before.calibration(before)
+    assert folder(4.0, 3.0, 2.0, 1.0).since(2, history).scores.tolist() == [3, 1]
+    assert len(folder(4.0, 2.0).since(2, history).images) == 0
+    for ambiguous in (folder(4.0, 2.0, 2.0), folder(4.0, 3.0, 1.0)):  # two with one score; one whose score is no longer there
+        with pytest.raises(ValueError, match="holds 2 images of 'photos', which has 3 now, and which of these are new is not known"):
+            ambiguous.since(2, history)
+
+
+def test_a_run_of_which_nothing_is_finished_is_told(drafts, tmp_path, caplog):
+    file, out = tmp_path / "early.safetensors", tmp_path / "out"
+    calibrate(drafts, file, "--early")
+    history = Calibration.load(file)
+    replace(history, scores=history.scores + 100).save(file)  # beside which all are hopeless
+    assert draw(out, "-n", 2, "--mode", "stop", "--early-calibration", file) == 0
+    assert run("calibrate", out, "--out", tmp_path / "c.safetensors") == 1
+    assert "has a score yet: wait for the first ones of score or generate. 2 were stopped on their way: --early collects" in caplog.text
+    assert len(calibrate(out, tmp_path / "e.safetensors", "--early")) == 2
+
+
 def test_what_was_scored_in_a_folder_judges_an_archive(tmp_path, caplog):
     caplog.set_level("INFO")
     images, file = write_classes(tmp_path / "images"), tmp_path / "c.safetensors"
@@ -136,10 +193,8 @@ def test_what_was_scored_in_a_folder_judges_an_archive(tmp_path, caplog):
     with (tmp_path / "sorted" / "sorted.csv").open() as table:
         judged = [(float(row["score"]), row["kept"] == "yes") for row in csv.DictReader(table)]
     assert 0 < sum(keep for _, keep in judged) < len(judged) and all(keep == (score <= limit) for score, keep in judged)
-    Image.open(images / "3" / "0.png").save(images / "3" / "more.png")
-    assert run(*asked) == 0
-    assert run("calibrate", images, "--out", file) == 1
-    assert "and which is not known: name another file with --out" in caplog.text
+    Image.open(images / "3" / "0.png").rotate(90).save(images / "3" / "0 new.png")
+    assert run(*asked) == 0 and calibrate(images, file).seen == len(history) + 1
 
 
 def test_what_does_not_belong_together_is_refused_in_a_sentence(drafts, tmp_path, caplog):

@@ -124,14 +124,14 @@ def guidance(lab: Lab, images: int, real: Reference) -> dict[str, Any]:
 
 
 def filtering(replay: best_of.Replay, real: Reference) -> dict[str, Any]:
-    """AUROC and filtering gain of every score of finished pictures, and AUROC of half-way ones, over all candidates."""
+    """AUROC and filtering gain of every score, of finished pictures and on the way, over all candidates."""
     flat = {name: values.flatten(0, 1) for name, values in replay.pool.items()}
     bad, label = flat["log_p"].exp() < 0.5, flat["label"]
     judged = Judged(flat["features"], bad, torch.arange(len(bad)) % 2, label, real)
     rows = {}
     for scorer in Scorer:
         sign = 1 if DIRECTION_OF_SCORER[scorer] is Direction.HIGH_IS_BAD else -1
-        for point in (0.5, END):
+        for point in (0.25, 0.5, END):
             if (name := score_name(scorer, point)) in flat:
                 rows[name] = judge_filter(judged, sign * flat[name])
     return {"images": len(bad), "bad": int(bad.sum()), "scores": rows}
@@ -178,7 +178,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     for setting in settings if chunks else ():
         replay = best_of.replayed(lab, setting, chunks)
-        found[setting.name] = filtering(replay, real) | {"plans": best_of.table(replay, real)}
+        found[setting.name] = filtering(replay, real) | {"plans": best_of.table(replay, real), "until good": best_of.until_good(replay)}
     figures = {"model": about, "judge": judge_about, "seeds": SEEDS, "prompts": len(chunks) * PROMPTS, "precision": a.precision}
     figures |= guidance(lab, a.images, real) | {"candidates": found}
     if chunks:

@@ -47,6 +47,14 @@ def test_every_claim_of_the_readme_and_the_help_holds(benchmark, monkeypatch):
     assert readme.MIX_HELP in (root / "web" / "docs" / "UQ_UncertaintyEstimator.md").read_text(encoding="utf-8")
 
 
+def test_every_measured_figure_of_the_help_pages_is_a_result(benchmark, monkeypatch):
+    pages = benchmark("report.help")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    for page, pieces in pages.pieces().items():
+        text = (common.BENCHMARKS.parent / "web" / "docs" / f"UQ_{page}.md").read_text(encoding="utf-8")
+        assert not [piece for piece in pieces if piece not in text], page
+
+
 def row(gain: float, low: float, high: float, images: int = 2000) -> dict[str, Any]:
     agreement = {"agreement_gain": gain / 10, "agreement_gain_interval": [low / 10, high / 10], "recall": 0.9 - gain / 10}
     return {"images": images, "nfe": 100, "fid_gain": gain, "fid_gain_interval": [low, high], **agreement}
@@ -131,3 +139,27 @@ def test_what_is_said_of_filtering_photos(benchmark, low, within, gain, said):
     row = {"auroc": {"auroc": low + 0.1, "interval": [low, low + 0.2]}, "auroc_within_class": within, "nfe": 20.0}
     row |= {"gain": sum(gain) / 2, "gain_interval": list(gain)}
     assert said in benchmark("report.photos").verdict({"methods": {"a": row, "ink (no model)": row}}, {})
+
+
+def colour_results(gain: float, within: float, pruned: list[float]) -> dict[str, Any]:
+    found = row(gain, gain - 0.1, gain + 0.1)
+    rows = {"plain": row(0, 0, 0) | {"fid": 4.0, "agreement": 0.5}, "CFG 2": row(3, 2, 4) | {"fid": 1.0, "agreement": 0.8}}
+    rows["CFG 2 in the middle 60 % of the schedule"] = rows["CFG 2"] | {"fid": 0.5}
+    rows |= {"posterior 0.02": found, "CFG 2, posterior 0.02": found}
+    scores = {"information at 1": {"auroc": {"auroc": 0.7}, "auroc_within_class": within, "gain": 0.4, "gain_interval": [gain, 1.0]}}
+    plans = {"8 to 2 at 0.25": {"agreement": 0.7, "calls": 116.0, "gain_interval": pruned}}
+    plans["one candidate at random"] = {"agreement": 0.5, "calls": 20.0}
+    candidates = {"20 steps, CFG 1": {"scores": scores, "plans": plans}}
+    beyond = {"CFG 2, posterior 0.02": {"CFG 2": found}}
+    return {"settings": rows, "beyond": beyond, "candidates": candidates, "judge": {"accuracy_held_out": 0.88}}
+
+
+def test_what_is_said_of_photos(benchmark):
+    text = benchmark("report.colour").advice(colour_results(-5.0, 0.65, [0.1, 0.2]))
+    assert "in 80 % of its pictures at CFG 2, where FID is least" in text and "weak" not in text  # a window is no scale
+    assert "does harm there (posterior 0.02: -5.00 FID, on CFG 2: -5.00 FID)" in text
+    assert "information at CFG 1 (AUROC 0.70, within a class 0.65)" in text and "tells classes apart" not in text
+    assert "show what was asked for in 70 % instead of 50 % at CFG 1 (116 calls for 20)" in text
+    text = benchmark("report.colour").advice(colour_results(0.3, 0.55, [-0.1, 0.2]))
+    assert "not shown to do harm" in text and "a filter by it gains 0.40 FID" in text and "At CFG 1 that tells classes apart" in text
+    assert "instead of" not in text

@@ -1,0 +1,127 @@
+"""The measured figures on the nodes' help pages, as the results have them; tests/project/benchmarks holds the pages to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uncertainty_nodes.benchmarks.report.colour import ONE, PRUNED
+from uncertainty_nodes.benchmarks.report.markdown import number
+from uncertainty_nodes.benchmarks.shared.common import read
+
+Results = dict[str, Any]
+STEERING = ("Guidance", "GuidedSampler", "Guider")
+
+
+def pieces() -> dict[str, list[str]]:
+    """Name of a help page, without UQ_ -> what it says, word for word."""
+    photos = read("colour")
+    return {
+        "BestOfN": [*of_candidates(read("guidance")["settings"]), *of_pruning(read("best_of"), read("best_of_free")), of_photos(photos)],
+        "PromptInformation": of_information(read("information")["detection"], read("pixels_cfg")["scales"]["1.5"]["methods"]),
+        "CombineUncertainty": [joined(read("information")["detection"])],
+        "GenerativeUncertainty": of_generative(read("bayesian")["generative"], read("filtering")),
+        "SampleUntilAccepted": [of_free(read("free_scores")["scales"]["1.25"]), of_until(read("until_good")["settings"])],
+        **{f"Uncertainty{page}": [of_steering_photos(photos)] for page in STEERING},
+    }
+
+
+def percent(value: float, digits: int = 0) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def between(interval: list[float]) -> str:
+    return f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
+
+
+def of_candidates(guided: Results) -> list[str]:
+    plain, best = guided["plain"], guided["best of 4 by information"]
+    return [
+        f"draws the digit that was asked for in {percent(plain['agreement'], 1)} of the images, for {plain['nfe']:.0f} calls each",
+        f"in {percent(best['agreement'], 1)}, for {best['nfe']:.0f} calls ({plain['images']:,} images, 20 steps)",
+    ]
+
+
+def of_pruning(best: Results, free: Results) -> list[str]:
+    plain, cfg = (best["settings"][f"20 steps, CFG {scale}"]["plans"] for scale in ("1", "1.5"))
+    no_call, no_call_cfg = (free["settings"][f"20 steps, CFG {scale}"]["plans"] for scale in ("1", "1.5"))
+    early, late, drawn = no_call[f"{PRUNED}, trajectory"], plain["8 to 2 at 0.5"], no_call["best of 8, trajectory"]
+    gap, asked, prompts = no_call_cfg[f"{PRUNED}, condition gap"], cfg[PRUNED], f"{best['prompts']:,} prompts"
+    return [
+        f"by trajectory keep {percent(early['kept_gain'])} of what the best of 8 gains (interval {between(early['kept_gain_interval'])})",
+        f"by information {percent(plain[PRUNED]['kept_gain'])} ({between(plain[PRUNED]['kept_gain_interval'])})",
+        f"gains {number(drawn['gain'], 3)} in agreement, information {number(plain['best of 8']['gain'], 3)} ({prompts}, 20 steps)",
+        f"condition_gap keeps {percent(gap['kept_gain'])} ({between(gap['kept_gain_interval'])}) at {gap['calls']:.0f} calls, "
+        f"information {percent(asked['kept_gain'])} ({between(asked['kept_gain_interval'])}) at {asked['calls']:.0f}",
+        f"{plain[PRUNED]['calls']:.0f} calls at CFG 1, where the best of 8 finished images costs {plain['best of 8']['calls']:.0f}",
+        f"keeps about {percent(plain[PRUNED]['kept_gain'])} of what the best of 8 gains over one image (interval "
+        f"{between(plain[PRUNED]['kept_gain_interval'])}, {prompts} at CFG 1)",
+        f"`points` 0.5 keeps {percent(late['kept_gain'])} ({between(late['kept_gain_interval'])}) for {late['calls']:.0f} calls",
+    ]
+
+
+def of_photos(found: Results) -> str:
+    told = []
+    for name, row in found["candidates"].items():
+        one, pruned = row["plans"][ONE]["agreement"], row["plans"][PRUNED]["agreement"]
+        told.append(f"{percent(pruned)} instead of {percent(one)} at {name.removeprefix('20 steps, ')}")
+    return (
+        f"On a small model of colour photos the defaults show what was asked for in {' and in '.join(told)} ({found['prompts']:,} prompts)."
+    )
+
+
+def of_information(detection: Results, maps: Results) -> list[str]:
+    asked = detection["default"]["information"]
+    low, high = (f"{100 * bound:.0f}" for bound in asked["interval"])
+    counted = f"({detection['images']} images, {detection['bad']} of them bad; 95 % interval {low} to {high})"
+    spread = max(row["auroc"] for row in detection["default"]["V (denoised) and U (noise), each in its direction"].values())
+    ause = [number(maps[name]["ause"], 2) for name in ("prompt information", "random", "denoised, conditional")]
+    return [
+        f"the bad one scores lower in {percent(asked['auroc'])} of all pairs {counted}",
+        f"at the same price reaches {percent(spread)}, and joining the two by rank doesn't help ({percent(best_joined(detection))})",
+        f"(AUSE, lower is better) is {ause[0]}, that of random numbers {ause[1]}, and that of Uncertainty Estimator's denoised {ause[2]}",
+    ]
+
+
+def best_joined(detection: Results) -> float:
+    return max(row["auroc"] for row in detection["default"]["rank average of information with each"].values())
+
+
+def joined(detection: Results) -> str:
+    alone = detection["default"]["information"]["auroc"]
+    return f"better than joined with an uncertainty score ({100 * alone:.0f} against {percent(best_joined(detection))})"
+
+
+def of_generative(sweep: Results, filtering: Results) -> list[str]:
+    long, short = (sweep[f"noise variance 1, prior precision 1, {steps} steps"]["auroc"] for steps in (10, 5))
+    few = short["bundled features, by members"]
+    first = long["bundled features, semantic variance 0.001"]["auroc"]
+    settings = f"AUROC of {number(first, 2)}, 3 of 5 steps (20 calls) with {number(few['3']['auroc'], 2)}"
+    row = filtering["methods"]["generative uncertainty"]
+    return [
+        f"{settings}, one of 5 steps (10 calls) with {number(few['1']['auroc'], 2)}",
+        f"on {row['images']:,} others of 25 steps the first reaches {number(row['auroc']['auroc'], 2)}",
+    ]
+
+
+def of_free(found: Results) -> str:
+    shares = [
+        percent(row["auroc"]) for row in (found["costly"]["scores"][n] for n in ("trajectory", "condition gap", "prompt information"))
+    ]
+    return f"trajectory puts the bad one behind in {shares[0]} of all pairs, condition_gap in {shares[1]}, information in {shares[2]}"
+
+
+def of_until(settings: Results) -> str:
+    row = settings["20 steps, CFG 1"]["50"]
+    return (
+        f"accepting the best half gives the digit asked for in {percent(row['agreement'])} of {row['runs']:,} runs, for {row['calls']:.0f} "
+        f"calls a run; one plain image of {row['plain_steps']} steps shows it in {percent(row['plain_agreement'])}"
+    )
+
+
+def of_steering_photos(found: Results) -> str:
+    """Raises ValueError where it may no longer be said."""
+    rows = [found["settings"]["posterior 0.02"]]
+    rows += [by[name.removesuffix(", posterior 0.02")] for name, by in found["beyond"].items() if name.startswith("CFG")]
+    if any(row["fid_gain_interval"][1] >= 0 for row in rows):
+        raise ValueError("Guidance no longer makes photos worse at every scale: write the help pages of the guidance nodes anew.")
+    return "On a small model of colour photos strength 0.02 made images worse at every cfg that we measured: leave it at 0 there."

@@ -55,11 +55,14 @@ def verdict(found: Results, beside: dict[str, float | None]) -> str:
     rows = methods_of(found)
     if not rows:
         return "Too few bad or good images for any AUROC."
-    blind = [f"`{n}`" for n, r in rows.items() if r["auroc"]["interval"] and r["auroc"]["interval"][0] <= CHANCE]
-    coarse = [f"`{n}`" for n, r in rows.items() if f"`{n}`" not in blind and (r["auroc_within_class"] or 0) < WITHIN]
+    judged = {n: r["auroc"]["interval"] for n, r in rows.items() if r["auroc"]["interval"]}
+    back = [f"`{n}`" for n, (_, high) in judged.items() if high < CHANCE]
+    blind = [f"`{n}`" for n, (low, high) in judged.items() if low <= CHANCE <= high]
+    coarse = [f"`{n}`" for n, r in rows.items() if f"`{n}`" not in back + blind and (r["auroc_within_class"] or 0) < WITHIN]
     harm = [f"`{n}`" for n, r in rows.items() if r["gain_interval"][1] < 0]
     help_ = [f"`{n}` ({number(r['gain'], 2, signed=True)})" for n, r in rows.items() if r["gain_interval"][0] > 0]
-    lines = [f"Not shown to find bad photos, AUROC above a half: {listed(blind)}."] if blind else []
+    lines = [f"They point the other way, higher in good photos than in bad ones: {listed(back)}."] if back else []
+    lines += [f"Not shown to find bad photos, AUROC above a half: {listed(blind)}."] if blind else []
     lines += [f"They tell classes apart more than photos, within a class below {WITHIN:g}: {listed(coarse)}."] if coarse else []
     lines += [f"Filtering by them makes FID worse than by chance: {listed(harm)}."] if harm else []
     lines += [f"FID is better than by chance for {listed(help_)}." if help_ else "No score is shown to lower FID more than chance does."]

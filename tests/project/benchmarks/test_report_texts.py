@@ -128,6 +128,7 @@ def test_verdicts(benchmark):
 @pytest.mark.parametrize(
     ("low", "within", "gain", "said"),
     [
+        (0.2, 0.6, (-1, 1), "They point the other way, higher in good photos than in bad ones: `a`."),
         (0.48, 0.6, (-1, 1), "Not shown to find bad photos, AUROC above a half: `a`."),
         (0.7, 0.52, (-1, 1), "They tell classes apart more than photos, within a class below 0.55: `a`."),
         (0.7, 0.6, (-3, -1), "Filtering by them makes FID worse than by chance: `a`."),

@@ -110,7 +110,7 @@ def guidance_brief(found: Results) -> str:
 
 def signs(found: Results) -> str:
     """What finds bad pictures best at each scale, and where that tells classes apart more than pictures."""
-    told, of_classes = [], []
+    told, of_classes, back = [], [], []
     for name, row in found["candidates"].items():
         best, top = max(((n, r) for n, r in row["scores"].items() if r["auroc"]), key=lambda item: item[1]["auroc"]["auroc"])
         auroc, within, scale = top["auroc"]["auroc"], top["auroc_within_class"], name.removeprefix("20 steps, ")
@@ -120,8 +120,11 @@ def signs(found: Results) -> str:
         told.append(f"{sign} at {scale}{when} (AUROC {number(auroc, 2)}, within a class {number(within, 2)}{gain})")
         if within - 0.5 < (auroc - 0.5) / 2:
             of_classes.append(scale)
-    classes = f" At {' and '.join(of_classes)} that tells classes apart more than pictures." if of_classes else ""
-    return f"The best signs of a bad picture: {' and '.join(told)}.{classes}" if told else ""
+        turned = [n for n, r in row["scores"].items() if n.endswith(" at 1") and r["auroc"] and r["auroc"]["interval"][1] < 0.5]
+        back += [f"{n.removesuffix(' at 1').replace('_', ' ')} at {scale}" for n in turned]
+    text = f"The best signs of a bad picture: {' and '.join(told)}." if told else ""
+    text += f" At {' and '.join(of_classes)} that tells classes apart more than pictures." if of_classes else ""
+    return text + (f" Higher in good pictures, so the wrong way round: {' and '.join(back)}." if back else "")
 
 
 def choosing(found: Results) -> str:

@@ -142,17 +142,22 @@ def test_what_is_said_of_filtering_photos(benchmark, low, within, gain, said):
     assert said in benchmark("report.photos").verdict({"methods": {"a": row, "ink (no model)": row}}, {})
 
 
-def colour_results(gain: float, within: float, pruned: list[float]) -> dict[str, Any]:
-    found = row(gain, gain - 0.1, gain + 0.1)
-    rows = {"plain": row(0, 0, 0) | {"fid": 4.0, "agreement": 0.5}, "CFG 2": row(3, 2, 4) | {"fid": 1.0, "agreement": 0.8}}
-    rows["CFG 2 in the middle 60 % of the schedule"] = rows["CFG 2"] | {"fid": 0.5}
-    rows |= {"posterior 0.02": found, "CFG 2, posterior 0.02": found}
-    scores = {"information at 1": {"auroc": {"auroc": 0.7}, "auroc_within_class": within, "gain": 0.4, "gain_interval": [gain, 1.0]}}
+def colour_results(gain: float, within: float, pruned: list[float], noise: float = 0.55) -> dict[str, Any]:
+    """gain: of guidance. within: AUROC of information within a class. pruned: interval of its gain. noise: the upper bound of its AUROC."""
+    guided = row(gain, gain - 0.1, gain + 0.1)
+    settings = {"plain": row(0, 0, 0) | {"fid": 4.0, "agreement": 0.5}, "CFG 2": row(3, 2, 4) | {"fid": 1.0, "agreement": 0.8}}
+    settings["CFG 2 in the middle 60 % of the schedule"] = settings["CFG 2"] | {"fid": 0.5}
+    settings |= {"posterior 0.02": guided, "CFG 2, posterior 0.02": guided}
+    filtered = {"auroc_within_class": within, "gain": 0.4, "gain_interval": [gain, 1.0]}
+    scores = {
+        "information at 1": {"auroc": {"auroc": 0.7, "interval": [0.6, 0.8]}, **filtered},
+        "noise at 1": {"auroc": {"auroc": 0.45, "interval": [0.4, noise]}, **filtered},
+    }
     plans = {"8 to 2 at 0.25": {"agreement": 0.7, "calls": 116.0, "gain_interval": pruned}}
     plans["one candidate at random"] = {"agreement": 0.5, "calls": 20.0}
     candidates = {"20 steps, CFG 1": {"scores": scores, "plans": plans}}
-    beyond = {"CFG 2, posterior 0.02": {"CFG 2": found}}
-    return {"settings": rows, "beyond": beyond, "candidates": candidates, "judge": {"accuracy_held_out": 0.88}}
+    beyond = {"CFG 2, posterior 0.02": {"CFG 2": guided}}
+    return {"settings": settings, "beyond": beyond, "candidates": candidates, "judge": {"accuracy_held_out": 0.88}}
 
 
 def test_what_is_said_of_photos(benchmark):
@@ -160,7 +165,9 @@ def test_what_is_said_of_photos(benchmark):
     assert "in 80 % of its pictures at CFG 2, where FID is least" in text and "weak" not in text  # a window is no scale
     assert "does harm there (posterior 0.02: -5.00 FID, on CFG 2: -5.00 FID)" in text
     assert "information at CFG 1 (AUROC 0.70, within a class 0.65)" in text and "tells classes apart" not in text
+    assert "Higher in good pictures" not in text
     assert "show what was asked for in 70 % instead of 50 % at CFG 1 (116 calls for 20)" in text
+    assert "the wrong way round: noise at CFG 1." in benchmark("report.colour").advice(colour_results(-5.0, 0.65, [0.1, 0.2], noise=0.49))
     text = benchmark("report.colour").advice(colour_results(0.3, 0.55, [-0.1, 0.2]))
     assert "not shown to do harm" in text and "a filter by it gains 0.40 FID" in text and "At CFG 1 that tells classes apart" in text
     assert "instead of" not in text

@@ -27,7 +27,9 @@ def section(found: Results) -> str:
         parts += [f"**Guidance and its controls**, seeds {seeds}.", tables.guidance(found)]
         if any(found["beyond"].values()):
             parts += ["What guidance adds beyond each control, in FID:", tables.beyond(found, "fid_gain", 2)]
+        parts.append(picture("FID gained, agreement and recall against network calls, on photos", "results/photo_frontier.png"))
     if found["candidates"]:
+        parts.append(picture("Agreement gained over one candidate against network calls, on photos", "results/photo_choosing.png"))
         parts.append(picture("Pictures of the model, a row a class, without guidance and with it; none was picked", "results/colour.jpg"))
     for name, row in found["candidates"].items():
         parts += [f"**{name}**: {row['bad']} of {row['images']} pictures are bad.", scores(row["scores"])]

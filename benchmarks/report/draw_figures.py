@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from uncertainty_nodes.benchmarks.quality.colour import GUIDED as PHOTOS_GUIDED
 from uncertainty_nodes.benchmarks.shared import common
 from uncertainty_nodes.benchmarks.shared.common import MissingResults, read
 from uncertainty_nodes.benchmarks.shared.guidance.settings import UNDER_CFG, Guided
@@ -163,25 +165,40 @@ def guidance(figure: Figure) -> None:
 
 
 def frontier(figure: Figure) -> None:
+    draw_frontier(figure, read("guidance_cfg")["settings"])
+
+
+def photo_frontier(figure: Figure) -> None:
+    draw_frontier(figure, read("colour")["settings"])
+
+
+def draw_frontier(figure: Figure, settings: dict[str, Any]) -> None:
     """Under classifier-free guidance: FID gained, agreement and recall against network calls."""
     figure.set_size_inches(11, 3.8)
-    found, settings = figure.subplots(1, 3, sharex=True), read("guidance_cfg")["settings"]
+    found = figure.subplots(1, 3, sharex=True)
     for place, (name, row) in enumerate(settings.items()):
-        guided = isinstance(UNDER_CFG.get(name), Guided)
+        guided = isinstance((UNDER_CFG | PHOTOS_GUIDED).get(name), Guided)
         colour, marker = ("#D55E00" if guided else "#0072B2" if "CFG" in name else "#999999"), MARKERS[place % len(MARKERS)]
         drawn = {"color": colour, "marker": marker, "linestyle": "none", "label": name}
         for axes, quality in zip(found, ("fid_gain", "agreement", "recall"), strict=True):
             axes.plot(row["nfe"] + 0.6 * (place % 4), row[quality], **drawn)  # side by side where the price is the same
-    for axes, text in zip(found, ("FID gained over plain sampling", "images that show the asked digit", "recall (variety)"), strict=True):
+    for axes, text in zip(found, ("FID gained over plain sampling", "images that show what was asked for", "recall (variety)"), strict=True):
         axes.set(xlabel="network calls per image", ylabel=text)
     found[0].axhline(0, color="black", linestyle=":", linewidth=1)
     figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
 
 def choosing(figure: Figure) -> None:
+    draw_choosing(figure, read("best_of_free")["settings"])
+
+
+def photo_choosing(figure: Figure) -> None:
+    draw_choosing(figure, read("colour")["candidates"])
+
+
+def draw_choosing(figure: Figure, settings: dict[str, Any]) -> None:
     """Agreement gained over one candidate against network calls, by the scorer that chooses; one panel a scale of guidance."""
     figure.set_size_inches(9.5, 3.8)
-    settings = read("best_of_free")["settings"]
     for axes, (title, rows) in zip(figure.subplots(1, len(settings), squeeze=False)[0], settings.items(), strict=True):
         for scorer, (colour, marker) in SCORERS.items():
             own = {n: r for n, r in rows["plans"].items() if scorer_of(n) == scorer and r["gain_interval"]}
@@ -210,7 +227,18 @@ def strength_of(name: str, family: str) -> float | None:
         return None
 
 
-FIGURES: tuple[Callable[[Figure], None], ...] = (spread_by_draws, signal_by_step, calibration, cost, classes, guidance, frontier, choosing)
+FIGURES: tuple[Callable[[Figure], None], ...] = (
+    spread_by_draws,
+    signal_by_step,
+    calibration,
+    cost,
+    classes,
+    guidance,
+    frontier,
+    choosing,
+    photo_frontier,
+    photo_choosing,
+)
 
 
 def save(draw: Callable[[Figure], None]) -> None:

@@ -182,7 +182,8 @@ def draw_frontier(figure: Figure, settings: dict[str, Any]) -> None:
         drawn = {"color": colour, "marker": marker, "linestyle": "none", "label": name}
         for axes, quality in zip(found, ("fid_gain", "agreement", "recall"), strict=True):
             axes.plot(row["nfe"] + 0.6 * (place % 4), row[quality], **drawn)  # side by side where the price is the same
-    for axes, text in zip(found, ("FID gained over plain sampling", "images that show what was asked for", "recall (variety)"), strict=True):
+    texts = ("FID gained over plain sampling", "images that show what was asked for", "recall (variety)")
+    for axes, text in zip(found, texts, strict=True):
         axes.set(xlabel="network calls per image", ylabel=text)
     found[0].axhline(0, color="black", linestyle=":", linewidth=1)
     figure.legend(*found[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)

@@ -43,9 +43,11 @@ def section(found: Results) -> str:
 def model_of(found: Results) -> str:
     """How large it is, and what it has seen."""
     model = found["model"]
-    size = number(model.get("parameters", 2.7e6) / 1e6, 1)
-    seen = model.get("pictures", 64 * model["steps"])
-    return f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity, trained on {seen:,} draws of 40,000 photos"
+    size = number(model["parameters"] / 1e6, 1)
+    return (
+        f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity, trained on {model['pictures']:,} draws of 40,000 "
+        "photos"
+    )
 
 
 def best_scale(found: Results) -> str | None:
@@ -62,7 +64,7 @@ def quality(found: Results) -> str:
     own, real = found["settings"][best]["agreement"], found["judge"]["accuracy_held_out"]
     start = "The model is weak: the" if own < real - 0.1 else "The"
     where = "without CFG" if best == "plain" else f"at {best}"
-    shares = f"{100 * own:.0f} % of its pictures {where}, where FID is least, and in {100 * real:.0f} % of real photos"
+    shares = f"{100 * own:.0f} % of the model's pictures {where}, where FID is least, and in {100 * real:.0f} % of real photos"
     return f"{start} judge finds the asked class in {shares}."
 
 
@@ -104,14 +106,12 @@ def guidance_brief(found: Results) -> str:
     best = best_scale(found)
     rows = {"posterior 0.02": found["settings"].get("posterior 0.02")}
     rows[f"on {best}"] = found["beyond"].get(f"{best}, posterior 0.02", {}).get(best)
-    harm = [
-        f"{name}: {number(row['fid_gain'], 2, signed=True)} FID" for name, row in rows.items() if row and row["fid_gain_interval"][1] < 0
-    ]
-    return f"Guidance does harm there ({', '.join(harm)})." if harm else "Guidance is not shown to do harm there."
+    harm = [f"{name} by {number(-row['fid_gain'], 1)}" for name, row in rows.items() if row and row["fid_gain_interval"][1] < 0]
+    return f"Guidance does harm there: it raises FID ({', '.join(harm)})." if harm else "Guidance is not shown to do harm there."
 
 
 def signs(found: Results) -> str:
-    """What finds bad pictures best at each scale, and where that tells classes apart more than pictures."""
+    """What finds bad pictures best at each scale, where that is mostly a matter of classes, and what points the wrong way."""
     told, of_classes, back = [], [], []
     for name, row in found["candidates"].items():
         best, top = max(((n, r) for n, r in row["scores"].items() if r["auroc"]), key=lambda item: item[1]["auroc"]["auroc"])
@@ -125,13 +125,13 @@ def signs(found: Results) -> str:
         turned = [n for n, r in row["scores"].items() if n.endswith(" at 1") and r["auroc"] and r["auroc"]["interval"][1] < 0.5]
         back += [f"{n.removesuffix(' at 1').replace('_', ' ')} at {scale}" for n in turned]
     text = f"The best signs of a bad picture: {' and '.join(told)}." if told else ""
-    text += f" At {' and '.join(of_classes)} that tells classes apart more than pictures." if of_classes else ""
-    return text + (f" Higher in good pictures, so the wrong way round: {' and '.join(back)}." if back else "")
+    text += f" At {' and '.join(of_classes)} more than half of that is a difference between classes, not pictures." if of_classes else ""
+    return text + (f" Scores that point the wrong way, calling good pictures the worse ones: {' and '.join(back)}." if back else "")
 
 
 def choosing(found: Results) -> str:
-    """What the pruned best of 8 adds to one picture of as good a scale, where that is shown."""
-    told = []
+    """What the pruned best of 8 adds to one picture of the same scale, where that is shown; and which scale alone does as much for less."""
+    told, cheaper = [], []
     for name, row in found["candidates"].items():
         pruned, one = row["plans"][PRUNED], row["plans"][ONE]
         if pruned["gain_interval"][0] > 0:
@@ -139,8 +139,21 @@ def choosing(found: Results) -> str:
                 f"{100 * pruned['agreement']:.0f} % instead of {100 * one['agreement']:.0f} % at {name.removeprefix('20 steps, ')} "
                 f"({pruned['calls']:.0f} calls for {one['calls']:.0f})"
             )
+            cheaper += scale_instead(found["settings"], name.removeprefix("20 steps, "), pruned)
     plan = "Eight candidates, of which prompt information lets two go on after a quarter of the schedule, show what was asked for in"
-    return f"{plan} {' and '.join(told)}." if told else ""
+    text = f"{plan} {' and '.join(told)}." if told else ""
+    return text + (f" More CFG alone does as much for fewer calls: {' and '.join(cheaper)}." if cheaper else "")
+
+
+def scale_instead(settings: Results, scale: str, plan: Results) -> list[str]:
+    """The lowest scale that shows what was asked for as often as the plan does at ``scale``, for fewer calls; none where there is none."""
+    rows = {name: row for name, row in settings.items() if SCALE.fullmatch(name)}
+    enough = [name for name, row in rows.items() if row["agreement"] >= plan["agreement"] and row["nfe"] < plan["calls"]]
+    if not enough:
+        return []
+    name = min(enough, key=lambda n: rows[n]["agreement"])
+    lost = [number(settings[n]["recall"], 2) for n in ("plain" if scale == "CFG 1" else scale, name)]
+    return [f"{name} shows it in {100 * rows[name]['agreement']:.0f} % ({rows[name]['nfe']:.0f} calls, recall {' to '.join(lost)})"]
 
 
 def of_guidance(found: Results) -> str:

@@ -14,7 +14,7 @@ Results = dict[str, Any]
 CEILING, CONTROL, JOINED = "classifier (the judge itself)", "ink (no model)", "rank average"
 SHOWN = {CONTROL: "brightness, of digits ink (no model)"}
 CHANCE = 0.5
-WITHIN = 0.55  # of an AUROC within classes, below which a score tells classes apart more than pictures
+FAINT = 0.55  # an AUROC below which a score finds hardly any
 
 
 def filtering(photos: Results, digits: Results) -> str:
@@ -58,12 +58,15 @@ def verdict(found: Results, beside: dict[str, float | None]) -> str:
     judged = {n: r["auroc"]["interval"] for n, r in rows.items() if r["auroc"]["interval"]}
     back = [f"`{n}`" for n, (_, high) in judged.items() if high < CHANCE]
     blind = [f"`{n}`" for n, (low, high) in judged.items() if low <= CHANCE <= high]
-    coarse = [f"`{n}`" for n, r in rows.items() if f"`{n}`" not in back + blind and (r["auroc_within_class"] or 0) < WITHIN]
+    seen = {n: r for n, r in rows.items() if f"`{n}`" not in back + blind}
+    faint = [f"`{n}`" for n, r in seen.items() if r["auroc"]["auroc"] < FAINT]
+    coarse = [f"`{n}`" for n, r in seen.items() if f"`{n}`" not in faint and of_classes(r)]
     harm = [f"`{n}`" for n, r in rows.items() if r["gain_interval"][1] < 0]
     help_ = [f"`{n}` ({number(r['gain'], 2, signed=True)})" for n, r in rows.items() if r["gain_interval"][0] > 0]
-    lines = [f"They point the other way, higher in good photos than in bad ones: {listed(back)}."] if back else []
+    lines = [f"They point the wrong way, calling good photos the worse ones: {listed(back)}."] if back else []
     lines += [f"Not shown to find bad photos, AUROC above a half: {listed(blind)}."] if blind else []
-    lines += [f"They tell classes apart more than photos, within a class below {WITHIN:g}: {listed(coarse)}."] if coarse else []
+    lines += [f"They find hardly any, AUROC below {FAINT:g}: {listed(faint)}."] if faint else []
+    lines += [f"They tell classes apart more than photos of one class: {listed(coarse)}."] if coarse else []
     lines += [f"Filtering by them makes FID worse than by chance: {listed(harm)}."] if harm else []
     lines += [f"FID is better than by chance for {listed(help_)}." if help_ else "No score is shown to lower FID more than chance does."]
     best = max(rows, key=lambda n: rows[n]["auroc"]["auroc"])
@@ -79,6 +82,11 @@ def verdict(found: Results, beside: dict[str, float | None]) -> str:
         order = spearman(ours.double(), theirs.double())
         lines.append(f"The order of {len(shared)} methods on digits and here: rank correlation {number(order, 2, signed=True)}.")
     return " ".join(lines)
+
+
+def of_classes(row: Results) -> bool:
+    """Whether most of what a score finds is a difference between classes."""
+    return (row["auroc_within_class"] or CHANCE) - CHANCE < (row["auroc"]["auroc"] - CHANCE) / 2
 
 
 def images_table(found: Results, beside: dict[str, float | None], gains: dict[str, float]) -> str:

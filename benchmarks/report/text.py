@@ -26,7 +26,7 @@ CLAIMS_PREFACE = paragraph("""
     so.
 """)
 LIMITS = paragraph("""
-    Limits: small models, two of them weak, and judges trained on the same data sets but for the shapes' rule. The denoiser has
+    Limits: small models, that of shapes a poor one, and judges trained on the same data sets but for the shapes' rule. The denoiser has
     seen the whole MNIST training split, so no bundled digit is new to it; the judge has not seen its 10,000. Large models, Inception
     features and speed on an accelerator were not measured. The paper's 60,000 images were drawn on a GPU; 103 of the 200 chunks of best
     of N and 4 of the 10 of the search on another processor than the rest: bfloat16 rounds otherwise there.

@@ -126,20 +126,24 @@ def test_verdicts(benchmark):
 
 
 @pytest.mark.parametrize(
-    ("low", "within", "gain", "said"),
+    ("auroc", "within", "gain", "said"),
     [
-        (0.2, 0.6, (-1, 1), "They point the other way, higher in good photos than in bad ones: `a`."),
-        (0.48, 0.6, (-1, 1), "Not shown to find bad photos, AUROC above a half: `a`."),
-        (0.7, 0.52, (-1, 1), "They tell classes apart more than photos, within a class below 0.55: `a`."),
-        (0.7, 0.6, (-3, -1), "Filtering by them makes FID worse than by chance: `a`."),
-        (0.7, 0.6, (1, 3), "FID is better than by chance for `a` (+2.00)."),
-        (0.7, 0.6, (-1, 1), "No score is shown to lower FID more than chance does."),
+        (0.3, 0.6, (-1, 1), "They point the wrong way, calling good photos the worse ones: `a`."),
+        (0.52, 0.6, (-1, 1), "Not shown to find bad photos, AUROC above a half: `a`."),
+        (0.54, 0.54, (-1, 1), "They find hardly any, AUROC below 0.55: `a`."),
+        (0.8, 0.6, (-1, 1), "They tell classes apart more than photos of one class: `a`."),
+        (0.7, 0.65, (-3, -1), "Filtering by them makes FID worse than by chance: `a`."),
+        (0.7, 0.65, (1, 3), "FID is better than by chance for `a` (+2.00)."),
+        (0.7, 0.65, (-1, 1), "No score is shown to lower FID more than chance does."),
     ],
 )
-def test_what_is_said_of_filtering_photos(benchmark, low, within, gain, said):
-    row = {"auroc": {"auroc": low + 0.1, "interval": [low, low + 0.2]}, "auroc_within_class": within, "nfe": 20.0}
+def test_what_is_said_of_filtering_photos(benchmark, auroc, within, gain, said):
+    row = {"auroc": {"auroc": auroc, "interval": [auroc - 0.03, auroc + 0.03]}, "auroc_within_class": within, "nfe": 20.0}
     row |= {"gain": sum(gain) / 2, "gain_interval": list(gain)}
-    assert said in benchmark("report.photos").verdict({"methods": {"a": row, "ink (no model)": row}}, {})
+    text = benchmark("report.photos").verdict({"methods": {"a": row, "ink (no model)": row}}, {})
+    assert said in text and sum(start in text for start in ("point the wrong", "Not shown", "hardly any", "classes apart")) == (
+        auroc != 0.7
+    )
 
 
 def colour_results(gain: float, within: float, pruned: list[float], noise: float = 0.55) -> dict[str, Any]:
@@ -162,12 +166,18 @@ def colour_results(gain: float, within: float, pruned: list[float], noise: float
 
 def test_what_is_said_of_photos(benchmark):
     text = benchmark("report.colour").advice(colour_results(-5.0, 0.65, [0.1, 0.2]))
-    assert "in 80 % of its pictures at CFG 2, where FID is least" in text and "weak" not in text  # a window is no scale
-    assert "does harm there (posterior 0.02: -5.00 FID, on CFG 2: -5.00 FID)" in text
-    assert "information at CFG 1 (AUROC 0.70, within a class 0.65)" in text and "tells classes apart" not in text
-    assert "Higher in good pictures" not in text
-    assert "show what was asked for in 70 % instead of 50 % at CFG 1 (116 calls for 20)" in text
-    assert "the wrong way round: noise at CFG 1." in benchmark("report.colour").advice(colour_results(-5.0, 0.65, [0.1, 0.2], noise=0.49))
+    assert "in 80 % of the model's pictures at CFG 2, where FID is least" in text and "weak" not in text  # a window is no scale
+    assert "does harm there: it raises FID (posterior 0.02 by 5.0, on CFG 2 by 5.0)" in text
+    assert "information at CFG 1 (AUROC 0.70, within a class 0.65)" in text and "between classes" not in text
+    assert "wrong way" not in text
+    assert "show what was asked for in 70 % instead of 50 % at CFG 1 (116 calls for 20). More CFG alone does as much" in text
+    assert "fewer calls: CFG 2 shows it in 80 % (100 calls, recall 0.90 to 0.60)." in text
+    assert "calling good pictures the worse ones: noise at CFG 1." in benchmark("report.colour").advice(
+        colour_results(-5.0, 0.65, [0.1, 0.2], noise=0.49)
+    )
     text = benchmark("report.colour").advice(colour_results(0.3, 0.55, [-0.1, 0.2]))
-    assert "not shown to do harm" in text and "a filter by it gains 0.40 FID" in text and "At CFG 1 that tells classes apart" in text
-    assert "instead of" not in text
+    assert "not shown to do harm" in text and "a filter by it gains 0.40 FID" in text and "At CFG 1 more than half of that" in text
+    assert "instead of" not in text and "More CFG alone" not in text
+    dear = colour_results(-5.0, 0.65, [0.1, 0.2])
+    dear["candidates"]["20 steps, CFG 1"]["plans"]["8 to 2 at 0.25"]["calls"] = 100.0  # as many as CFG 2 takes
+    assert "More CFG alone" not in benchmark("report.colour").advice(dear)

@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.error("uncertainty-nodes: %s", error)
         return 1
     except KeyboardInterrupt:
+        logging.error("uncertainty-nodes: stopped. The same command goes on from here.")
         return 130
     return 0
 

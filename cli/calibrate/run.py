@@ -19,28 +19,29 @@ def run(options: CalibrateOptions) -> Path:
     """Add the scores of a folder to the file; returns its path. Raises FileNotFoundError or ValueError, in a sentence."""
     with Ledger.find(options.folder) as ledger:
         scores = read_run(ledger, options.early).of_kind(options.prompt_kind)
-    history = update(options.path, lambda history: add(history, scores, options))
-    for line in (*describe(history), *describe_promise(history, options.bad_share, options.confidence)):
+    labels = None if options.labels is None else read_labels(options.labels)
+    done: list[str] = []  # told once it is written
+
+    def change(history: Calibration | None) -> Calibration:
+        joined, added = add(history, scores, options.limit)
+        done.append(f"Images added: {added}. Of {scores.folder} the file holds {joined.collected[scores.name]} now.")
+        if labels is None or options.labels is None:
+            return joined
+        places, bad = find_labelled([image.file for image in scores.images], labels, options.labels)
+        done.append(f"Images labelled: {len(places)}.")
+        return joined.label(scores.scores[places], bad, {name: values[places] for name, values in scores.further.items()})
+
+    history = update(options.path, change)
+    for line in (*done, *describe(history), *describe_promise(history, options.bad_share, options.confidence)):
         log.info(line)
     log.info("Calibration: %s", options.path)
     return options.path
 
 
-def add(history: Calibration | None, run: RunScores, options: CalibrateOptions) -> Calibration:
-    """The history with what is new of a run, and with the labels of any of its images."""
-    if history is not None:  # before it is said that all are there
-        history.check(run.quantity, run.direction, run.made_with)
-    new = run.since(0 if history is None else history.collected.get(run.name, 0), history)
-    if history is None or new.images:
-        further = run.calibration(new)
-        history = further.thin(options.limit) if history is None else history.merge(further, options.limit)
-        log.info("Images added: %d.", len(new.images))
-    else:
-        log.info("All %d images of %s are in the file already.", len(run.images), run.folder)
-    return history if options.labels is None else label(history, run, options.labels)
-
-
-def label(history: Calibration, run: RunScores, labels: Path) -> Calibration:
-    places, bad = find_labelled([image.file for image in run.images], read_labels(labels), labels)
-    log.info("Images labelled: %d.", len(places))
-    return history.label(run.scores[places], bad, {name: values[places] for name, values in run.further.items()})
+def add(history: Calibration | None, run: RunScores, limit: int) -> tuple[Calibration, int]:
+    """The history with what is new of a run, and how many images that is."""
+    if history is None:
+        return run.calibration(run).thin(limit), len(run.images)
+    history.check(run.quantity, run.direction, run.made_with)
+    new = run.since(history.collected.get(run.name, 0), history)
+    return (history.merge(run.calibration(new), limit) if new.images else history), len(new.images)

@@ -43,11 +43,11 @@ class RunScores:
     images: Sequence[Image]
     in_order: bool
 
-    def since(self, count: int, history: Calibration | None) -> RunScores:
+    def since(self, count: int, history: Calibration) -> RunScores:
         """Without the ``count`` images that the history holds. Raises ValueError where it isn't known which those are."""
         if count in (0, len(self.images)) or self.in_order:
             return replace(self, images=self.images[count:])
-        known = set() if history is None else set(history.scores.tolist())
+        known = set(history.scores.tolist())
         new = [image for image in self.images if image.score not in known]
         if len(new) != len(self.images) - count:  # a score was thinned out, or another image has the same
             raise ValueError(

@@ -67,7 +67,7 @@ class SearchOptions:
         if self.needs_first and self.calibrate_with > self.attempts:
             raise ValueError(
                 f"max_attempts must be at least calibrate_with, {self.calibrate_with}, the number of images that the rule is read off, "
-                f"got {self.attempts}."
+                f"got {self.attempts}: raise --max-attempts, lower --calibrate-with, or name earlier scores with --calibration."
             )
 
     def check_until(self) -> None:
@@ -93,11 +93,11 @@ class SearchOptions:
             self.check_absent(("early_calibration", "early_limit"), "the mode stop")
             return
         self.check_absent(("prune", "prune_at", "scorer", "sharpness"), "the modes prune and resample")
-        if self.early_calibration is None or not self.early_calibration.is_file():
-            raise ValueError(
-                "The mode stop needs what earlier images scored on their way: name the file with --early-calibration. To make one, draw "
-                "with --early-at 0.5, then use the command calibrate --early; or ComfyUI's Calibrate after Finish Drafts."
-            )
+        how = "To make one, draw with --early-at 0.5, then use the command calibrate --early; or ComfyUI's Calibrate after Finish Drafts."
+        if self.early_calibration is None:
+            raise ValueError(f"The mode stop needs what earlier images scored on their way: name the file with --early-calibration. {how}")
+        if not self.early_calibration.is_file():
+            raise FileNotFoundError(f"There is no file {str(self.early_calibration)!r} for --early-calibration. {how}")
 
     def check_calibration(self, settings: Mapping[str, str]) -> None:
         """What the mode stop can't promise, and what does not suit the images, is better known before the first. settings: of these."""

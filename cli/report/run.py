@@ -28,7 +28,9 @@ def run(options: ReportOptions) -> Path:
     """Write the page; returns its path. index.html is last, when all that it shows is there."""
     results, out = read_results(options.folder), options.target
     if not results.images:
-        raise ValueError(f"None of the images that {str(options.folder)!r} has results of is there any more.")
+        raise ValueError(
+            f"There is no image to show of the results in {str(options.folder)!r}: none is there yet, or all of them were moved away."
+        )
     thumbnails = write_thumbnails(results.images, out, options.thumbnail)
     data = page_data(results, thumbnails, out, options.keep)
     write_text(out / "data.js", "window.REPORT = " + json.dumps(data, allow_nan=False, separators=(",", ":")) + ";\n")

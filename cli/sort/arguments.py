@@ -15,8 +15,10 @@ left out and told.
 
 list: writes sorted.csv only. move, copy: puts the images into kept/ and rejected/ too; a file of the same name is never replaced.
 --at-most-bad needs some hundred labelled images: the limit that it finds holds for images like those; where they are too few it says how
-many are needed. A stopped run goes on where it was, and what an earlier run put there is sorted again, not copied twice: images that were
-moved there before count among the others, and may change sides when --keep does."""
+many are needed. A --calibration of another quantity is refused, and one of other steps, samples or guidance where the images tell theirs;
+which model drew them they may not tell.
+A stopped run goes on where it was, and what an earlier run put there is sorted again, not copied twice: images that were moved there
+before count among the others, and may change sides when --keep does."""
 
 
 def add_sort(commands: Commands[argparse.ArgumentParser]) -> None:

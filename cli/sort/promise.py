@@ -13,19 +13,21 @@ from torch import Tensor
 from ...core.options import Direction, FilterRule
 from ...core.selection.calibration import Calibration
 from ...core.selection.filtering import decide
+from ...core.selection.settings import HOST, SETTINGS
 from ...core.view.notes import Note
 from ..shared.inputs.labels import find_labelled, read_labels
 from ..shared.pictures import ImageFile
 from .options import SortOptions
 
 log = logging.getLogger(__name__)
+OF_COMMANDS = {"steps": "steps", "samples": "samples", "cfg": "guidance_scale"}  # options of score and generate that say the same
 
 
 def keep_by_calibration(path: Path, percent: float, notes: Sequence[Note]) -> int:
     """How many of the images, the surest first, are as good as the best ``percent`` % of the earlier ones; notes: one of each."""
     scores, direction, name = scores_in(notes)
     history = Calibration.load(path)
-    decision = decide(scores, direction, FilterRule.CALIBRATED, percent, history, quantity=name)
+    decision = decide(scores, direction, FilterRule.CALIBRATED, percent, history, quantity=name, made=settings_in(notes[0].method))
     log.info("The best %g %% of %d earlier images reach %.4g.", percent, len(history), decision.threshold)
     return len(decision.accepted)
 
@@ -34,6 +36,13 @@ def scores_in(notes: Sequence[Note]) -> tuple[Tensor, Direction, str]:
     """Of images that were scored in one way, with the quantity as results in the hosts have it."""
     scores = torch.tensor([math.nan if note.score is None else note.score for note in notes], dtype=torch.float64)
     return scores, notes[0].direction, notes[0].quantity.replace("-", "_")
+
+
+def settings_in(method: str) -> dict[str, str]:
+    """What a note's words tell of how its score was made, by the names that calibrations have for it."""
+    told = dict(part.split(": ", 1) for part in method.split("; ") if ": " in part)
+    names = {name: name for name in SETTINGS} if HOST in told else OF_COMMANDS
+    return {name: told[other] for name, other in names.items() if other in told}
 
 
 def keep_by_promise(options: SortOptions, images: Sequence[ImageFile], notes: Sequence[Note]) -> int:
@@ -51,7 +60,8 @@ def keep_by_promise(options: SortOptions, images: Sequence[ImageFile], notes: Se
     else:
         history = Calibration.load(options.calibration or Path())
     share, confidence = options.bad_share, options.sure
-    decision = decide(scores, direction, FilterRule.AT_MOST_BAD, share, history, quantity=name, confidence=confidence)
+    made = settings_in(notes[0].method)
+    decision = decide(scores, direction, FilterRule.AT_MOST_BAD, share, history, quantity=name, made=made, confidence=confidence)
     seen = history.risk(share, confidence)
     told = (
         "At most %g %% of the images that pass %.4g are bad, with %g %% confidence: %d of the %d labelled images pass it, %d of them bad."

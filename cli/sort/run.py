@@ -72,7 +72,10 @@ def collect(images: Sequence[ImageFile], options: SortOptions) -> list[Scored]:
             bar.update(1)
     if not scored:
         by = f" by {options.by}" if options.by else ""
-        raise ValueError(f"None of the {len(images)} images in {str(options.folder)!r} carries a score{by}; score --note writes them.")
+        raise ValueError(
+            f"None of the {len(images)} images in {str(options.folder)!r} carries a score{by}; score --note writes them, and generate when "
+            "it ends."
+        )
     return scored
 
 

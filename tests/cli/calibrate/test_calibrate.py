@@ -68,13 +68,15 @@ def test_the_file_holds_the_scores_and_how_they_are_made(drafts, tmp_path, caplo
     )
 
 
-def test_runs_are_added_and_none_of_them_twice(drafts, tmp_path):
+def test_runs_are_added_and_none_of_them_twice(drafts, tmp_path, caplog):
+    caplog.set_level("INFO")
     file, other, grown = tmp_path / "c.safetensors", tmp_path / "other", tmp_path / "grown"
     calibrate(drafts, file)
     assert draw(other, "-n", 3, "--seed", 1) == 0
     both = calibrate(other, file)
     assert both.scores.tolist() == sorted(scores_of(drafts) + scores_of(other)) and both.seen == IMAGES + 3
     assert calibrate(other, file).seen == calibrate(drafts, file).seen == IMAGES + 3
+    assert f"Images added: 0. Of {other} the file holds 3 now." in caplog.text
     for count in (2, 5):
         assert draw(grown, "-n", count, "--seed", 2) == 0
         assert calibrate(grown, file).seen == IMAGES + 3 + count
@@ -149,8 +151,9 @@ def test_the_stopped_count_as_the_worst_however_a_run_was_added(sign):
         Scored(f"{i}.png", sign * score if score else None, {}, score is None) for i, score in enumerate((5.0, 1.0, 2.0, None, None, 3.0))
     ]
     whole = RunScores("name", "folder", "information", direction, {}, images, in_order=True)
-    first, later = replace(whole, images=images[:2]), whole.since(2, None)
-    grown = first.calibration(first).merge(whole.calibration(later))
+    first = replace(whole, images=images[:2])
+    before = first.calibration(first)
+    grown = before.merge(whole.calibration(whole.since(2, before)))
     assert torch.equal(grown.scores, whole.calibration(whole).scores)
     assert (sign * grown.scores).sort().values.tolist() == [1, 2, 3, 5, 5, 5] and grown.collected == {"name": 6}
 
@@ -167,6 +170,18 @@ def test_of_a_grown_folder_the_new_images_are_those_whose_scores_are_not_in_the_
     for ambiguous in (folder(4.0, 2.0, 2.0), folder(4.0, 3.0, 1.0)):  # two with one score; one whose score is no longer there
         with pytest.raises(ValueError, match="holds 2 images of 'photos', which has 3 now, and which of these are new is not known"):
             ambiguous.since(2, history)
+
+
+def test_labels_that_cannot_be_read_leave_the_file_as_it_was_and_tell_of_nothing_added(drafts, tmp_path, caplog):
+    caplog.set_level("INFO")
+    file, labels = tmp_path / "c.safetensors", tmp_path / "labels.csv"
+    for text, sentence in (
+        ("kept/000000.png,fine", "must say good or bad under label, got 'fine'"),
+        ("other.png,good", "None of the images that"),
+    ):
+        labels.write_text(f"file,label\n{text}\n")
+        assert run("calibrate", drafts, "--out", file, "--labels", labels) == 1
+        assert sentence in caplog.text and "Images added" not in caplog.text and not file.exists()
 
 
 def test_a_run_of_which_nothing_is_finished_is_told(drafts, tmp_path, caplog):

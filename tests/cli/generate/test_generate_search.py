@@ -258,7 +258,7 @@ def test_bad_searches_are_refused_in_a_sentence(tmp_path, caplog):
         (["--until-kept", 2, "--each"], "leave out --each"),
         (["--until-kept", 2, "--rule", "threshold"], "give --value"),
         (["--until-kept", 2, "--value", 101], "value must be between 0 and 100, got 101"),
-        (["--until-kept", 2, "--max-attempts", 3], "max_attempts must be at least calibrate_with, 16"),
+        (["--until-kept", 2, "--max-attempts", 3], "is read off, got 3: raise --max-attempts, lower --calibrate-with"),
         (["--until-kept", 2, "--calibration", tmp_path / "none"], "There is no file"),
         (
             ["--until-kept", 2, "--rule", "at_most_bad", "--calibration", tmp_path / "none", "--confidence", 0],

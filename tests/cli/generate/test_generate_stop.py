@@ -63,12 +63,13 @@ def test_the_hopeless_are_told_and_the_others_are_what_they_are_alone(drafts, tm
     assert "Not finite" not in caplog.text
 
 
-def test_it_goes_on_after_a_stop_and_draws_nothing_twice(drafts, tmp_path, monkeypatch):
+def test_it_goes_on_after_a_stop_and_draws_nothing_twice(drafts, tmp_path, monkeypatch, caplog):
     asked = ["-n", IMAGES, "--keep", 1, *stop_at(drafts[1])]
     assert draw(tmp_path / "whole", *asked) == 0
     with monkeypatch.context() as patch:
         stop_after(patch, 4)
         assert draw(tmp_path / "parts", *asked) == 130
+        assert "stopped. The same command goes on from here." in caplog.text
     calls = stop_after(monkeypatch, IMAGES)
     assert draw(tmp_path / "parts", *asked) == 0 and calls == [[4], [5]]
     assert draw(tmp_path / "parts", *asked) == 0 and len(calls) == 2
@@ -124,6 +125,7 @@ def test_what_does_not_go_with_it_is_refused_in_a_sentence(drafts, tmp_path, cap
     Calibration.fit([torch.ones(3)], Direction.LOW_IS_BAD, "information").save(finished)
     for arguments, sentence in (
         (["--mode", "stop"], "The mode stop needs what earlier images scored on their way: name the file with --early-calibration"),
+        (stop_at(tmp_path / "none.safetensors"), "none.safetensors' for --early-calibration. To make one, draw with --early-at 0.5"),
         (["--early-limit", 50], "early_limit belongs to the mode stop"),
         (stop_at(path, 50, "--scorer", "denoised"), "scorer belongs to the modes prune and resample"),
         (stop_at(path, 50, "--method", "noise"), "The mode stop needs the method information"),

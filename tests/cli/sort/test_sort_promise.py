@@ -105,6 +105,31 @@ def test_bad_promises_are_refused_in_a_sentence(archive, tmp_path, caplog):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "made", "sentence"),
+    [
+        ("method: information; model: demo; steps: 4; samples: 2", {"steps": "4", "samples": "2", "model": "UNet2DModel"}, None),
+        ("method: information; model: demo; steps: 4; samples: 2", {"steps": "5"}, "made with steps '5', but scores made with steps '4'"),
+        ("model: sd; guidance_scale: 7.5", {"cfg": "3"}, "made with cfg '3', but scores made with cfg '7.5'"),
+        ("by: information; samples: 2; levels: 4", {"steps": "4", "samples": "2"}, None),
+        ("host: comfyui; model: SDXL; sampler: euler; steps: 8", {"host": "comfyui", "model": "SD15"}, "with model 'SD15'"),
+        ("host: comfyui; model: SDXL; sampler: euler; steps: 8", {"host": "diffusers", "model": "UNet2DModel", "steps": "8"}, None),
+        ("", {"host": "diffusers", "steps": "8"}, None),
+    ],
+)
+@pytest.mark.parametrize("rule", ["--keep", "--at-most-bad"])
+def test_scores_that_tell_another_way_than_the_calibration_are_refused(tmp_path, caplog, method, made, sentence, rule):
+    images, file = tmp_path / "images", tmp_path / "c.safetensors"
+    images.mkdir()
+    for i in range(3):
+        Image.new("L", (4, 4), i).save(images / f"{i}.png")
+        write_note(images / f"{i}.png", Note("information", Direction.LOW_IS_BAD, float(i), method=method))
+    scores = torch.arange(200.0)
+    Calibration.fit([scores], Direction.LOW_IS_BAD, "information", [made]).label(scores, scores < 0).save(file)
+    assert run("sort", images, rule, 50, "--calibration", file) == (0 if sentence is None else 1)
+    assert sentence is None or sentence in caplog.text
+
+
 def test_generate_draws_until_enough_pass_the_limit(tmp_path, caplog):
     cheap = ["--steps", 4, "--samples", 2, "--method", "noise", "--out", tmp_path / "out"]
     scores, rng = torch.linspace(0, 1, 200, dtype=torch.float64), torch.Generator().manual_seed(0)

@@ -1,10 +1,10 @@
 """Runs every benchmark, then draws the figures and writes the report: python benchmarks/all.py [--full]
 
-About 30 minutes on two cores, or the better part of a day with --full, at the sizes of the committed results or more. Each stops and
-resumes by chunks. A benchmark that fails does not stop the others; the report leaves out what is not there. ComfyUI's is left to
-cost/comfyui.py, and a web UI's to cost/webui_start.py, since they need one. Colour photos are drawn on --device, and on a processor
-few of them with --full too; what compares with real ones needs --photos, CIFAR-10's training split. Results go to benchmarks/results,
-or to the folder in BENCHMARK_RESULTS.
+About 30 minutes on two cores, or the better part of a day with --full, at the sizes of the committed results or more; of the paper's
+60,000 images, 6,000. Each stops and resumes by chunks. A benchmark that fails does not stop the others; the report leaves out what is
+not there. ComfyUI's is left to cost/comfyui.py, and a web UI's to cost/webui_start.py, since they need one. Colour photos are drawn on
+--device, and on a processor few of them with --full too; what compares with real ones needs --photos, CIFAR-10's training split.
+Results go to benchmarks/results, or to the folder in BENCHMARK_RESULTS.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/guidance --cfg": ("--images 90", "--images 2000"),
     "quality/guidance --search": ("--images 30", "--images 500"),
     "quality/risk": ("--splits 100", ""),
-    "quality/best_of": ("--prompts 20", "--prompts 600 --steered 200"),
-    "quality/best_of --free": ("--prompts 20", "--prompts 600"),
+    "quality/best_of": ("--prompts 20", "--prompts 2000 --steered 100"),
+    "quality/best_of --free": ("--prompts 20", "--prompts 2000"),
     "bundle/train_shapes": ("--steps 300", ""),
     "bundle/train_shapes_ensemble": ("--steps 50", ""),
     "quality/shapes": ("--prompts 10 --images 100", "--prompts 400 --images 2000"),

@@ -89,21 +89,25 @@ def verdict(rows: Results) -> str:
     if full["gain_interval"][0] <= 0:
         return "The best of 8 is not shown to gain anything here, so there is nothing that pruning could keep."
     pruned = {name: row for name, row in rows.items() if name.startswith("8 to") and row["kept_gain"] is not None}
-    aim = f"{100 * GAIN:.0f} % of the best of 8's gain ({number(full['gain'], 3, signed=True)}) at {100 * CALLS:.0f} % of its calls"
+    gain = f"at least {100 * GAIN:.0f} % of the gain of the best of 8 ({number(full['gain'], 3, signed=True)})"
+    aim = f"{gain} for at most {100 * CALLS:.0f} % of its calls"
     enough = {name: row for name, row in pruned.items() if row["kept_gain"] >= GAIN}
     reached = {name: row for name, row in enough.items() if row["share_of_calls"] <= CALLS}
     if not enough:
-        return f"No plan keeps {aim}, or at any."
+        return f"No plan keeps {gain}, at any price."
     if not reached:
         name, row = min(enough.items(), key=lambda item: item[1]["share_of_calls"])
-        return f"No plan keeps {aim}; the cheapest that keeps so much is `{name}`, at {100 * row['share_of_calls']:.0f} %."
+        return f"No plan keeps {aim}; the cheapest that keeps so much is `{name}`, for {100 * row['share_of_calls']:.0f} %."
     name, row = min(reached.items(), key=lambda item: item[1]["share_of_calls"])
-    sure = max(reached.items(), key=lambda item: item[1]["kept_gain_interval"][0])
-    shown = "shown" if sure[1]["kept_gain_interval"][0] >= GAIN else "in the mean only, not within its interval"
-    return (
-        f"Pruning keeps {aim}, {shown}: `{name}` keeps {100 * row['kept_gain']:.0f} % at {100 * row['share_of_calls']:.0f} %, "
-        f"the surest, `{sure[0]}`, {100 * sure[1]['kept_gain']:.0f} % ({interval(sure[1]['kept_gain_interval'])})."
-    )
+    sure = max(reached, key=lambda n: reached[n]["kept_gain_interval"][0])
+    doubt = "" if reached[sure]["kept_gain_interval"][0] >= GAIN else ", but only in the mean, not by the interval"
+    text = f"Pruning keeps {aim}{doubt}. The cheapest plan that does: {kept_by(name, row)}."
+    return text if sure == name else f"{text} The surest: {kept_by(sure, reached[sure])}."
+
+
+def kept_by(name: str, row: Results) -> str:
+    low, high = (100 * bound for bound in row["kept_gain_interval"])
+    return f"`{name}` keeps {100 * row['kept_gain']:.0f} % ({low:.0f} to {high:.0f} %) for {100 * row['share_of_calls']:.0f} %"
 
 
 def plans(rows: Results) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from uncertainty_nodes.core.metrics.scores import spearman
 Results = dict[str, Any]
 CEILING, CONTROL, JOINED = "classifier (the judge itself)", "ink (no model)", "rank average"
 SHOWN = {CONTROL: "brightness, of digits ink (no model)"}
+NAMED = {  # in the README
+    "DECU": "an ensemble's disagreement",
+    "generative uncertainty": "generative uncertainty, seen through the judge's own features",
+}
 CHANCE = 0.5
 FAINT = 0.55  # an AUROC below which a score finds hardly any
 
@@ -102,6 +107,43 @@ def images_table(found: Results, beside: dict[str, float | None], gains: dict[st
         cells[-1] += [number(gains.get(name), 2, signed=True)]
         cells[-1] += [number(r[kind] - r[f"{kind}_random"], 3, signed=True) for kind in ("precision", "recall")]
     return table(header, cells)
+
+
+def brief(plain: Results, guided: Results) -> str:
+    """For the README: which scores find bad photos among those of one class too, at both scales, and which do not."""
+    pools = {f"CFG {found['cfg']:g}": methods_of(found) for found in (plain, guided)}
+    names = [n for n in dict.fromkeys(name for pool in pools.values() for name in pool) if ", " not in n]  # windows are in the report
+    rows = {n: {scale: pool[n] for scale, pool in pools.items() if n in pool} for n in names}
+    holding = [n for n, measured in rows.items() if finds(measured.values())]
+
+    def told(name: str) -> str:
+        both = ", ".join(number(r["auroc"]["auroc"], 2) for r in rows[name].values())
+        return f"{NAMED.get(name, name)} ({both}{'' if len(rows[name]) == len(pools) else f' at {next(iter(rows[name]))}'})"
+
+    text = f"**Which scores find bad photos**, {plain['images']:,} at {' and as many at '.join(pools)}, AUROC at each: "
+    text += f"{listed([told(n) for n in holding])}. " if holding else "none. "
+    text += f"Within a class, these find hardly any or point the wrong way: {listed([told(n) for n in names if n not in holding])}."
+    for scale, pool in pools.items():
+        lowered = [f"{n} by {number(r['gain'], 2)}" for n, r in pool.items() if n in names and r["gain_interval"][0] > 0]
+        text += f" At {scale} " + (f"filters lower FID: {listed(lowered)}." if lowered else "no filter is shown to lower FID.")
+    return text
+
+
+def finds(measured: Iterable[Results]) -> bool:
+    """Whether a score finds bad photos among those of one class, wherever it was measured."""
+    return all((r["auroc_within_class"] or CHANCE) >= FAINT and r["auroc"]["interval"][0] > CHANCE for r in measured)
+
+
+def beyond_images(pixels: Results, digits: Results, ensemble: Results) -> str:
+    """For the README: what the best map finds on photos and on digits, and whether an ensemble knows what was seldom trained."""
+    maps = {n: r for n, r in pixels["methods"].items() if n not in ("oracle", "random") and "other way" not in n}
+    best = min(maps, key=lambda n: maps[n]["ause"])
+    shares = [number(share(rows["methods"][best]), 2) for rows in (pixels, digits)]
+    scarce = ensemble["branches"][f"{ensemble['default']['branch']:g}"][ensemble["default"]["moment"]]["information"]["scarce_against_full"]
+    return (
+        f"**Where the errors are in a photo**, {best} tells best, but only {shares[0]} of all that there is to tell (on digits "
+        f"{shares[1]}). An ensemble tells classes that were seldom trained with AUROC {number(scarce['auroc'], 2)}."
+    )
 
 
 def share(row: Results | None) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import best_of, cfg_scores, colour, risk, shapes, under_cfg
+from uncertainty_nodes.benchmarks.report import best_of, cfg_scores, colour, photos, risk, shapes, under_cfg
 from uncertainty_nodes.benchmarks.report.markdown import interval, number
 from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, MissingResults, read
 from uncertainty_nodes.core.files import replacing
@@ -61,7 +61,15 @@ BLOCKS: dict[str, tuple[str, Callable[[Results], list[str]]]] = {  # mark -> res
     "free maps": ("pixels_cfg", lambda found: [f"**A map for no call**: {cfg_scores.pixel_brief(found)}"]),
     "free choice": ("best_of_free", lambda found: [f"**Choosing at no call**: {best_of.free_brief(found)}"]),
     "colour": ("colour", lambda found: [colour.advice(found)]),
+    "photos": ("filtering_colour", lambda found: on_photos(found)),
 }
+
+
+def on_photos(found: Results) -> list[str]:
+    return [
+        photos.brief(found, read("filtering_colour_cfg")),
+        photos.beyond_images(read("pixels_colour"), read("pixels"), read("ensemble_colour")),
+    ]
 
 
 def blocks() -> dict[str, str]:

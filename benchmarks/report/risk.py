@@ -18,6 +18,7 @@ def verdict(found: Results) -> str:
         f"kept in {100 * least['kept']:.1f} % or more of {found['splits']:,} calibrations at each of {len(cells)} settings, where "
         f"{100 * found['confidence']:.0f} % are promised"
     )
+    text += "; where no limit is found, that counts as kept"
     return f"The promise is {text}." if not broken else f"**The promise is broken** at {len(broken)} settings: it is {text}."
 
 
@@ -25,8 +26,19 @@ def advice(found: Results) -> str:
     """For the README."""
     return (
         "**A promise with a number**: from images that you call good or bad, Sample Filter's rule `at_most_bad` reads off which scores may "
-        f"pass so that at most, say, 5 % of those are bad. {verdict(found)} With too few labels it says how many are needed."
+        f"pass so that at most, say, 5 % of those are bad. {verdict(found)} {often(found)} With too few labels it says how many are needed."
     )
+
+
+def often(found: Results, alpha: float = 0.05, labels: int = 200) -> str:
+    """How often a limit is found for images of a model."""
+    told = []
+    for name, population in found["populations"].items():
+        if not name.startswith("simulated"):
+            row = next(c for c in population["cells"] if (c["alpha"], c["labels"]) == (alpha, labels))
+            told.append(f"{name} ({100 * population['share_bad']:.1f} % bad), {100 * row['with_limit']:.0f} %")
+    start = f"How often {labels} labels give a limit for {100 * alpha:.0f} %, by prompt information"
+    return f"{start}: {'; '.join(told)}." if told else ""
 
 
 def section(found: Results) -> str:

@@ -21,12 +21,11 @@ def sign(value: float, pair: list[float]) -> str:
     return CONTRARY if pair[1] < 0 else REFUTED
 
 
-def in_short(results: dict[str, Results]) -> str:
-    """The first paragraph: what disappoints, before all else."""
+def in_short(results: dict[str, Results]) -> list[str]:
+    """What the report begins with: what disappoints, before all else."""
     told = [guidance(results["guidance"])] if "guidance" in results else ["Guidance was not measured."]
     told += [filtering(results["filtering"])] if "filtering" in results else ["Filtering was not measured."]
-    told += [pixels(results["pixels"])] if "pixels" in results else []
-    return " ".join(told)
+    return told + ([pixels(results["pixels"])] if "pixels" in results else [])
 
 
 def is_guidance(name: str) -> bool:

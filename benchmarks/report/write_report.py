@@ -115,7 +115,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
 def report() -> str:
     """The whole of REPORT.md."""
     results = {name: found for name in BENCHMARKS if (found := found_or_none(name)) is not None}
-    parts = ["# Benchmark report", text.PREFACE, f"**In short.** {in_short(results)}"]
+    parts = ["# Benchmark report", text.PREFACE, f"**In short**\n\n{in_short(results)}"]
     for title, needed, write in SECTIONS:
         parts += [f"## {title}", section(results, needed, write)]
     parts += ["## Against the papers", text.CLAIMS_PREFACE, claims.table_of_claims(results)]
@@ -129,7 +129,9 @@ def in_short(results: dict[str, Results]) -> str:
     first += [f"Under CFG: {cfg_scores.advice(results['filtering_cfg'])}"] if "filtering_cfg" in results else []
     last = [risk.verdict(results["risk"])] if "risk" in results else []
     last += [colour.advice(results["colour"])] if "colour" in results else []
-    return " ".join([*first, verdicts.in_short(results), *last])
+    pools = [results[name] for name in ("filtering_colour", "filtering_colour_cfg") if name in results]
+    last += [photos.brief(*pools)] if len(pools) == 2 else []
+    return "\n".join(f"- {part}" for part in [*first, *verdicts.in_short(results), *last])
 
 
 def found_or_none(name: str) -> Results | None:

@@ -181,3 +181,50 @@ def test_what_is_said_of_photos(benchmark):
     dear = colour_results(-5.0, 0.65, [0.1, 0.2])
     dear["candidates"]["20 steps, CFG 1"]["plans"]["8 to 2 at 0.25"]["calls"] = 100.0  # as many as CFG 2 takes
     assert "More CFG alone" not in benchmark("report.colour").advice(dear)
+
+
+def pool_of(scale: float, scores: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
+    """scores: AUROC, AUROC within a class, FID gained."""
+    rows = {
+        name: {"auroc": {"auroc": a, "interval": [a - 0.02, a + 0.02]}, "auroc_within_class": w, "gain": g, "gain_interval": [g - 1, g + 1]}
+        for name, (a, w, g) in scores.items()
+    }
+    return {"images": 2250, "cfg": scale, "methods": rows}
+
+
+def test_which_scores_are_said_to_find_bad_photos(benchmark):
+    """One that finds them at one scale only does not; nor does one that tells classes apart."""
+    scores = {"holds": (0.7, 0.6, 2), "once": (0.7, 0.6, 0), "classes": (0.8, 0.52, 0), "ink (no model)": (0.9, 0.9, 9)}
+    guided = {"holds": (0.6, 0.6, 0), "once": (0.4, 0.4, 0), "condition gap": (0.6, 0.5, 0)}
+    text = benchmark("report.photos").brief(pool_of(1, scores), pool_of(2, guided))
+    assert "2,250 at CFG 1 and as many at CFG 2, AUROC at each: holds (0.70, 0.60). Within" in text
+    assert "wrong way: once (0.70, 0.40), classes (0.80 at CFG 1) and condition gap (0.60 at CFG 2)." in text and "ink" not in text
+    assert text.endswith("At CFG 1 filters lower FID: holds by 2.00. At CFG 2 no filter is shown to lower FID.")
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "said"),
+    [
+        (
+            (0.95, 0.92),
+            (1.2, 1.0),
+            ["Pruning keeps at least 90 %", "65 % of its calls. The cheapest", "does: `8 to 1", "The surest: `8 to 4"],
+        ),
+        ((0.95, 0.8), (0.95, 0.7), ["but only in the mean", "does: `8 to 1 at 0.25` keeps 95 % (80 to 200 %) for 40 %."]),
+        ((0.5, 0.4), (0.6, 0.4), ["No plan keeps at least 90 % of the gain of the best of 8 (+0.100), at any price."]),
+    ],
+)
+def test_what_is_said_of_pruning(benchmark, few, many, said):
+    def plan(share: float, kept: float, low: float) -> dict[str, Any]:
+        return {"share_of_calls": share, "kept_gain": kept, "kept_gain_interval": [low, 2.0]}
+
+    full = {"gain": 0.1, "gain_interval": [0.05, 0.15]}
+    text = benchmark("report.best_of").verdict({"best of 8": full, "8 to 1 at 0.25": plan(0.4, *few), "8 to 4 at 0.25": plan(0.6, *many)})
+    assert all(part in text for part in said) and ("The surest" in text) == (many[1] > few[1])
+
+
+def test_how_often_the_promise_finds_a_limit_is_told_of_models_alone(benchmark):
+    cells = [{"alpha": 0.05, "labels": 200, "kept": 1.0, "as_promised": True, "with_limit": 0.51}]
+    populations = {name: {"share_bad": 0.1, "cells": cells} for name in ("simulated, easy", "bundled model, CFG 1")}
+    text = benchmark("report.risk").advice({"populations": populations, "splits": 1000, "confidence": 0.95})
+    assert "for 5 %, by prompt information: bundled model, CFG 1 (10.0 % bad), 51 %. With" in text and "simulated" not in text

@@ -43,11 +43,9 @@ def section(found: Results) -> str:
 def model_of(found: Results) -> str:
     """How large it is, and what it has seen."""
     model = found["model"]
-    size = number(model["parameters"] / 1e6, 1)
-    return (
-        f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity, trained on {model['pictures']:,} draws of 40,000 "
-        "photos"
-    )
+    size, seen = number(model["parameters"] / 1e6, 1), model.get("pictures")  # the checkpoint of a training does not tell
+    trained = f", trained on {seen:,} draws of 40,000 photos" if seen else ""
+    return f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity{trained}"
 
 
 def best_scale(found: Results) -> str | None:
@@ -130,8 +128,8 @@ def signs(found: Results) -> str:
 
 
 def choosing(found: Results) -> str:
-    """What the pruned best of 8 adds to one picture of the same scale, where that is shown; and which scale alone does as much for less."""
-    told, cheaper = [], []
+    """What the pruned best of 8 adds to one picture of the same scale, where that is shown."""
+    told = []
     for name, row in found["candidates"].items():
         pruned, one = row["plans"][PRUNED], row["plans"][ONE]
         if pruned["gain_interval"][0] > 0:
@@ -139,10 +137,16 @@ def choosing(found: Results) -> str:
                 f"{100 * pruned['agreement']:.0f} % instead of {100 * one['agreement']:.0f} % at {name.removeprefix('20 steps, ')} "
                 f"({pruned['calls']:.0f} calls for {one['calls']:.0f})"
             )
-            cheaper += scale_instead(found["settings"], name.removeprefix("20 steps, "), pruned)
     plan = "Eight candidates, of which prompt information lets two go on after a quarter of the schedule, show what was asked for in"
-    text = f"{plan} {' and '.join(told)}." if told else ""
-    return text + (f" More CFG alone does as much for fewer calls: {' and '.join(cheaper)}." if cheaper else "")
+    return f"{plan} {' and '.join(told)}.{cfg_instead(found)}" if told else ""
+
+
+def cfg_instead(found: Results) -> str:
+    """Which scale alone does as much as the pruned best of 8 for fewer calls: a sentence, after a space, or nothing."""
+    cheaper = []
+    for name, row in found["candidates"].items():
+        cheaper += scale_instead(found["settings"], name.removeprefix("20 steps, "), row["plans"][PRUNED])
+    return f" More CFG alone does as much for fewer calls: {' and '.join(cheaper)}." if cheaper else ""
 
 
 def scale_instead(settings: Results, scale: str, plan: Results) -> list[str]:

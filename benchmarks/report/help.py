@@ -1,28 +1,62 @@
-"""The measured figures on the nodes' help pages, as the results have them; tests/project/benchmarks holds the pages to them."""
+"""Which measured sentences the nodes' help pages lack: python benchmarks/report/help.py
+
+They are derived from the results and stand in the pages word for word; tests/project/benchmarks holds the pages to them.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report.colour import ONE, PRUNED
+from uncertainty_nodes.benchmarks.report import help_photos, risk
+from uncertainty_nodes.benchmarks.report.colour import ONE, PRUNED, cfg_instead
 from uncertainty_nodes.benchmarks.report.markdown import number
-from uncertainty_nodes.benchmarks.shared.common import read
+from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, read
 
 Results = dict[str, Any]
+PAGES = BENCHMARKS.parent / "web" / "docs"
 STEERING = ("Guidance", "GuidedSampler", "Guider")
 
 
 def pieces() -> dict[str, list[str]]:
     """Name of a help page, without UQ_ -> what it says, word for word."""
     photos = read("colour")
+    scores = help_photos.Scores(read("filtering_colour"), read("filtering_colour_cfg"))
+    steering = of_steering_photos(photos)
     return {
-        "BestOfN": [*of_candidates(read("guidance")["settings"]), *of_pruning(read("best_of"), read("best_of_free")), of_photos(photos)],
-        "PromptInformation": of_information(read("information")["detection"], read("pixels_cfg")["scales"]["1.5"]["methods"]),
+        "BestOfN": [*of_candidates(read("guidance")["settings"]), *of_pruning(read("best_of"), read("best_of_free")), *of_photos(photos)],
+        "PromptInformation": [
+            *of_information(read("information")["detection"], read("pixels_cfg")["scales"]["1.5"]["methods"]),
+            scores.told("it", "prompt information"),
+        ],
         "CombineUncertainty": [joined(read("information")["detection"])],
-        "GenerativeUncertainty": of_generative(read("bayesian")["generative"], read("filtering")),
-        "SampleUntilAccepted": [of_free(read("free_scores")["scales"]["1.25"]), of_until(read("until_good")["settings"])],
-        **{f"Uncertainty{page}": [of_steering_photos(photos)] for page in STEERING},
+        "GenerativeUncertainty": [
+            *of_generative(read("bayesian")["generative"], read("filtering")),
+            scores.told("it", "generative uncertainty"),
+        ],
+        "SampleUntilAccepted": [
+            of_free(read("free_scores")["scales"]["1.25"]),
+            of_until(read("until_good")["settings"]),
+            scores.compared(("prompt information", "denoised, finished image", "trajectory", "condition gap")),
+        ],
+        "SampleFilter": [scores.compared(help_photos.ALL), risk.often(read("risk")).replace("bundled", "demo")],
+        "RankFolder": [scores.compared(("prompt information", "denoised, finished image"))],
+        "RecordUncertainty": [scores.compared(("prompt information", "denoised", "noise", "trajectory", "condition gap"))],
+        "UncertaintyEstimator": [
+            scores.compared(("prompt information", "denoised, finished image")),
+            help_photos.of_map(read("pixels_colour"), read("pixels")),
+        ],
+        "DropoutUncertainty": [scores.told("it", "MC dropout")],
+        "BayesDiff": [scores.told("it", "BayesDiff")],
+        "EnsembleUncertainty": [scores.told("it", "DECU"), help_photos.of_scarce(read("ensemble_colour"))],
+        "StrengthSweep": [steering],
+        **{f"Uncertainty{page}": [steering] for page in STEERING},
     }
+
+
+def lacking() -> dict[str, list[str]]:
+    """Name of a help page -> what it should say and doesn't."""
+    pages = {name: (PAGES / f"UQ_{name}.md").read_text(encoding="utf-8") for name in pieces()}
+    return {name: absent for name, told in pieces().items() if (absent := [piece for piece in told if piece not in pages[name]])}
 
 
 def percent(value: float, digits: int = 0) -> str:
@@ -59,14 +93,21 @@ def of_pruning(best: Results, free: Results) -> list[str]:
     ]
 
 
-def of_photos(found: Results) -> str:
-    told = []
+def of_photos(found: Results) -> list[str]:
+    """Raises ValueError where trajectory no longer chooses worse than chance."""
+    told, worse = [], []
     for name, row in found["candidates"].items():
-        one, pruned = row["plans"][ONE]["agreement"], row["plans"][PRUNED]["agreement"]
-        told.append(f"{percent(pruned)} instead of {percent(one)} at {name.removeprefix('20 steps, ')}")
-    return (
-        f"On a small model of colour photos the defaults show what was asked for in {' and in '.join(told)} ({found['prompts']:,} prompts)."
-    )
+        one, pruned, scale = row["plans"][ONE]["agreement"], row["plans"][PRUNED]["agreement"], name.removeprefix("20 steps, ")
+        told.append(f"{percent(pruned)} instead of {percent(one)} at {scale}")
+        drawn = row["plans"]["best of 8, trajectory"]
+        if drawn["gain_interval"][1] >= 0:
+            raise ValueError("On photos trajectory no longer chooses worse than chance: write the help page of Best of N anew.")
+        worse.append(f"{percent(drawn['agreement'])} at {scale}")
+    start = "On a small model of colour photos the defaults show what was asked for in"
+    return [
+        f"{start} {' and in '.join(told)} ({found['prompts']:,} prompts).{cfg_instead(found)}",
+        f"On the photos trajectory chose worse than chance: the best of 8 by it show what was asked for in {' and in '.join(worse)}.",
+    ]
 
 
 def of_information(detection: Results, maps: Results) -> list[str]:
@@ -124,4 +165,13 @@ def of_steering_photos(found: Results) -> str:
     rows += [by[name.removesuffix(", posterior 0.02")] for name, by in found["beyond"].items() if name.startswith("CFG")]
     if any(row["fid_gain_interval"][1] >= 0 for row in rows):
         raise ValueError("Guidance no longer makes photos worse at every scale: write the help pages of the guidance nodes anew.")
-    return "On a small model of colour photos strength 0.02 made images worse at every cfg that we measured: leave it at 0 there."
+    return "On a small model of colour photos strength 0.02 made images worse at every cfg that we measured: leave it at 0 for photos."
+
+
+def main() -> None:
+    for name, absent in lacking().items():
+        print(f"UQ_{name}.md", *absent, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()

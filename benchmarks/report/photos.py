@@ -138,11 +138,11 @@ def beyond_images(pixels: Results, digits: Results, ensemble: Results) -> str:
     """For the README: what the best map finds on photos and on digits, and whether an ensemble knows what was seldom trained."""
     maps = {n: r for n, r in pixels["methods"].items() if n not in ("oracle", "random") and "other way" not in n}
     best = min(maps, key=lambda n: maps[n]["ause"])
-    shares = [number(share(rows["methods"][best]), 2) for rows in (pixels, digits)]
+    ours, theirs = (f"{100 * share(rows['methods'][best]):.0f} %" for rows in (pixels, digits))
     scarce = ensemble["branches"][f"{ensemble['default']['branch']:g}"][ensemble["default"]["moment"]]["information"]["scarce_against_full"]
     return (
-        f"**Where the errors are in a photo**, {best} tells best, but only {shares[0]} of all that there is to tell (on digits "
-        f"{shares[1]}). An ensemble tells classes that were seldom trained with AUROC {number(scarce['auroc'], 2)}."
+        f"**Where the errors are in a photo**, {best} tells best, but only {ours} of what a perfect map would (on digits {theirs}). "
+        f"An ensemble tells classes that were seldom trained with AUROC {number(scarce['auroc'], 2)}."
     )
 
 

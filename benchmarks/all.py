@@ -15,7 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-# script: arguments of the short run, and of the full one. information and bayesian look at direction's images, so it comes first.
+FEW, MANY = "--images 10 --size 10 --steps 20", "--images 750 --size 250 --steps 20"  # photos
+POOL = "out/colour/pool"
+POOLS = f"--pools 1={POOL}_1.safetensors 2={POOL}_2.safetensors"
+# script: arguments of the short run, and of the full one. information and bayesian look at direction's images, so it comes first; risk
+# at free_scores' and at the photos'.
 BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/direction": ("--images 120", "--images 600"),
     "quality/information": ("--images 120 --digits 32", "--images 600"),
@@ -29,7 +33,6 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
     "quality/guidance --cfg": ("--images 90", "--images 2000"),
     "quality/guidance --search": ("--images 30", "--images 500"),
-    "quality/risk": ("--splits 100", ""),
     "quality/best_of": ("--prompts 20", "--prompts 2000 --steered 100"),
     "quality/best_of --free": ("--prompts 20", "--prompts 2000"),
     "bundle/train_shapes": ("--steps 300", ""),
@@ -40,8 +43,9 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/ensemble --cfg 1.5": ("--images 8", "--images 32"),
     "quality/gradient": ("", ""),
     "quality/colour": ("--images 6 --size 2 --prompts 10", "--images 2250 --size 250 --prompts 2000"),
-    "quality/filtering --colour": ("--images 10 --size 10 --steps 20", "--images 750 --size 250 --steps 20"),
-    "quality/filtering --colour --cfg 2": ("--images 10 --size 10 --steps 20", "--images 750 --size 250 --steps 20"),
+    "quality/filtering --colour": (f"{FEW} --pool {POOL}_1.safetensors", f"{MANY} --pool {POOL}_1.safetensors"),
+    "quality/filtering --colour --cfg 2": (f"{FEW} --pool {POOL}_2.safetensors", f"{MANY} --pool {POOL}_2.safetensors"),
+    "quality/risk": (f"--splits 100 {POOLS}", POOLS),
     "quality/ensemble --colour": ("--images 2", "--images 100 --size 250"),
     "quality/ensemble --colour --cfg 2": ("--images 2", "--images 100 --size 250"),
     "quality/pixels --colour": ("--images 16", "--images 512 --size 128"),

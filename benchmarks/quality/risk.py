@@ -85,7 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=1000)
     parser.add_argument("--work", type=Path, default=Path("out/free_scores"), help="where free_scores.py keeps what it measured")
-    parser.add_argument("--pools", nargs="*", default=[], metavar="CFG=FILE", help="of filtering.py --colour --pool FILE")
+    parser.add_argument(
+        "--pools", nargs="*", default=[], metavar="CFG=FILE", help="of filtering.py --colour --pool FILE; one that is not there is left out"
+    )
     a = parser.parse_args()
     populations = {
         "simulated, 10 % bad, AUROC 0.89": simulated(0.1, 1.72),
@@ -94,7 +96,7 @@ def main() -> None:
     }
     populations |= {f"bundled model, CFG {scale:g}": found for scale in (1.0, 1.5) if (found := real(a.work, scale)) is not None}
     pools = dict(pool.split("=", 1) for pool in a.pools)
-    populations |= {f"colour model, CFG {scale}": of_photos(Path(path)) for scale, path in pools.items()}
+    populations |= {f"colour model, CFG {scale}": of_photos(Path(path)) for scale, path in pools.items() if Path(path).exists()}
     rows = {}
     for name, images in populations.items():
         cells = [cell(images, alpha, labels, a.splits) for alpha in ALPHAS for labels in tqdm(LABELS, desc=f"{name}, alpha {alpha:g}")]

@@ -10,6 +10,7 @@ from uncertainty_nodes.benchmarks.report.markdown import interval, number, parag
 
 Results = dict[str, Any]
 SCALE = re.compile(r"CFG [\d.]+")
+SCALED = "eps x 1.01"
 ONE, PRUNED = "one candidate at random", "8 to 2 at 0.25"
 
 
@@ -46,6 +47,20 @@ def model_of(found: Results) -> str:
     size, seen = number(model["parameters"] / 1e6, 1), model.get("pictures")  # the checkpoint of a training does not tell
     trained = f", trained on {seen:,} draws of 40,000 photos" if seen else ""
     return f"A class-conditional model of CIFAR-10, {size} million parameters, by velocity{trained}"
+
+
+def pieces(found: Results) -> list[str]:
+    """What colour_model/README.md says, word for word."""
+    model, judge, rows = found["model"], found["judge"], found["settings"]
+    scale = best_scale(found) or "plain"
+    plain, best, high = (f"{100 * rows[name]['agreement']:.0f} %" for name in ("plain", scale, "CFG 4"))
+    return [
+        f"`UNet2DModel` of {model['parameters']:,} parameters",
+        f"Training: {number(model['pictures'] / 1e6, 1)} million draws of a photo",
+        f"Judge: {100 * judge['accuracy_held_out']:.1f} % right on the {judge['held_out']:,} photos",
+        f"of {rows['plain']['images']:,} pictures a scale",
+        f"in {plain} without guidance, {best} at {scale} (least FID, {number(rows[scale]['fid'], 1)}) and {high} at CFG 4",
+    ]
 
 
 def best_scale(found: Results) -> str | None:
@@ -105,7 +120,18 @@ def guidance_brief(found: Results) -> str:
     rows = {"posterior 0.02": found["settings"].get("posterior 0.02")}
     rows[f"on {best}"] = found["beyond"].get(f"{best}, posterior 0.02", {}).get(best)
     harm = [f"{name} by {number(-row['fid_gain'], 1)}" for name, row in rows.items() if row and row["fid_gain_interval"][1] < 0]
-    return f"Guidance does harm there: it raises FID ({', '.join(harm)})." if harm else "Guidance is not shown to do harm there."
+    text = f"Guidance does harm there: it raises FID ({', '.join(harm)})." if harm else "Guidance is not shown to do harm there."
+    scaled = found["settings"].get(SCALED)
+    if scaled and scaled["fid_gain_interval"][1] < 0:
+        text += f" So does scaling the predicted noise ({SCALED} by {number(-scaled['fid_gain'], 1)})."
+    return text
+
+
+def for_cfg(found: Results) -> str:
+    """For the README's lines for those who use CFG: what is best on photos."""
+    rows = {name: row for name, row in found["settings"].items() if "posterior" not in name}
+    name = min(rows, key=lambda n: rows[n]["fid"])
+    return f"On colour photos `{name}` has the lowest Fréchet distance ({number(rows[name]['fid'], 2)}). {guidance_brief(found)}"
 
 
 def signs(found: Results) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from uncertainty_nodes.benchmarks.report import help_photos, risk
-from uncertainty_nodes.benchmarks.report.colour import ONE, PRUNED, cfg_instead
+from uncertainty_nodes.benchmarks.report.colour import ONE, PRUNED, SCALED, cfg_instead
 from uncertainty_nodes.benchmarks.report.markdown import number
 from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, read
 
@@ -161,11 +161,14 @@ def of_until(settings: Results) -> str:
 
 def of_steering_photos(found: Results) -> str:
     """Raises ValueError where it may no longer be said."""
-    rows = [found["settings"]["posterior 0.02"]]
+    rows = [found["settings"]["posterior 0.02"], found["settings"][SCALED]]
     rows += [by[name.removesuffix(", posterior 0.02")] for name, by in found["beyond"].items() if name.startswith("CFG")]
     if any(row["fid_gain_interval"][1] >= 0 for row in rows):
         raise ValueError("Guidance no longer makes photos worse at every scale: write the help pages of the guidance nodes anew.")
-    return "On a small model of colour photos strength 0.02 made images worse at every cfg that we measured: leave it at 0 for photos."
+    return (
+        "On a small model of colour photos strength 0.02 made images worse at every cfg that we measured, and so did Epsilon Scaling at "
+        "0.99: use neither for photos."
+    )
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ PLANS = {  # rows of the README -> of best_of.json
 
 
 BLOCKS: dict[str, tuple[str, Callable[[Results], list[str]]]] = {  # mark -> results' file, and what it says
-    "cfg": ("guidance_cfg", under_cfg.advice),
+    "cfg": ("guidance_cfg", lambda found: [*under_cfg.advice(found), colour.for_cfg(read("colour"))]),
     "scores under cfg": ("filtering_cfg", lambda found: [f"**Which images are bad, under CFG**: {cfg_scores.brief(found)}"]),
     "promise": ("risk", lambda found: [risk.advice(found)]),
     "counted": ("shapes", lambda found: [shapes.advice(found)]),
@@ -171,7 +171,8 @@ def claims_on_guidance(guided: Results, half: Results, first: Results) -> dict[s
     strong, gradient = guided["posterior 0.05"], [guided[n] for n in ("forward 0.1", "forward 0.2", "autograd 0.1")]
     shown = {name: guided[key] for name, key in GUIDED.items()}
     return {
-        "gains more in Fréchet distance. Try it first": guided["eps x 1.02"]["fid_gain"] >= default["fid_gain"],
+        "Try it first, but not on photos": read("colour")["settings"][colour.SCALED]["fid_gain_interval"][1] < 0,
+        "gains more in Fréchet distance": guided["eps x 1.02"]["fid_gain"] >= default["fid_gain"],
         "it gains nearly as much": across["fid_gain"] > 0.8 * default["fid_gain"],
         "turned round it spoils the images": guided["posterior -0.02"]["fid_gain_interval"][1] < 0,
         "Stronger guidance shows what was asked for still more often": strong["agreement"] > default["agreement"],

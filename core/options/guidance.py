@@ -29,7 +29,7 @@ class GuidanceUnits(str, Enum):
 class GuidancePreset(str, Enum):
     """Where the settings of guidance come from."""
 
-    MEASURED = "measured"  # as given; the defaults are what the benchmark found best
+    MEASURED = "measured"  # as given; the defaults were best on the demo model
     PAPER = "paper"  # GuidanceOptions.paper, whatever is given
 
 
@@ -41,7 +41,8 @@ COARSE_STEP_SIZE = 1e-1  # where it computes in bfloat16 or less
 class GuidanceOptions:
     """Uncertainty-guided sampling (De Vita & Belagiannis 2024, Alg. 2).
 
-    No other guidance gains clearly more FID on the demo model than the defaults (benchmarks/REPORT.md).
+    No other guidance gains clearly more FID on the demo model than the defaults; on a small model of colour photos the defaults raise FID,
+    with and without classifier-free guidance (benchmarks/REPORT.md).
     strength: 0 = off. Units RELATIVE: |correction| / |eps| on the masked pixels, of which FORWARD and AUTOGRAD want about five times
     as much as POSTERIOR; RAW: the paper's lambda.
     percentile: only pixels whose U exceeds this percentile of their own image move; 0 = every pixel.

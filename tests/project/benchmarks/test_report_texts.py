@@ -28,7 +28,7 @@ def test_every_figure_of_the_readme_is_a_result(benchmark, monkeypatch):
         assert piece in section, "run python benchmarks/report/readme.py, or correct the text by hand"
         section = section.replace(piece, "")
     plain = next(line for line in section.splitlines() if line.startswith("| plain |"))  # a row without a gain
-    for known in (*readme.SETTINGS, plain, "p < 0.5", "AUROC: 0.5", "about 0.6"):
+    for known in (*readme.SETTINGS, plain, "p < 0.5", "0.5 is chance", "about 0.6"):
         section = section.replace(known, "")
     assert not re.findall(r"[^\n]*\d\.\d[^\n]*", re.sub(r"(CFG|posterior|strength|forward) \d\.\d+|guidance at 0\.02", "", section))
 
@@ -173,6 +173,14 @@ def test_what_is_said_of_photos(benchmark):
     assert "calling good pictures the worse ones: noise at CFG 1." in benchmark("report.colour").advice(
         colour_results(-5.0, 0.65, [0.1, 0.2], noise=0.49)
     )
+    assert "So does scaling" not in text
+    scaled = colour_results(-5.0, 0.65, [0.1, 0.2])
+    scaled["settings"]["eps x 1.01"] = row(-3.2, -4, -1) | {"fid": 7.2}
+    said = benchmark("report.colour").for_cfg(scaled)
+    assert (
+        "`CFG 2 in the middle 60 % of the schedule` has the lowest" in said
+        and "So does scaling the predicted noise (eps x 1.01 by 3.2)" in said
+    )
     text = benchmark("report.colour").advice(colour_results(0.3, 0.55, [-0.1, 0.2]))
     assert "not shown to do harm" in text and "a filter by it gains 0.40 FID" in text and "At CFG 1 more than half of that" in text
     assert "instead of" not in text and "More CFG alone" not in text
@@ -238,3 +246,10 @@ def test_what_help_pages_say_of_scores_on_photos(benchmark):
     assert "points the wrong way" in scores.told("it", "MC dropout") and "does not tell bad" in scores.told("it", "noise")
     text = scores.compared(("prompt information", "MC dropout", "noise"))
     assert "found by prompt information (0.70 at cfg 1 and 0.60 at cfg 2). Among" in text and "MC dropout (0.40 at cfg 1 and" in text
+
+
+def test_every_figure_of_the_colour_models_readme_is_a_result(benchmark, monkeypatch):
+    colour = benchmark("report.colour")
+    monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
+    text = (common.BENCHMARKS / "colour_model" / "README.md").read_text(encoding="utf-8")
+    assert not [piece for piece in colour.pieces(common.read("colour")) if piece not in text]

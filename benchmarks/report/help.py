@@ -21,7 +21,7 @@ def pieces() -> dict[str, list[str]]:
     """Name of a help page, without UQ_ -> what it says, word for word."""
     photos = read("colour")
     scores = help_photos.Scores(read("filtering_colour"), read("filtering_colour_cfg"))
-    steering = of_steering_photos(photos)
+    steering, shown = of_steering_photos(photos), help_photos.of_map(read("pixels_colour"), read("pixels"))
     return {
         "BestOfN": [*of_candidates(read("guidance")["settings"]), *of_pruning(read("best_of"), read("best_of_free")), *of_photos(photos)],
         "PromptInformation": [
@@ -43,8 +43,9 @@ def pieces() -> dict[str, list[str]]:
         "RecordUncertainty": [scores.compared(("prompt information", "denoised", "noise", "trajectory", "condition gap"))],
         "UncertaintyEstimator": [
             scores.compared(("prompt information", "denoised, finished image")),
-            help_photos.of_map(read("pixels_colour"), read("pixels")),
+            shown,
         ],
+        "Heatmap": [shown],
         "DropoutUncertainty": [scores.told("it", "MC dropout")],
         "BayesDiff": [scores.told("it", "BayesDiff")],
         "EnsembleUncertainty": [scores.told("it", "DECU"), help_photos.of_scarce(read("ensemble_colour"))],

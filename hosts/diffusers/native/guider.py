@@ -33,6 +33,7 @@ DEFAULT = GuidanceOptions()
 class UncertaintyGuidance(ClassifierFreeGuidance):
     """Classifier-free guidance and, as ``attach`` guides, guidance by the model's own uncertainty: strength 0 is the former alone.
 
+    What was measured speaks for classifier-free guidance alone: see ``GuidanceOptions``.
     The numbers are those of ClassifierFreeGuidance and of ``GuidanceOptions``; they are what ``save_pretrained`` keeps (the
     guider's own: a modular pipeline's folder holds no guider).
     scheduler: the pipeline's; no file keeps it, so after loading say ``guider.scheduler = pipe.scheduler``.

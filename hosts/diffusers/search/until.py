@@ -20,7 +20,8 @@ from ..watch import network_of
 class UntilAccepted:
     """images: (wanted, 1 or 3, H, W) in [0, 1], those of ``best``: accepted ones as they came, then the best of the others.
 
-    verdicts: of every image tried.  attempts, accepted: how many.  nfe: network passes, of sampling and scoring together.
+    verdicts: of every image tried; ``torch.Generator().manual_seed(verdict.seed)`` draws it again.  attempts, accepted: how many.
+    nfe: network passes, of sampling and scoring together.
     """
 
     images: list[Tensor]
@@ -41,11 +42,13 @@ def until(
 ) -> UntilAccepted:
     """Draw one prompt again and again, one image an attempt, each from a seed of its own (``derive_seed``).
 
-    pipe: a pipeline, which is called with ``inputs``, ``prompt`` among them; or a drawer, whose first prompt is drawn.
+    pipe: a pipeline, which is called with ``inputs``, ``prompt`` among them; or a drawer, whose first prompt is drawn, by other seeds.
     by: what images are scored by. calibration: for the rule ``calibrated``, of that score. Only the best images so far are kept.
     Raises what ``draw_scored`` and ``core.search.until.Until.offer`` raise.
     """
     drawer = drawer_of(pipe, dict(inputs or {})) if isinstance(pipe, DiffusionPipeline) else pipe
+    if isinstance(drawer, PipelineDrawer):  # a request's own seed would draw the same image each time
+        drawer = replace(drawer, requests=[replace(drawer.request(0), seed=None)])
     run, images = Until(options, calibration), {}
     while not run.done:
         attempt, seeded = run.attempts, replace(drawer, seed=run.seed)
@@ -54,8 +57,9 @@ def until(
         run.offer(result.cpu(), nfe=count.rows)
         images[attempt] = drawn[0].cpu()
         images = {v.attempt: images[v.attempt] for v in run.best()}
-    best = tuple(run.best())
-    return UntilAccepted([images[v.attempt] for v in best], best, tuple(run.verdicts), run.attempts, run.accepted, run.nfe)
+    verdicts = {v.attempt: replace(v, seed=replace(drawer, seed=v.seed).seed_of(0)) for v in run.verdicts}  # as the noise was drawn
+    best = tuple(verdicts[v.attempt] for v in run.best())
+    return UntilAccepted([images[v.attempt] for v in best], best, tuple(verdicts.values()), run.attempts, run.accepted, run.nfe)
 
 
 def drawer_of(pipe: DiffusionPipeline, inputs: dict[str, Any]) -> PipelineDrawer:

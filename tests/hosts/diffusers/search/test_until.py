@@ -58,5 +58,11 @@ def test_a_pipeline_draws_its_prompt_until_one_is_accepted(tmp_path):
     values = [float(s.scores[0]) for s in scores]
     found = until(pipe, 4, by, UntilOptions(rule=FilterRule.THRESHOLD, value=min(values), max_attempts=3, seed=4), inputs=inputs)
     assert found.attempts == values.index(min(values)) + 1 and torch.equal(found.images[0], images[found.attempts - 1][0].cpu())
+    seeded = torch.Generator().manual_seed(found.best[0].seed)
+    again = pipe("a b", guidance_scale=3.0, num_inference_steps=4, output_type="pt", generator=seeded)[0]
+    assert torch.allclose(again[0].cpu(), found.images[0], atol=1e-4) and found.verdicts[-1] == found.best[0]
+    own = PipelineDrawer(pipe, [Request("a b", seed=7), Request("c d")], 0, {"guidance_scale": 3.0})
+    tried = until(own, 4, by, UntilOptions(rule=FilterRule.THRESHOLD, value=-1.0, max_attempts=3, seed=4))
+    assert [v.score for v in tried.verdicts] == values
     with pytest.raises(ValueError, match="inputs must hold the prompt"):
         until(pipe, 4, by, UntilOptions(rule=FilterRule.THRESHOLD, value=1.0))

@@ -92,7 +92,7 @@ def locked(path: str | Path, seconds: float = LOCK_SECONDS, on_wait: Callable[[]
     The system's own lock on a hidden file beside it, which a process that dies loses. on_wait: called while another has it; may raise.
     Raises TimeoutError after ``seconds``, OSError where the folder can't be written or has no locks, each as one sentence.
     """
-    beside = Path(path).with_name(f".{Path(path).name}.lock")
+    beside = lock_path(path)
     deadline = time.monotonic() + seconds
     try:
         beside.parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,11 @@ def locked(path: str | Path, seconds: float = LOCK_SECONDS, on_wait: Callable[[]
         yield
     finally:
         os.close(descriptor)  # which gives up the lock
+
+
+def lock_path(path: str | Path) -> Path:
+    """The hidden file that ``locked`` locks, and leaves: another may wait for it."""
+    return Path(path).with_name(f".{Path(path).name}.lock")
 
 
 def _has_lock(descriptor: int, path: str | Path) -> bool:

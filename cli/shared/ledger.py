@@ -23,11 +23,12 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...core.files import remove_leftovers, unwritable
+from ...core.files import lock_path, locked, remove_leftovers, unwritable
 from ...core.options import Direction
 from .database import connect, database_errors, dump, ledger_path, read_header, transaction
 from .records import Format, check_options, form_of, kind_in, read_older
@@ -44,15 +45,15 @@ SCHEMA = (
 class Ledger:
     """path: of the JSON that it is exported to; the ledger lies beside it. Made by ``open`` or ``find``."""
 
-    def __init__(self, path: Path, form: Format, database: sqlite3.Connection) -> None:
-        self.path, self.form, self.database = path, form, database
+    def __init__(self, path: Path, form: Format, database: sqlite3.Connection, alone: ExitStack | None = None) -> None:
+        self.path, self.form, self.database, self.alone = path, form, database, alone or ExitStack()
 
     @classmethod
     def open(cls, path: Path, form: Format, options: Mapping[str, Any]) -> Ledger:
         """For a command that goes on where an earlier run with exactly these options was, or begins.
 
         Raises ValueError for results of something else or of other options, which are never overwritten; OSError for a folder that
-        can't be written.
+        can't be written, or in which another run is at work.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,13 @@ class Ledger:
         if not ledger_path(path).exists():
             older = read_older(path, form)  # what is refused leaves no new file
             check_options(older.header.get("options", {}), options, len(older.rows), path, form)
-        ledger = cls(path, form, connect(path))
+        with ExitStack() as alone:
+            try:
+                alone.enter_context(locked(path, seconds=0))
+            except TimeoutError as error:
+                raise OSError(f"Another run is writing {str(path)!r}: wait until it has ended, or {form.way_out}.") from error
+            alone.callback(remove, lock_path(path))  # nobody waits for it
+            ledger = cls(path, form, connect(path), alone.pop_all())
         try:
             ledger._start(dict(options))
         except BaseException:
@@ -198,9 +205,15 @@ class Ledger:
 
     def close(self) -> None:
         self.database.close()
+        self.alone.close()
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def remove(path: Path) -> None:
+    with suppress(OSError):  # Windows removes no open file
+        path.unlink()

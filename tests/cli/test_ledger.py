@@ -144,6 +144,25 @@ def test_others_may_read_while_a_run_writes(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+def test_a_second_run_is_told_of_the_first_and_others_may_read(tmp_path):
+    with open_scores(tmp_path) as ledger:
+        ledger.append([row(0, 1.0)])
+        with pytest.raises(
+            OSError, match=r"Another run is writing '.*uncertainty.json': wait until it has ended, or name another file with"
+        ):
+            open_scores(tmp_path)
+        with Ledger.find(tmp_path) as reader:
+            assert len(reader) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["uncertainty.sqlite"]
+    if not (child := os.fork()):
+        open_scores(tmp_path)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with open_scores(tmp_path) as ledger:
+        assert len(ledger) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
 def test_twenty_kills_at_any_moment_lose_nothing_that_was_told_as_done(tmp_path):
     """What a killed run had told as done is there, and batches are whole."""
     generator = torch.Generator().manual_seed(0)

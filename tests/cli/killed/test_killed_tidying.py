@@ -131,7 +131,8 @@ def test_export(tmp_path):
 
     kill_again_and_again(["export", tmp_path], check, at_end, clear)
     with Ledger.open(tmp_path / "results.json", DRAWINGS, {}):  # the job itself goes on, and clears away what the kills left
-        assert tuple(visible_files(tmp_path)) == files
+        pass
+    assert tuple(visible_files(tmp_path)) == files
 
 
 def test_demo(tmp_path):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import help_photos, risk
-from uncertainty_nodes.benchmarks.report.colour import ONE, PRUNED, SCALED, cfg_instead
+from uncertainty_nodes.benchmarks.report import risk
 from uncertainty_nodes.benchmarks.report.markdown import number
+from uncertainty_nodes.benchmarks.report.photos import help as help_photos
+from uncertainty_nodes.benchmarks.report.photos.colour import ONE, PRUNED, SCALED, cfg_instead
 from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, read
 
 Results = dict[str, Any]

@@ -11,8 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import best_of, cfg_scores, colour, photos, risk, shapes, under_cfg
+from uncertainty_nodes.benchmarks.report import best_of, risk, shapes
 from uncertainty_nodes.benchmarks.report.markdown import interval, number
+from uncertainty_nodes.benchmarks.report.photos import colour
+from uncertainty_nodes.benchmarks.report.photos import tables as photos
+from uncertainty_nodes.benchmarks.report.under_cfg import guidance as under_cfg
+from uncertainty_nodes.benchmarks.report.under_cfg import scores as cfg_scores
 from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, MissingResults, read
 from uncertainty_nodes.core.files import replacing
 

@@ -10,19 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import (
-    best_of,
-    cfg_scores,
-    claims,
-    colour,
-    free_scores,
-    photos,
-    risk,
-    shapes,
-    text,
-    under_cfg,
-    verdicts,
-)
+from uncertainty_nodes.benchmarks.report import best_of, claims, free_scores, risk, shapes, text, verdicts
+from uncertainty_nodes.benchmarks.report.photos import colour
+from uncertainty_nodes.benchmarks.report.photos import tables as photos
+from uncertainty_nodes.benchmarks.report.under_cfg import guidance as under_cfg
+from uncertainty_nodes.benchmarks.report.under_cfg import scores as cfg_scores
 from uncertainty_nodes.benchmarks.shared import common
 from uncertainty_nodes.benchmarks.shared.common import MissingResults, command_of, read
 from uncertainty_nodes.core.files import replacing

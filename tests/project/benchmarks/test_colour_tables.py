@@ -75,7 +75,7 @@ def test_every_table_on_colour_photos(benchmark, run, monkeypatch, tmp_path):
     paper = json.loads((tmp_path / "paper_colour.json").read_text())
     assert paper["selection"]["images"] == 30 and paper["selection"]["nfe"] == 20
     digits = {path.stem: json.loads(path.read_text()) for path in (common.BENCHMARKS / "results").glob("*.json")}
-    photos, claims = benchmark("report.photos"), benchmark("report.claims")
+    photos, claims = benchmark("report.photos.tables"), benchmark("report.claims")
     assert "| DECU |" in photos.filtering(found, digits["filtering"])
     assert "| condition gap | 0 |" in photos.filtering_under_cfg(guided_images, digits["filtering_cfg"])
     assert "**CFG 3**" in photos.pixels(plain, digits["pixels"], digits["pixels_cfg"], guided)

@@ -106,7 +106,7 @@ def cfg_results(guided: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]
     ],
 )
 def test_what_is_said_to_who_uses_cfg(benchmark, added, said):
-    text = benchmark("report.under_cfg").in_short(cfg_results(row(1.3, 1.1, 1.5), added))
+    text = benchmark("report.under_cfg.guidance").in_short(cfg_results(row(1.3, 1.1, 1.5), added))
     assert said in text and "`CFG 1.5` (40 calls) gains +1.20" in text and "the free `eps x 1.02` gains +0.90" in text
 
 
@@ -138,7 +138,7 @@ def test_verdicts(benchmark):
 def test_what_is_said_of_filtering_photos(benchmark, auroc, within, gain, said):
     row = {"auroc": {"auroc": auroc, "interval": [auroc - 0.03, auroc + 0.03]}, "auroc_within_class": within, "nfe": 20.0}
     row |= {"gain": sum(gain) / 2, "gain_interval": list(gain)}
-    text = benchmark("report.photos").verdict({"methods": {"a": row, "ink (no model)": row}}, {})
+    text = benchmark("report.photos.tables").verdict({"methods": {"a": row, "ink (no model)": row}}, {})
     assert said in text and sum(start in text for start in ("point the wrong", "Not shown", "hardly any", "classes apart")) == (
         auroc != 0.7
     )
@@ -163,30 +163,30 @@ def colour_results(gain: float, within: float, pruned: list[float], noise: float
 
 
 def test_what_is_said_of_photos(benchmark):
-    text = benchmark("report.colour").advice(colour_results(-5.0, 0.65, [0.1, 0.2]))
+    text = benchmark("report.photos.colour").advice(colour_results(-5.0, 0.65, [0.1, 0.2]))
     assert "in 80 % of the model's pictures at CFG 2, where FID is least" in text and "weak" not in text  # a window is no scale
     assert "does harm there: it raises FID (posterior 0.02 by 5.0, on CFG 2 by 5.0)" in text
     assert "information at CFG 1 (AUROC 0.70, within a class 0.65)" in text and "between classes" not in text
     assert "wrong way" not in text
     assert "show what was asked for in 70 % instead of 50 % at CFG 1 (116 calls for 20). More CFG alone does as much" in text
     assert "fewer calls: CFG 2 shows it in 80 % (100 calls, recall 0.90 to 0.60)." in text
-    assert "calling good pictures the worse ones: noise at CFG 1." in benchmark("report.colour").advice(
+    assert "calling good pictures the worse ones: noise at CFG 1." in benchmark("report.photos.colour").advice(
         colour_results(-5.0, 0.65, [0.1, 0.2], noise=0.49)
     )
     assert "So does scaling" not in text
     scaled = colour_results(-5.0, 0.65, [0.1, 0.2])
     scaled["settings"]["eps x 1.01"] = row(-3.2, -4, -1) | {"fid": 7.2}
-    said = benchmark("report.colour").for_cfg(scaled)
+    said = benchmark("report.photos.colour").for_cfg(scaled)
     assert (
         "`CFG 2 in the middle 60 % of the schedule` has the lowest" in said
         and "So does scaling the predicted noise (eps x 1.01 by 3.2)" in said
     )
-    text = benchmark("report.colour").advice(colour_results(0.3, 0.55, [-0.1, 0.2]))
+    text = benchmark("report.photos.colour").advice(colour_results(0.3, 0.55, [-0.1, 0.2]))
     assert "not shown to do harm" in text and "a filter by it gains 0.40 FID" in text and "At CFG 1 more than half of that" in text
     assert "instead of" not in text and "More CFG alone" not in text
     dear = colour_results(-5.0, 0.65, [0.1, 0.2])
     dear["candidates"]["20 steps, CFG 1"]["plans"]["8 to 2 at 0.25"]["calls"] = 100.0  # as many as CFG 2 takes
-    assert "More CFG alone" not in benchmark("report.colour").advice(dear)
+    assert "More CFG alone" not in benchmark("report.photos.colour").advice(dear)
 
 
 def pool_of(scale: float, scores: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_which_scores_are_said_to_find_bad_photos(benchmark):
     """One that finds them at one scale only does not; nor does one that tells classes apart."""
     scores = {"holds": (0.7, 0.6, 2), "once": (0.7, 0.6, 0), "classes": (0.8, 0.52, 0), "ink (no model)": (0.9, 0.9, 9)}
     guided = {"holds": (0.6, 0.6, 0), "once": (0.4, 0.4, 0), "condition gap": (0.6, 0.5, 0)}
-    text = benchmark("report.photos").brief(pool_of(1, scores), pool_of(2, guided))
+    text = benchmark("report.photos.tables").brief(pool_of(1, scores), pool_of(2, guided))
     assert "2,250 at CFG 1 and as many at CFG 2, AUROC at each: holds (0.70, 0.60). Within" in text
     assert "wrong way: once (0.70, 0.40), classes (0.80 at CFG 1) and condition gap (0.60 at CFG 2)." in text and "ink" not in text
     assert text.endswith("At CFG 1 filters lower FID: holds by 2.00. At CFG 2 no filter is shown to lower FID.")
@@ -239,7 +239,7 @@ def test_how_often_the_promise_finds_a_limit_is_told_of_models_alone(benchmark):
 def test_what_help_pages_say_of_scores_on_photos(benchmark):
     plain = pool_of(1, {"prompt information": (0.7, 0.6, 0), "MC dropout": (0.4, 0.5, 0), "noise": (0.6, 0.52, 0)})
     guided = pool_of(2, {"prompt information": (0.6, 0.56, 0), "MC dropout": (0.3, 0.5, 0), "noise": (0.4, 0.5, 0)})
-    scores = benchmark("report.help_photos").Scores(plain, guided)
+    scores = benchmark("report.photos.help").Scores(plain, guided)
     assert "it finds bad images (AUROC 0.70 at cfg 1 and 0.60 at cfg 2, among images of one class 0.60 and 0.56" in scores.told(
         "it", "prompt information"
     )
@@ -249,7 +249,7 @@ def test_what_help_pages_say_of_scores_on_photos(benchmark):
 
 
 def test_every_figure_of_the_colour_models_readme_is_a_result(benchmark, monkeypatch):
-    colour = benchmark("report.colour")
+    colour = benchmark("report.photos.colour")
     monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
     text = (common.BENCHMARKS / "colour_model" / "README.md").read_text(encoding="utf-8")
     assert not [piece for piece in colour.pieces(common.read("colour")) if piece not in text]

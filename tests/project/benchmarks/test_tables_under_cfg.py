@@ -49,7 +49,7 @@ def test_every_score_under_guidance_from_drawing_to_report(benchmark, run, monke
     assert rows["denoised, mix"]["nfe"] == 2 * rows["denoised, conditional"]["nfe"] and rows["trajectory"]["nfe"] == 0
     told = found["off_the_real_digits"]["mix_less_conditional"]["noise"]
     assert told["difference"] == pytest.approx(rows["noise, mix"]["auroc"] - rows["noise, conditional"]["auroc"], abs=2e-4)
-    written = benchmark("report.cfg_scores").section(json.loads((tmp_path / "filtering_cfg.json").read_text()))
+    written = benchmark("report.under_cfg.scores").section(json.loads((tmp_path / "filtering_cfg.json").read_text()))
     assert "| DECU | 44 |" in written and "| denoised, mix |" in written
 
 
@@ -77,7 +77,7 @@ def test_pixels_under_guidance(benchmark, run, tmp_path):
     plain, guided = scales["1"]["methods"], scales["1.5"]["methods"]
     assert plain["trajectory"]["nfe"] == guided["condition gap"]["nfe"] == 0 and "condition gap" not in plain
     assert guided["denoised, mix"]["nfe"] == 2 * guided["denoised, conditional"]["nfe"]
-    assert "At CFG 1.5" in benchmark("report.cfg_scores").pixels({"images": 2, "scales": scales})
+    assert "At CFG 1.5" in benchmark("report.under_cfg.scores").pixels({"images": 2, "scales": scales})
 
 
 def test_free_scorers_choose_at_no_call(benchmark, run, monkeypatch, tmp_path):

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from uncertainty_nodes.benchmarks.report.cfg_scores import ASKED
 from uncertainty_nodes.benchmarks.report.markdown import interval, listed, number, paragraph, table
+from uncertainty_nodes.benchmarks.report.under_cfg.scores import ASKED
 from uncertainty_nodes.core.metrics.scores import spearman
 
 Results = dict[str, Any]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uncertainty_nodes.benchmarks.report.markdown import listed, number
-from uncertainty_nodes.benchmarks.report.photos import CHANCE, finds, share
+from uncertainty_nodes.benchmarks.report.photos.tables import CHANCE, finds, share
 
 Results = dict[str, Any]
 START = "On a small model of colour photos"

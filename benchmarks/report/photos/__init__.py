@@ -1,0 +1,1 @@
+"""What the report, the README and the help say of colour photos."""

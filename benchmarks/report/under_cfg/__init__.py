@@ -1,0 +1,1 @@
+"""What the report says under classifier-free guidance: of guidance, and of scores."""

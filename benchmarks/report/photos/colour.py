@@ -140,7 +140,7 @@ def signs(found: Results) -> str:
     for name, row in found["candidates"].items():
         best, top = max(((n, r) for n, r in row["scores"].items() if r["auroc"]), key=lambda item: item[1]["auroc"]["auroc"])
         auroc, within, scale = top["auroc"]["auroc"], top["auroc_within_class"], name.removeprefix("20 steps, ")
-        sign, point = best.replace("_", " ").split(" at ")
+        sign, point = best.replace("_", " ").replace("information", "prompt information").split(" at ")
         when = "" if point == "1" else f", asked at {point} of the schedule"
         gain = f"; a filter by it gains {number(top['gain'], 2)} FID" if top["gain_interval"][0] > 0 else ""
         told.append(f"{sign} at {scale}{when} (AUROC {number(auroc, 2)}, within a class {number(within, 2)}{gain})")

@@ -51,7 +51,7 @@ def pieces() -> dict[str, list[str]]:
         "BayesDiff": [scores.told("it", "BayesDiff")],
         "EnsembleUncertainty": [scores.told("it", "DECU"), help_photos.of_scarce(read("ensemble_colour"))],
         "StrengthSweep": [steering],
-        **{f"Uncertainty{page}": [steering] for page in STEERING},
+        **{f"Uncertainty{page}": [steering, of_steering_late(read("guidance")["settings"])] for page in STEERING},
     }
 
 
@@ -159,6 +159,15 @@ def of_until(settings: Results) -> str:
         f"accepting the best half gives the digit asked for in {percent(row['agreement'])} of {row['runs']:,} runs, for {row['calls']:.0f} "
         f"calls a run; one plain image of {row['plain_steps']} steps shows it in {percent(row['plain_agreement'])}"
     )
+
+
+def of_steering_late(guided: Results) -> str:
+    """Raises ValueError where it may no longer be said."""
+    default, late = guided["posterior 0.02"], guided["forward 0.2, second half of the schedule"]
+    if late["fid_gain"] < default["fid_gain"] or late["recall"] <= default["recall"]:
+        raise ValueError("Late steering no longer gains as much at less loss of variety: write the help pages of the guidance nodes anew.")
+    start = "On the demo model mode `forward` at strength 0.2 from `start_percent` 0.5 on"
+    return f"{start} gained as much as the default and lost less variety."
 
 
 def of_steering_photos(found: Results) -> str:

@@ -253,3 +253,17 @@ def test_every_figure_of_the_colour_models_readme_is_a_result(benchmark, monkeyp
     monkeypatch.setattr(common, "RESULTS", common.BENCHMARKS / "results")
     text = (common.BENCHMARKS / "colour_model" / "README.md").read_text(encoding="utf-8")
     assert not [piece for piece in colour.pieces(common.read("colour")) if piece not in text]
+
+
+def test_a_sentence_of_the_help_that_no_longer_holds_is_refused(benchmark):
+    pages = benchmark("report.help")
+    late = {"posterior 0.02": row(0.8, 0.6, 1.0), "forward 0.2, second half of the schedule": row(0.7, 0.5, 0.9)}
+    with pytest.raises(ValueError, match="Late steering"):
+        pages.of_steering_late(late)
+    harmful = colour_results(-5.0, 0.6, [0.1, 0.2])
+    harmful["settings"]["eps x 1.01"] = row(-3.0, -4.0, -2.0)
+    assert "use neither for photos" in pages.of_steering_photos(harmful)
+    for name in ("posterior 0.02", "eps x 1.01"):
+        mended = harmful | {"settings": harmful["settings"] | {name: row(0.1, -0.1, 0.3)}}
+        with pytest.raises(ValueError, match="no longer makes photos worse"):
+            pages.of_steering_photos(mended)

@@ -63,6 +63,9 @@ class EarlyStop:
         In expectation: the ceil((1 - lost)(G + 1))-th smallest of the good ones' (split conformal: Vovk et al. 2005). With ``confidence``
         in 0..1: the k-th smallest, k the least with P(Bin(G, 1 - lost) <= k - 1) >= confidence, so that the promise holds in that share of
         all sets of labels (tolerance limits: Wilks 1941; Vovk 2012, proposition 2a). inf where G is too few to promise it.
+
+        Both are exact for one fit that has seen none of the good images. Here each was left out of one of several fits, and the fit to all
+        of them decides (cross-conformal: Vovk 2015), so that both hold as nearly as those fits are alike: less so with few bad images.
         """
         check_range("lost", lost, 0, 1)
         count = len(self.good)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from scipy.stats import beta
+from scipy.stats import beta, binom
 from sklearn.linear_model import LogisticRegression
 
 from uncertainty_nodes.core.selection.early_stop import EarlyStop
@@ -70,6 +70,19 @@ def test_with_confidence_the_promise_holds_in_that_share_of_label_sets(lost):
     k = int((good <= fit.threshold(lost, 0.9)).sum())
     assert beta.sf(1 - lost, k, 300 - k + 1) >= 0.9 > beta.sf(1 - lost, k - 1, 300 - k + 2)
     assert fit.threshold(lost) < fit.threshold(lost, 0.9)
+
+
+def test_the_promise_holds_for_the_fit_to_all_labels_too():
+    """Of 200 sets of few labels no more break it than a binomial law with 5 % allows; without confidence many do."""
+    new = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(1))
+    broken = {0.95: 0, None: 0}
+    for seed in range(200):
+        bad = torch.arange(69) < 10
+        scores = torch.randn(69, 2, generator=torch.Generator().manual_seed(100 + seed)) + torch.stack([1.0 * bad, 0.0 * bad], dim=1)
+        fit = EarlyStop.fit(("a", "b"), scores, bad)
+        for confidence in broken:
+            broken[confidence] += float((fit.log_odds(new) > fit.threshold(0.05, confidence)).double().mean()) > 0.05
+    assert broken[0.95] <= binom.ppf(0.999, 200, 0.05) < 0.15 * 200 < broken[None]
 
 
 def test_too_few_labels_for_the_promise_are_a_sentence():

@@ -39,7 +39,7 @@ def pieces() -> dict[str, list[str]]:
             of_until(read("until_good")["settings"]),
             scores.compared(("prompt information", "denoised, finished image", "trajectory", "condition gap")),
         ],
-        "SampleFilter": [scores.compared(help_photos.ALL), risk.often(read("risk")).replace("bundled", "demo")],
+        "SampleFilter": [scores.table(help_photos.ALL), risk.often(read("risk")).replace("bundled", "demo")],
         "RankFolder": [scores.compared(("prompt information", "denoised, finished image"))],
         "RecordUncertainty": [scores.compared(("prompt information", "denoised", "noise", "trajectory", "condition gap"))],
         "UncertaintyEstimator": [

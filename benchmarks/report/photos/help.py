@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report.markdown import listed, number
+from uncertainty_nodes.benchmarks.report.markdown import listed, number, table
 from uncertainty_nodes.benchmarks.report.photos.tables import CHANCE, finds, share
 
 Results = dict[str, Any]
@@ -52,7 +52,7 @@ class Scores:
 
     def compared(self, names: tuple[str, ...]) -> str:
         """Those that find bad images, and those that don't."""
-        holding = [name for name in names if finds(list(self.rows(name).values()))]
+        holding = [name for name in names if finds(self.rows(name).values())]
         found, others = (
             listed([f"{NAMES[name]} ({self.aurocs(name)})" for name in names if (name in holding) is wanted]) for wanted in (True, False)
         )
@@ -60,6 +60,17 @@ class Scores:
             f"{START} bad images are found by {found}. Among images of one class, hardly any are found by {others}. The numbers are "
             "AUROC over all classes: 0.5 is chance, and below it a score points the wrong way."
         )
+
+    def table(self, names: tuple[str, ...]) -> str:
+        """All of them, one a line, the best first."""
+        scales = [f"{found['cfg']:g}" for found in (self.plain, self.guided)]
+        cells = []
+        for name in sorted(names, key=lambda n: -max(row["auroc"]["auroc"] for row in self.rows(n).values())):
+            rows = self.rows(name)
+            aurocs = [number(rows[scale]["auroc"]["auroc"], 2) if scale in rows else "-" for scale in scales]
+            cells.append([NAMES[name], *aurocs, "yes" if finds(rows.values()) else "no"])
+        header = ["score", *(f"AUROC at cfg {scale}" for scale in scales), "finds bad images of one class"]
+        return f"{START}, AUROC: 0.5 is chance, and below it a score points the wrong way.\n\n{table(header, cells)}"
 
 
 def of_map(photos: Results, digits: Results) -> str:

@@ -244,6 +244,8 @@ def test_what_help_pages_say_of_scores_on_photos(benchmark):
         "it", "prompt information"
     )
     assert "points the wrong way" in scores.told("it", "MC dropout") and "does not tell bad" in scores.told("it", "noise")
+    text = scores.table(("noise", "prompt information"))
+    assert text.endswith("| prompt information | 0.70 | 0.60 | yes |\n| noise | 0.60 | 0.40 | no |")
     text = scores.compared(("prompt information", "MC dropout", "noise"))
     assert "found by prompt information (0.70 at cfg 1 and 0.60 at cfg 2). Among" in text and "MC dropout (0.40 at cfg 1 and" in text
 

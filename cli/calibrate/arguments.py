@@ -19,7 +19,7 @@ may be added to the very file that it goes by: its folder goes on with what that
 ComfyUI and Forge read it too, from models/uncertainty/calibration; there as here it judges scores that are made in the same way.
 
 --labels says of some images whether they are good or bad. The rule at_most_bad rests on them, and with --early an early stop is learned
-from them, that promises how many of the good images go on. Label every image that you look at, and don't pick."""
+from them, which promises how many of the good images go on. Label every image that you look at, and don't pick."""
 
 
 def add_calibrate(commands: Commands[argparse.ArgumentParser]) -> None:

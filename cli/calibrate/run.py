@@ -32,6 +32,8 @@ def run(options: CalibrateOptions) -> Path:
         return joined.label(scores.scores[places], bad, {name: values[places] for name, values in scores.further.items()})
 
     history = update(options.path, change)
+    if not scores.made_with:
+        log.warning("%s doesn't tell how its scores were made, so that only you know whether they belong with others.", scores.folder)
     for line in (*done, *describe(history), *describe_promise(history, options.bad_share, options.confidence)):
         log.info(line)
     log.info("Calibration: %s", options.path)

@@ -28,7 +28,7 @@ from ..shared.inputs.loading import add_loading, read_loading
 TEXT = """Score existing images by a model and rank them, the worst last. A stopped run goes on where it was; nothing is scored twice.
 
 information: how much of its prompt or class an image carries (low is bad). denoised: spread of the re-noised predictions
-(high is bad). noise: the same of the predicted noise (low is bad).
+(high is bad). noise: the same of the predicted noise (low is bad). posterior: the squared error to expect of them (high is bad).
 
 The demo model knows white digits on black, 32 x 32; name the class of all images with --class, or sort them into sub-folders
 named 0 to 9. Other models: Stable Diffusion (1, 2, XL or 3), as the folder of a saved pipeline or one .safetensors file; nothing is
@@ -58,7 +58,7 @@ def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     score.add_argument("--start-percent", type=float, help=f"from where in the noise schedule, 0 = noise {start}")
     score.add_argument("--end-percent", type=float, help=f"up to where, 1 = clean {end}")
     add_whole(score, "--levels", bounds=LEVELS, help="noise levels in between")
-    add_seed_and_device(score)
+    add_seed_and_device(score, "number that the noise draws begin from; only scores of one seed can be compared")
     add_batch(score)
     add_engine(score)
     score.add_argument(

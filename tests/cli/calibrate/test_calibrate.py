@@ -192,7 +192,9 @@ def test_a_run_of_which_nothing_is_finished_is_told(drafts, tmp_path, caplog):
     assert draw(out, "-n", 2, "--mode", "stop", "--early-calibration", file) == 0
     assert run("calibrate", out, "--out", tmp_path / "c.safetensors") == 1
     assert "has a score yet: wait for the first ones of score or generate. 2 were stopped on their way: --early collects" in caplog.text
+    assert "doesn't tell" not in caplog.text
     assert len(calibrate(out, tmp_path / "e.safetensors", "--early")) == 2
+    assert "doesn't tell how its scores were made, so that only you know whether they belong with others" in caplog.text
 
 
 def test_what_was_scored_in_a_folder_judges_an_archive(tmp_path, caplog):

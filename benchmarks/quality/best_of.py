@@ -141,7 +141,7 @@ def table(replay: Replay, real: Reference) -> dict[str, Any]:
         }
     plain_calls = float(replay.setting.calls_per_step * replay.setting.steps)
     plain = figures(replay, torch.zeros_like(prompts), plain_calls, chance, real)
-    by_chance = {"agreement": mean(chance), "log_p": mean(replay.pool["log_p"]), "gain": 0.0, "gain_interval": None}
+    by_chance = {"agreement": mean(chance), "log_p": mean(replay.pool["log_p"]), "gain": 0.0, "gain_interval": None, "gain_by_third": None}
     return {PLAIN: plain | by_chance} | rows  # its FID is that of the first candidate: of one image a prompt, as in every row
 
 
@@ -155,6 +155,7 @@ def figures(replay: Replay, places: Tensor, calls: float, chance: Tensor, real: 
         "agreement": mean(replay.good[prompts, places]),
         "log_p": mean(replay.pool["log_p"][prompts, places]),
         "gain": mean(change),
+        "gain_by_third": [mean(change[i::3]) for i in range(3)],  # of the prompts, whose noises have nothing in common
         "gain_interval": rounded(bootstrap_interval(lambda d: float(d.mean()), change)[:2]),
         "fid": round(fid, 3),
     }

@@ -112,12 +112,18 @@ def kept_by(name: str, row: Results) -> str:
 
 def plans(rows: Results) -> str:
     cells = [
-        [name, f"{r['calls']:g}", number(r["agreement"], 3), number(r["gain"], 3, signed=True), interval(r["gain_interval"], 3)]
+        [name, f"{r['calls']:g}", number(r["agreement"], 3)]
+        + [number(r["gain"], 3, signed=True), interval(r["gain_interval"], 3), by_third(r)]
         + [number(r.get("kept_gain"), 2), interval(r.get("kept_gain_interval")), number(r.get("share_of_calls"), 2)]
         + [number(r["log_p"], 3), number(r["fid"], 2)]
         for name, r in rows.items()
     ]
-    return table(["plan", "calls", "agreement", "gain", "95 %", "kept", "95 %", "share of calls", "mean log p", "FID"], cells)
+    header = ["plan", "calls", "agreement", "gain", "95 %", "by third of the prompts"]
+    return table([*header, "kept", "95 %", "share of calls", "mean log p", "FID"], cells)
+
+
+def by_third(row: Results) -> str:
+    return ", ".join(number(gain, 3, signed=True) for gain in row.get("gain_by_third") or ()) or "-"
 
 
 def until_good(settings: Results) -> str:

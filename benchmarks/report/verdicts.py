@@ -23,9 +23,20 @@ def sign(value: float, pair: list[float]) -> str:
 
 def in_short(results: dict[str, Results]) -> list[str]:
     """What the report begins with: what disappoints, before all else."""
-    told = [guidance(results["guidance"])] if "guidance" in results else ["Guidance was not measured."]
+    if "guidance_cfg" in results:
+        found = results["guidance_cfg"]
+        told = [f"{guidance(without_cfg(found))} Seeds {', '.join(map(str, found['seeds']))}."]
+    else:
+        told = [guidance(results["guidance"])] if "guidance" in results else ["Guidance was not measured."]
     told += [filtering(results["filtering"])] if "filtering" in results else ["Filtering was not measured."]
     return told + ([pixels(results["pixels"])] if "pixels" in results else [])
+
+
+def without_cfg(found: Results) -> Results:
+    """Of what was measured on several seeds, the part without classifier-free guidance."""
+    settings = {name: row for name, row in found["settings"].items() if "CFG" not in name}
+    beyond = {name: {c: row for c, row in by.items() if c in settings} for name, by in found["beyond"].items() if name in settings}
+    return {"settings": settings, "beyond": beyond}
 
 
 def is_guidance(name: str) -> bool:

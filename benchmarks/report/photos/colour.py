@@ -154,11 +154,11 @@ def signs(found: Results) -> str:
 
 
 def choosing(found: Results) -> str:
-    """What the pruned best of 8 adds to one picture of the same scale, where that is shown."""
+    """What the pruned best of 8 adds to one picture of the same scale, where that is shown, and in each third of the prompts."""
     told = []
     for name, row in found["candidates"].items():
         pruned, one = row["plans"][PRUNED], row["plans"][ONE]
-        if pruned["gain_interval"][0] > 0:
+        if pruned["gain_interval"][0] > 0 and all(gain > 0 for gain in pruned.get("gain_by_third", ())):
             told.append(
                 f"{100 * pruned['agreement']:.0f} % instead of {100 * one['agreement']:.0f} % at {name.removeprefix('20 steps, ')} "
                 f"({pruned['calls']:.0f} calls for {one['calls']:.0f})"

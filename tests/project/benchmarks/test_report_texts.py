@@ -110,6 +110,16 @@ def test_what_is_said_to_who_uses_cfg(benchmark, added, said):
     assert said in text and "`CFG 1.5` (40 calls) gains +1.20" in text and "the free `eps x 1.02` gains +0.90" in text
 
 
+def test_what_is_said_in_short_of_guidance_rests_on_several_seeds(benchmark):
+    one_seed = {"settings": {"plain": row(0, 0, 0), "posterior 0.05": row(9, 8, 10)}, "beyond": {"posterior 0.05": {}}}
+    several = cfg_results(row(1.3, 1.1, 1.5), row(0.3, 0.1, 0.5))
+    several["settings"]["posterior 0.02"] = row(0.5, 0.4, 0.6)
+    several["beyond"]["posterior 0.02"] = {"CFG 1.5": row(-1, -2, -0.5), "eps x 1.02": row(-0.4, -0.5, -0.3)}
+    text = benchmark("report.verdicts").in_short({"guidance": one_seed, "guidance_cfg": several})[0]
+    assert "`posterior 0.02`, gains +0.50" in text and text.endswith("Seeds 1, 2, 3.") and "CFG" not in text
+    assert "`eps x 1.02` gains more" in text and "posterior 0.05" not in text
+
+
 def test_verdicts(benchmark):
     verdicts, claims = benchmark("report.verdicts"), benchmark("report.claims")
     assert [verdicts.sign(g, i) for g, i in [(1, [0.5, 2]), (1, [-1, 2]), (-1, [-2, 1]), (-1, [-2, -0.5])]] == [

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from uncertainty_nodes.benchmarks.quality import best_of
 from uncertainty_nodes.benchmarks.shared import candidates
 from uncertainty_nodes.benchmarks.shared.candidates import CANDIDATES, END, PROMPTS, SEED, Setting, labels_of, score_name
-from uncertainty_nodes.benchmarks.shared.common import RESULTS, kept, write
+from uncertainty_nodes.benchmarks.shared.common import RESULTS, drawn_on, kept, write
 from uncertainty_nodes.benchmarks.shared.guidance.judging import beyond, row
 from uncertainty_nodes.benchmarks.shared.guidance.settings import POSTERIOR, STEPS, Cfg, Model, guided
 from uncertainty_nodes.benchmarks.shared.judging import Judged, judge_filter
@@ -180,7 +180,7 @@ def main() -> None:
         replay = best_of.replayed(lab, setting, chunks)
         found[setting.name] = filtering(replay, real) | {"plans": best_of.table(replay, real), "until good": best_of.until_good(replay)}
     figures = {"model": about, "judge": judge_about, "seeds": SEEDS, "prompts": len(chunks) * PROMPTS, "precision": a.precision}
-    figures |= guidance(lab, a.images, real) | {"candidates": found}
+    figures |= guidance(lab, a.images, real) | {"candidates": found, "drawn_on": drawn_on(a.work.glob("*.safetensors"))}
     if chunks:
         sheet(lab, settings, RESULTS / "colour.jpg")
     tqdm.write(f"Wrote {write('colour', figures)}")

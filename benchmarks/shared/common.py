@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,17 @@ def kept(path: Path, options: object, make: Callable[[], dict[str, Tensor]]) -> 
     wanted = {"options": repr(options)}
     if path.exists():
         tensors, metadata = load_tensors(path, MEASURED)
-        if metadata == wanted:
+        if metadata["options"] == wanted["options"]:
             return tensors
     tensors = {name: tensor.cpu() for name, tensor in make().items()}
-    save_tensors(path, tensors, MEASURED, 1, wanted)
+    save_tensors(path, tensors, MEASURED, 1, wanted | {"drawn_on": provenance()["device"]})
     return tensors
+
+
+def drawn_on(paths: Iterable[Path]) -> str:
+    """The machines on which these were measured."""
+    here = provenance()["device"]
+    return ", ".join(sorted({load_tensors(path, MEASURED)[1].get("drawn_on", here) for path in paths}))
 
 
 def provenance() -> dict[str, Any]:

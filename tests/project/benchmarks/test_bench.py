@@ -1,4 +1,4 @@
-"""What make bench runs."""
+"""What make bench runs, and how what was measured is kept."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("diffusers")
 
 from uncertainty_nodes.benchmarks import all as bench  # noqa: E402
+from uncertainty_nodes.benchmarks.shared import common  # noqa: E402
 
 CPU, GPU = Namespace(full=True, device="cpu", photos=None), Namespace(full=True, device="cuda", photos=Path("photos"))
 
@@ -32,3 +34,15 @@ def test_the_promise_is_measured_on_the_pools_of_photos_after_they_are_written()
         written = bench.command(name, GPU)
         pool = written[written.index("--pool") + 1]
         assert f"{scale}={pool}" in bench.command("quality/risk", GPU) and order.index(name) < order.index("quality/risk")
+
+
+def test_what_was_measured_tells_where_and_is_measured_anew_with_other_options(tmp_path):
+    path, made = tmp_path / "chunk.safetensors", []
+
+    def measure() -> dict[str, torch.Tensor]:
+        made.append(1)
+        return {"x": torch.ones(2) * len(made)}
+
+    for options, expected in (("a", 1), ("a", 1), ("b", 2), ("b", 2)):
+        assert torch.equal(common.kept(path, options, measure)["x"], torch.full((2,), float(expected)))
+    assert common.drawn_on([path]) == common.provenance()["device"]

@@ -23,7 +23,7 @@ PRICE = (
     f"Costs samples model calls per image at each step, {DEFAULT.draws.samples} by default. Mode forward takes twice as many, and mode "
     "autograd a backward pass in addition. With classifier-free guidance, find the cfg that suits your model first: on the demo model "
     "a well chosen cfg with the stock node Epsilon Scaling gave better images than steering on top of cfg. On a small model of colour "
-    "photos strength 0.02 made images worse at every cfg: leave it at 0 for photos."
+    "photos strength 0.02 made images worse at every cfg: compare with strength 0 first."
 )
 RECORD_TOOLTIP = "What is measured on the way. Connect it to Read Uncertainty, behind the sampler."
 

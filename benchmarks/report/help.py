@@ -178,7 +178,7 @@ def of_steering_photos(found: Results) -> str:
         raise ValueError("Guidance no longer makes photos worse at every scale: write the help pages of the guidance nodes anew.")
     return (
         "On a small model of colour photos strength 0.02 made images worse at every cfg that we measured, and so did Epsilon Scaling at "
-        "0.99: use neither for photos."
+        "0.99: compare with images drawn without them."
     )
 
 

@@ -274,7 +274,7 @@ def test_a_sentence_of_the_help_that_no_longer_holds_is_refused(benchmark):
         pages.of_steering_late(late)
     harmful = colour_results(-5.0, 0.6, [0.1, 0.2])
     harmful["settings"]["eps x 1.01"] = row(-3.0, -4.0, -2.0)
-    assert "use neither for photos" in pages.of_steering_photos(harmful)
+    assert "compare with images drawn without them" in pages.of_steering_photos(harmful)
     for name in ("posterior 0.02", "eps x 1.01"):
         mended = harmful | {"settings": harmful["settings"] | {name: row(0.1, -0.1, 0.3)}}
         with pytest.raises(ValueError, match="no longer makes photos worse"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...core.search.seeds import derive_seed
 from ...core.search.stopping import quantity_at
 from ...core.selection.settings import common_settings
 from ...hosts.diffusers.draw import ScoredBy, draw_scored
@@ -70,7 +71,7 @@ class DrawWorker:
 
     def drawing(self, number: int, score: float | None, nfe: float, seconds: float) -> Drawing:
         calls, candidate = self.drawer.calls.pop(number), self.drawer.candidate.pop(number, None)
-        seed = self.drawer.drawer.seed_of(number)
+        seed = derive_seed(self.drawer.drawer.seed_of(number), candidate or 0)
         return Drawing(number, self.shown(number), score, nfe, seconds, calls, candidate, seed=seed, early=self.early(number))
 
     def early(self, number: int) -> dict[str, float | None] | None:

@@ -18,6 +18,7 @@ from uncertainty_nodes.cli.generate import worker as generate
 from uncertainty_nodes.core.options import BestOfOptions, Direction, Request, SchedulerName, SearchMode
 from uncertainty_nodes.core.search.seeds import derive_seed
 from uncertainty_nodes.core.selection.calibration import Calibration
+from uncertainty_nodes.core.view.notes import read_notes
 from uncertainty_nodes.hosts.diffusers.demo import starting_noise
 from uncertainty_nodes.hosts.diffusers.draw import PipelineDrawer
 from uncertainty_nodes.hosts.diffusers.load import Setup
@@ -35,7 +36,8 @@ def test_each_image_is_one_of_its_candidates_and_calls_are_counted(tmp_path, mon
     assert sum(seen) == sum(row["calls"] + row["nfe"] for row in images.values())
     assert f"All together: {sum(seen)} model calls, {sum(seen):.4g} for each image kept" in caplog.text
     for i, row in images.items():
-        alone = drawn_alone(derive_seed(i, row["candidate"]), i)
+        alone = drawn_alone(row["seed"], i)
+        assert row["seed"] == derive_seed(i, row["candidate"]) == read_notes(tmp_path / row["file"])[0].seed
         assert np.array_equal(np.asarray(Image.open(tmp_path / row["file"])), alone)
     full = 4 * STEPS + 4 * 4  # four sampled, four compared by two draws with and without the condition
     if prune in ([], ["--prune", 0]):

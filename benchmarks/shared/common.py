@@ -77,7 +77,7 @@ def drawn_on(paths: Iterable[Path]) -> str:
 def provenance() -> dict[str, Any]:
     """Versions, machine and the command; of a path outside the repository only its last name."""
     return {
-        "command": " ".join(["python", script(), *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:])]),
+        "command": " ".join(["python", script(), *map(without_folders, sys.argv[1:])]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
@@ -85,6 +85,12 @@ def provenance() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
+
+
+def without_folders(argument: str) -> str:
+    """A path, alone or behind ``NAME=``, without the folders of this machine."""
+    name, equals, path = argument.rpartition("=")
+    return name + equals + (Path(path).name if Path(path).is_absolute() else path)
 
 
 def script() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -46,3 +47,8 @@ def test_what_was_measured_tells_where_and_is_measured_anew_with_other_options(t
     for options, expected in (("a", 1), ("a", 1), ("b", 2), ("b", 2)):
         assert torch.equal(common.kept(path, options, measure)["x"], torch.full((2,), float(expected)))
     assert common.drawn_on([path]) == common.provenance()["device"]
+
+
+def test_a_command_is_told_without_the_folders_of_a_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["risk.py", "--work", "out/free", "--pools", "1=/home/me/a.pool", "2=b.pool", "/home/me/photos"])
+    assert common.provenance()["command"].endswith("--work out/free --pools 1=a.pool 2=b.pool photos")

@@ -38,7 +38,7 @@ class Plan:
     device: str = "cpu"
     save_every: int = 100
     pictures: int = 0  # that the weights it starts from have seen
-    compiled: bool = False  # by torch.compile, which takes a minute and then halves the time of a step on a GPU
+    compiled: bool = False  # by torch.compile: a minute first, then faster steps on a GPU
 
 
 class Trainer:

@@ -1,17 +1,12 @@
-"""Example workflows in which a person or a rule chooses: a review, drafts, and their variants for SDXL and Flux."""
+"""Example workflows in which a person or a rule chooses: a review, and drafts."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from comfy_graph import Node
-from search_examples import FLUX, STEPS, TALL
+from search_examples import STEPS, TALL
 from sheet import Sheet
 
 DRAFT = {"candidates": 8, "point": 0.5, "scorer": "information", "samples": 2, "micro_batch": 1}
 REVIEW = {"borderline": "review", "band": 20.0, "review_seconds": 300, "unanswered": "by_rule"}
-PORTRAIT = "portrait of a watchmaker at work, hands holding tiny gears, workshop, window light"
-SDXL = {**STEPS, "steps": 25, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
 
 
 def review() -> Sheet:
@@ -54,78 +49,4 @@ def drafts() -> Sheet:
     images = s.node("VAEDecode", "Finished", samples=finished, vae=demo[3])
     views = [s.preview(pictures, "Eight drafts"), s.preview(images, "The two that were finished")]
     s.columns = [[demo], [drafted], [pictures, kept], [finished, images], views, [s.report(drafted[2], accepted_indexes=kept[6])]]
-    return s
-
-
-def sdxl(s: Sheet, negative: str, batch: int) -> tuple[Node, dict[str, Any], list[Node]]:
-    """The checkpoint, what a sampler needs of it, and their nodes from top to bottom."""
-    loader = s.node("CheckpointLoaderSimple", ckpt_name="sd_xl_base_1.0.safetensors")
-    words = [s.node("CLIPTextEncode", size=(400, 140), text=text, clip=loader[1]) for text in (PORTRAIT, negative)]
-    empty = s.node("EmptyLatentImage", width=1024, height=1024, batch_size=batch)
-    return loader, {"model": loader[0], "positive": words[0], "negative": words[1], "latent_image": empty}, [loader, *words, empty]
-
-
-def sdxl_drafts() -> Sheet:
-    s = Sheet(
-        "## SDXL: choose among eight drafts\n\n"
-        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Eight portraits are stopped at 40 % of the schedule. "
-        "The run then shows you all of them, sorted from sure to unsure, and finishes those that you accept.\n\n"
-        "A draft shows the composition, not yet the details: hands are decided later. Any other checkpoint works the same way."
-    )
-    loader, wires, column = sdxl(s, "", 1)
-    drafted = s.node("UQ_DraftCandidates", "", TALL, **wires, **SDXL, **DRAFT | {"point": 0.4, "micro_batch": 2})
-    pictures = s.node("VAEDecode", "Drafts as pictures", samples=drafted[1], vae=loader[2])
-    kept = s.filter("keep_best_count", 2.0, uncertainty=drafted[2], images=pictures, **REVIEW | {"band": 100.0})
-    finished = s.node("UQ_FinishDrafts", drafts=drafted, chosen=kept[6], keep=1)
-    images = s.node("VAEDecode", "Finished", samples=finished, vae=loader[2])
-    s.columns = [column, [drafted], [pictures, kept], [finished, images, s.save(images, "Finished", "drafts/sdxl")]]
-    return s
-
-
-def sdxl_until() -> Sheet:
-    s = Sheet(
-        "## SDXL: again until it is good\n\n"
-        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Four portraits tell what scores are usual. Then "
-        "**Sample Until Accepted** draws one image after another, each with another seed, until one is better than the middle of those, or "
-        "eight are drawn.\n\n"
-        "Once Calibrate has collected some 30 scores under its **name**, Load Calibration gives them to later workflows."
-    )
-    loader, wires, column = sdxl(s, "", 4)
-    one = s.node("EmptyLatentImage", "One image", width=1024, height=1024, batch_size=1)
-    earlier = s.sampler(
-        wires["model"], wires["positive"], wires["negative"], wires["latent_image"], "Earlier images", **SDXL | {"seed": 100}
-    )
-    settings = {"samples": 4, "start_percent": 0.4, "end_percent": 0.6, "levels": 4, "seed": 0}
-    given = {name: wires[name] for name in ("model", "positive", "negative")}
-    scored = s.node("UQ_PromptInformation", **given, latent=earlier, **settings)
-    calibration = s.node("UQ_Calibrate", uncertainty=scored[1], name="sdxl_portraits")
-    rule = {"rule": "calibrated", "value": 50.0, "wanted": 1, "max_attempts": 8, "scorer": "information", "samples": 4, "levels": 4}
-    drawn = s.node("UQ_SampleUntilAccepted", "", TALL, **given, latent_image=one, calibration=calibration, **SDXL, **rule, enough=False)
-    images = s.node("VAEDecode", samples=drawn, vae=loader[2])
-    s.columns = [column, [one, earlier], [scored, calibration], [drawn], [images, s.save(images, "Accepted", "until/sdxl")]]
-    return s
-
-
-def flux_sweep() -> Sheet:
-    s = Sheet(
-        "## Flux: choose a strength by eye\n\n"
-        "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
-        "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
-        "**Guidance Strength Sweep** draws the same noise at each of the **values**, from the plain picture at 0 upwards. cfg 1 is right "
-        "for distilled models; the negative then does nothing.\n\n"
-        "On a small model of colour photos guidance made images worse: compare with 0."
-    )
-    model = s.node("UNETLoader", unet_name=FLUX[0], weight_dtype="fp8_e4m3fn")
-    clip = s.node("DualCLIPLoader", clip_name1=FLUX[1], clip_name2=FLUX[2], type="flux")
-    vae = s.node("VAELoader", vae_name=FLUX[3])
-    text = "a glass chess set in the middle of a game, low sun, long shadows"
-    words = s.node("CLIPTextEncode", size=(400, 140), text=text, clip=clip)
-    positive = s.node("FluxGuidance", conditioning=words, guidance=3.5)
-    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
-    wires = {"model": model, "positive": positive, "negative": words, "latent_image": empty, "vae": vae}
-    guidance = {"percentile": 0.0, "samples": 2, "start_percent": 0.3, "end_percent": 1.0, "mode": "posterior", "units": "relative"}
-    sweep = {"values": "0, 0.02, 0.05", "sweep": "strength", "strength": 0.02}
-    swept = s.node("UQ_StrengthSweep", size=(320, 700), **wires, **STEPS | {"scheduler": "simple"}, **sweep, **guidance)
-    view = s.preview(swept, "Strength of guidance", (900, 640))
-    s.columns = [[model, clip, vae], [words, positive, empty], [swept], [view, s.save(swept[1], "The pictures one by one", "sweep/flux")]]
     return s

@@ -8,7 +8,7 @@ from bayesian_examples import generative
 from choice_examples import drafts, review
 from early_examples import early_stop, rank_folder
 from ensemble_examples import ensemble, trained_ensemble
-from large_examples import flux_sweep, sdxl_drafts, sdxl_sweep, sdxl_until
+from large_examples import flux_sweep, flux_until, sdxl_drafts, sdxl_sweep, sdxl_until
 from search_examples import best_of, flux_best_of, sdxl_best_of, until
 from sheet import GUIDED_SAMPLER, GUIDER, WIDE_PICTURE, Sheet
 
@@ -241,4 +241,5 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "21_demo_rank_folder": rank_folder,
     "22_demo_early_stop": early_stop,
     "23_sdxl_strength_sweep": sdxl_sweep,
+    "24_flux_until_accepted": flux_until,
 }

@@ -7,12 +7,16 @@ from typing import Any
 from choice_examples import DRAFT, REVIEW
 from comfy_graph import Node
 from search_examples import FLUX, STEPS, TALL
-from sheet import Sheet
+from sheet import SAMPLER, WIDE_PICTURE, Sheet
 
 PORTRAIT = "portrait of a watchmaker at work, hands holding tiny gears, workshop, window light"
 SDXL = {**STEPS, "steps": 25, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
 SWEEP = {"values": "0, 0.01, 0.02, 0.04", "sweep": "strength", "strength": 0.02, "percentile": 0.0, "samples": 2}
 SWEEP |= {"start_percent": 0.3, "end_percent": 1.0, "mode": "posterior", "units": "relative"}
+FLUX_FILES = (
+    "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
+    "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
+)
 
 
 def sdxl(s: Sheet, negative: str, batch: int) -> tuple[Node, dict[str, Any], list[Node]]:
@@ -81,25 +85,60 @@ def sdxl_sweep() -> Sheet:
     return s
 
 
-def flux_sweep() -> Sheet:
-    s = Sheet(
-        "## Flux: choose a strength by eye\n\n"
-        "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
-        "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
-        "**Guidance Strength Sweep** draws the same noise at each of the **values**, from the plain picture at 0 upwards. cfg 1 is right "
-        "for distilled models; the negative then does nothing.\n\n"
-        "On a small model of colour photos guidance made images worse: compare with 0."
-    )
+def flux(s: Sheet, batch: int) -> tuple[Node, dict[str, Any], list[list[Node]]]:
+    """The VAE, what a sampler needs of the other models, and their nodes in columns."""
     model = s.node("UNETLoader", unet_name=FLUX[0], weight_dtype="fp8_e4m3fn")
     clip = s.node("DualCLIPLoader", clip_name1=FLUX[1], clip_name2=FLUX[2], type="flux")
     vae = s.node("VAELoader", vae_name=FLUX[3])
     text = "a glass chess set in the middle of a game, low sun, long shadows"
     words = s.node("CLIPTextEncode", size=(400, 140), text=text, clip=clip)
     positive = s.node("FluxGuidance", conditioning=words, guidance=3.5)
-    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
-    wires = {"model": model, "positive": positive, "negative": words, "latent_image": empty, "vae": vae}
+    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=batch)
+    wires = {"model": model, "positive": positive, "negative": words, "latent_image": empty}
+    return vae, wires, [[model, clip, vae], [words, positive, empty]]
+
+
+def flux_sweep() -> Sheet:
+    s = Sheet(
+        "## Flux: choose a strength by eye\n\n"
+        f"{FLUX_FILES}"
+        "**Guidance Strength Sweep** draws the same noise at each of the **values**, from the plain picture at 0 upwards. cfg 1 is right "
+        "for distilled models; the negative then does nothing.\n\n"
+        "On a small model of colour photos guidance made images worse: compare with 0."
+    )
+    vae, wires, columns = flux(s, 1)
     settings = {**STEPS, "scheduler": "simple", **SWEEP, "values": "0, 0.02, 0.05"}
-    swept = s.node("UQ_StrengthSweep", size=(320, 700), **wires, **settings)
+    swept = s.node("UQ_StrengthSweep", size=(320, 700), **wires, vae=vae, **settings)
     view = s.preview(swept, "Strength of guidance", (900, 640))
-    s.columns = [[model, clip, vae], [words, positive, empty], [swept], [view, s.save(swept[1], "The pictures one by one", "sweep/flux")]]
+    s.columns = [*columns, [swept], [view, s.save(swept[1], "The pictures one by one", "sweep/flux")]]
+    return s
+
+
+def flux_until() -> Sheet:
+    s = Sheet(
+        "## Flux: again until it is good\n\n"
+        f"{FLUX_FILES}"
+        "Four images tell what scores are usual. Then **Sample Until Accepted** draws one image after another, each with another seed, "
+        "until one is better than the middle of those, or eight are drawn. cfg 1 is right for distilled models; the negative then does "
+        "nothing.\n\n"
+        "Flux dev never learned to predict without a prompt, so images are judged by **denoised**: how sure the model is of the image. On "
+        "a small model of colour photos this score hardly told bad images from good ones: compare what was accepted with the earlier "
+        "images.\n\n"
+        "Once Calibrate has collected some 30 scores under its **name**, Load Calibration gives them to later workflows."
+    )
+    vae, wires, columns = flux(s, 4)
+    one = s.node("EmptySD3LatentImage", "One image", width=1024, height=1024, batch_size=1)
+    steps = {**STEPS, "scheduler": "simple"}
+    earlier = s.node("KSampler", "Earlier images", SAMPLER, **wires, **steps | {"seed": 100})
+    window = {"start_percent": 0.6, "end_percent": 0.75, "seed": 0, "cfg": 1.0}
+    measure = {"samples": 4, "levels": 4}
+    given = {name: wires[name] for name in ("model", "positive")}
+    scored = s.node("UQ_UncertaintyEstimator", **given, latent=earlier, quantity="denoised", **measure, **window)
+    calibration = s.node("UQ_Calibrate", uncertainty=scored[1], name="flux_chess")
+    rule = {"rule": "calibrated", "value": 50.0, "wanted": 1, "max_attempts": 8, "scorer": "denoised", "enough": False}
+    wires |= {"latent_image": one, "calibration": calibration}
+    drawn = s.node("UQ_SampleUntilAccepted", "", TALL, **wires, **steps, **rule, **measure)
+    images = [s.node("VAEDecode", samples=latent, vae=vae) for latent in (scored, drawn)]
+    views = [s.preview(images[0], "Earlier images", WIDE_PICTURE), s.save(images[1], "Accepted", "until/flux")]
+    s.columns = [*columns, [one, earlier], [scored, calibration], [drawn], [*images, *views]]
     return s

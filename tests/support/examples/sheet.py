@@ -12,6 +12,7 @@ HEATMAP, GUIDED_SAMPLER, GUIDER = (420, 640), (340, 1240), (340, 800)  # with th
 GROWN = {  # as large as their panels make them when they run
     "UQ_RecordUncertainty": (300, 430),
     "UQ_ReadUncertainty": (300, 262),
+    "UQ_UncertaintyEstimator": (300, 494),
     "UQ_SampleFilter": (420, 942),
     "UQ_Report": (560, 550),
 }

@@ -50,5 +50,5 @@ def test_what_was_measured_tells_where_and_is_measured_anew_with_other_options(t
 
 
 def test_a_command_is_told_without_the_folders_of_a_machine(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["risk.py", "--work", "out/free", "--pools", "1=/home/me/a.pool", "2=b.pool", "/home/me/photos"])
+    monkeypatch.setattr(sys, "argv", ["risk.py", "--work", "out/free", "--pools", "1=/data/me/a.pool", "2=b.pool", "/data/me/photos"])
     assert common.provenance()["command"].endswith("--work out/free --pools 1=a.pool 2=b.pool photos")

@@ -266,7 +266,7 @@ def main() -> None:
             found[setting.name] |= {"until good": until_good(replay), "calls of real searches": check(lab, replay)}
     results = {"prompts": chunks * PROMPTS, "candidates": CANDIDATES, "draws": DRAWS.samples, "seed": SEED, "precision": a.precision}
     results |= {"extractor": lab.judge.name, "settings": found}
-    results |= {} if a.free else {"steered": steered(lab, one_by_one)}
+    results |= {} if a.free else {"steered": steered(lab, one_by_one, real)}
     tqdm.write(f"Wrote {write('best_of_free' if a.free else 'best_of', results)}")
 
 

@@ -32,7 +32,7 @@ def section(found: Results) -> str:
         nobody judged, whatever their number of calls.
     """)
     if found["steered"]:
-        parts += [paragraph(STEERED), steered(found["steered"])]
+        parts += [f"{paragraph(STEERED)} {resampling(found['steered'])}", steered(found["steered"])]
     return "\n\n".join([*parts, until, until_good(found["settings"])])
 
 
@@ -163,6 +163,18 @@ def equal_calls(found: Results) -> str:
 def steered(rows: Results) -> str:
     cells = [
         [name, r["prompts"], f"{r['calls']:g}", number(r["agreement"], 3), interval(r["agreement_interval"], 3), number(r["log_p"], 3)]
+        + [number(r.get("fid"), 2)]
         for name, r in rows.items()
     ]
-    return table(["plan", "prompts", "calls", "agreement", "95 %", "mean log p"], cells)
+    return table(["plan", "prompts", "calls", "agreement", "95 %", "mean log p", "FID"], cells)
+
+
+def resampling(rows: Results) -> str:
+    """Whether copies of the best do more than leaving the worst, at as many calls."""
+    pruned = next(row for name, row in rows.items() if name.startswith("pruned"))
+    name, copied = max(((n, r) for n, r in rows.items() if n.startswith("resampled")), key=lambda item: item[1]["agreement"])
+    (low, high), (least, most) = copied["agreement_interval"], pruned["agreement_interval"]
+    verb = "does more than" if low > most else "does less than" if high < least else "is not shown to do more than"
+    shares = f"{number(copied['agreement'], 3)} ({interval((low, high), 3)})"
+    others = f"{number(pruned['agreement'], 3)} ({interval((least, most), 3)})"
+    return f"Resampling {verb} pruning for as many calls: agreement of `{name}` {shares}, pruned {others}."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uncertainty_nodes.benchmarks.report import risk
+from uncertainty_nodes.benchmarks.report import best_of, risk
 from uncertainty_nodes.benchmarks.report.markdown import number
 from uncertainty_nodes.benchmarks.report.photos import help as help_photos
 from uncertainty_nodes.benchmarks.report.photos.colour import ONE, PRUNED, SCALED, cfg_instead
@@ -24,7 +24,12 @@ def pieces() -> dict[str, list[str]]:
     scores = help_photos.Scores(read("filtering_colour"), read("filtering_colour_cfg"))
     steering, shown = of_steering_photos(photos), help_photos.of_map(read("pixels_colour"), read("pixels"))
     return {
-        "BestOfN": [*of_candidates(read("guidance")["settings"]), *of_pruning(read("best_of"), read("best_of_free")), *of_photos(photos)],
+        "BestOfN": [
+            *of_candidates(read("guidance")["settings"]),
+            *of_pruning(read("best_of"), read("best_of_free")),
+            of_resampling(read("best_of")["steered"]),
+            *of_photos(photos),
+        ],
         "PromptInformation": [
             *of_information(read("information")["detection"], read("pixels_cfg")["scales"]["1.5"]["methods"]),
             scores.told("it", "prompt information"),
@@ -75,6 +80,16 @@ def of_candidates(guided: Results) -> list[str]:
         f"draws the digit that was asked for in {percent(plain['agreement'], 1)} of the images, for {plain['nfe']:.0f} calls each",
         f"in {percent(best['agreement'], 1)}, for {best['nfe']:.0f} calls ({plain['images']:,} images, 20 steps)",
     ]
+
+
+def of_resampling(rows: Results) -> str:
+    """Raises ValueError where it may no longer be said."""
+    if "does more" in best_of.resampling(rows):
+        raise ValueError("Resampling does more than pruning now: write Best of N's help page anew.")
+    pruned = next(row for name, row in rows.items() if name.startswith("pruned"))
+    copied = max((row for name, row in rows.items() if name.startswith("resampled")), key=lambda row: row["agreement"])
+    shares = f"{percent(copied['agreement'], 1)} against {percent(pruned['agreement'], 1)}"
+    return f"On the demo model it is not shown to do more than prune for as many calls ({shares}, {pruned['prompts']:,} prompts)."
 
 
 def of_pruning(best: Results, free: Results) -> list[str]:

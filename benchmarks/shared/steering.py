@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.shared.candidates import PROMPTS, SEED, Lab
 from uncertainty_nodes.benchmarks.shared.common import kept
+from uncertainty_nodes.core.demo.extractor import Reference
+from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval
 from uncertainty_nodes.core.options import BestOfOptions, SearchMode
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES
@@ -30,7 +32,7 @@ PLANS: dict[str, dict[str, Any]] = {
 
 
 def chunk(lab: Lab, name: str, index: int) -> dict[str, Tensor]:
-    """log_p (10,) and calls (10,) of prompts 10 x index to 10 x index + 9; drawn or read back."""
+    """log_p (10,), calls (10,) and features (10, D) of prompts 10 x index to 10 x index + 9; drawn or read back."""
     return kept(path(lab.work, name, index), (name, STEPS, SEED, PROMPTS, str(lab.precision)), lambda: draw(lab, name, index))
 
 
@@ -44,18 +46,20 @@ def chunks_there(work: Path) -> int:
 
 
 def draw(lab: Lab, name: str, index: int) -> dict[str, Tensor]:
-    scheduler, log_p, calls = EulerAncestralDiscreteScheduler.from_config(lab.scheduler.config), [], []
+    scheduler = EulerAncestralDiscreteScheduler.from_config(lab.scheduler.config)
+    log_p, calls, features = [], [], []
     for prompt in range(index * PROMPTS, (index + 1) * PROMPTS):
         options = BestOfOptions(**PLANS[name], seed=(SEED << 20) + prompt)
         with torch.autocast("cpu", lab.precision, enabled=lab.precision != torch.float32):
             found = best_of(DigitCandidates(lab.network, scheduler, prompt % CLASSES, STEPS), options=options)
-        log_p.append(lab.judge(found.images).log_softmax(dim=1)[0, prompt % CLASSES])
+        features.append(lab.judge.features(found.images)[0])
+        log_p.append(lab.judge.head(features[-1]).log_softmax(dim=0)[prompt % CLASSES])
         calls.append(float(found.network_rows + found.scoring_rows))
-    return {"log_p": torch.stack(log_p), "calls": torch.tensor(calls)}
+    return {"log_p": torch.stack(log_p), "calls": torch.tensor(calls), "features": torch.stack(features)}
 
 
-def steered(lab: Lab, chunks: int) -> dict[str, Any]:
-    """Figures of every plan, on the same prompts and candidates."""
+def steered(lab: Lab, chunks: int, real: Reference) -> dict[str, Any]:
+    """Figures of every plan, on the same prompts and candidates. No FID where a chunk is of a version that kept no features."""
     rows: dict[str, Any] = {}
     for index in tqdm(range(chunks), desc="Steered"):
         for name in PLANS:
@@ -70,5 +74,13 @@ def steered(lab: Lab, chunks: int) -> dict[str, Any]:
             "agreement": round(float(good.mean()), 4),
             "agreement_interval": [round(v, 4) for v in bootstrap_interval(lambda g: float(g.mean()), good)[:2]],
             "log_p": round(float(log_p.mean()), 4),
+            "fid": fid(parts, real),
         }
     return rows
+
+
+def fid(parts: list[dict[str, Tensor]], real: Reference) -> float | None:
+    if any("features" not in part for part in parts):
+        return None
+    features = torch.cat([part["features"] for part in parts])
+    return round(frechet_distance(real.statistics, FeatureStatistics.of(features, real.statistics.extractor)), 3)

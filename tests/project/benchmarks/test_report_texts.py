@@ -279,3 +279,13 @@ def test_a_sentence_of_the_help_that_no_longer_holds_is_refused(benchmark):
         mended = harmful | {"settings": harmful["settings"] | {name: row(0.1, -0.1, 0.3)}}
         with pytest.raises(ValueError, match="no longer makes photos worse"):
             pages.of_steering_photos(mended)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.95, 0.97, "does less than"), (0.97, 0.995, "is not shown to do more than"), (0.996, 1.0, "does more than")]
+)
+def test_what_is_said_of_resampling(benchmark, low, high, said):
+    plans = {"pruned, 8 to 2": [0.98, 0.995], "resampled": [0.1, 0.2], "resampled, sharpness 3": [low, high]}
+    rows = {name: {"agreement": sum(pair) / 2, "agreement_interval": pair} for name, pair in plans.items()}
+    text = benchmark("report.best_of").resampling(rows)
+    assert said in text and "`resampled, sharpness 3`" in text

@@ -8,9 +8,9 @@ from bayesian_examples import generative
 from choice_examples import drafts, review
 from early_examples import early_stop, rank_folder
 from ensemble_examples import ensemble, trained_ensemble
-from large_examples import flux_sweep, flux_until, sdxl_drafts, sdxl_sweep, sdxl_until
-from search_examples import best_of, flux_best_of, sdxl_best_of, until
-from sheet import GUIDED_SAMPLER, GUIDER, WIDE_PICTURE, Sheet
+from large_examples import flux_best_of, flux_guide, flux_sweep, flux_until, sdxl_best_of, sdxl_drafts, sdxl_sweep, sdxl_until
+from search_examples import best_of, until
+from sheet import GUIDED_SAMPLER, Sheet
 
 SDXL = "sd_xl_base_1.0.safetensors"
 
@@ -132,41 +132,6 @@ def sdxl() -> Sheet:
     return s
 
 
-def flux() -> Sheet:
-    s = Sheet(
-        "## Flux: guidance with custom sampling\n\n"
-        "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
-        "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
-        "**Uncertainty Guider** stands where CFG Guider or Basic Guider stands: cfg 1 is right for "
-        "distilled models, the negative then does nothing.\n\n"
-        "Price: at each step **samples** more model calls per image. **start_percent** 0.3 spares the first steps. "
-        "Bypass the guider's effect with strength 0: the picture is then exactly the plain one. "
-        "On a small model of colour photos guidance made images worse: compare the two."
-    )
-    model = s.node("UNETLoader", unet_name="flux1-dev.safetensors", weight_dtype="fp8_e4m3fn")
-    clip = s.node("DualCLIPLoader", clip_name1="clip_l.safetensors", clip_name2="t5xxl_fp8_e4m3fn.safetensors", type="flux")
-    vae = s.node("VAELoader", vae_name="ae.safetensors")
-    text = "a glass chess set in the middle of a game, low sun, long shadows"
-    words = s.node("CLIPTextEncode", size=(400, 140), text=text, clip=clip)
-    positive = s.node("FluxGuidance", conditioning=words, guidance=3.5)
-    negative = s.node("ConditioningZeroOut", conditioning=words)
-    settings = {"cfg": 1.0, "strength": 0.02, "percentile": 0.0, "samples": 2, "start_percent": 0.3, "end_percent": 1.0}
-    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
-    guider = s.node("UQ_UncertaintyGuider", size=GUIDER, model=model, positive=positive, negative=negative, **settings)
-    noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
-    sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
-    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
-    wires = {"noise": noise, "guider": guider, "sampler": sampler, "sigmas": sigmas, "latent_image": empty}
-    sampled = s.node("SamplerCustomAdvanced", **wires)
-    read = s.node("UQ_ReadUncertainty", latent=sampled, record=guider[1])
-    images = s.node("VAEDecode", samples=read, vae=vae)
-    heat = s.heatmap(read[1], images)
-    views = [s.save(images, "Guided", "flux_guided"), s.preview(heat, "Bright = unsure", WIDE_PICTURE)]
-    columns = [[model, clip, vae], [words, positive, negative, guider], [noise, sampler, sigmas, empty]]
-    s.columns = [*columns, [sampled, read, images, heat], views, [s.report(read[1])]]
-    return s
-
-
 def asked() -> Sheet:
     s = Sheet(
         "## Is it what was asked for?\n\n"
@@ -223,7 +188,7 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "3_demo_filter_overnight": overnight,
     "4_demo_repaint_unsure_region": repaint,
     "5_sdxl_filter": sdxl,
-    "6_flux_guide": flux,
+    "6_flux_guide": flux_guide,
     "7_demo_prompt_information": asked,
     "8_demo_generative_uncertainty": generative,
     "9_demo_ensemble": ensemble,

@@ -6,13 +6,14 @@ from typing import Any
 
 from choice_examples import DRAFT, REVIEW
 from comfy_graph import Node
-from search_examples import FLUX, STEPS, TALL
-from sheet import SAMPLER, WIDE_PICTURE, Sheet
+from search_examples import BEST, POINTS, STEPS, TALL
+from sheet import GUIDER, SAMPLER, WIDE_PICTURE, Sheet
 
 PORTRAIT = "portrait of a watchmaker at work, hands holding tiny gears, workshop, window light"
 SDXL = {**STEPS, "steps": 25, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
 SWEEP = {"values": "0, 0.01, 0.02, 0.04", "sweep": "strength", "strength": 0.02, "percentile": 0.0, "samples": 2}
 SWEEP |= {"start_percent": 0.3, "end_percent": 1.0, "mode": "posterior", "units": "relative"}
+FLUX = ("flux1-dev.safetensors", "clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors", "ae.safetensors")
 FLUX_FILES = (
     "Needs a GPU, and in **models**: **diffusion_models/flux1-dev.safetensors**, **text_encoders/clip_l.safetensors**, "
     "**text_encoders/t5xxl_fp8_e4m3fn.safetensors**, **vae/ae.safetensors**.\n\n"
@@ -25,6 +26,21 @@ def sdxl(s: Sheet, negative: str, batch: int) -> tuple[Node, dict[str, Any], lis
     words = [s.node("CLIPTextEncode", size=(400, 140), text=text, clip=loader[1]) for text in (PORTRAIT, negative)]
     empty = s.node("EmptyLatentImage", width=1024, height=1024, batch_size=batch)
     return loader, {"model": loader[0], "positive": words[0], "negative": words[1], "latent_image": empty}, [loader, *words, empty]
+
+
+def sdxl_best_of() -> Sheet:
+    s = Sheet(
+        "## SDXL: the best of eight portraits\n\n"
+        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Eight candidates are compared at 40 % of the schedule "
+        "by prompt information, two are finished, and the better one is saved.\n\n"
+        "**micro_batch** 2 lets two candidates share a call: faster on a large GPU, at twice the memory. Any other "
+        "checkpoint works the same way."
+    )
+    loader, wires, column = sdxl(s, "", 1)
+    best = s.node("UQ_BestOfN", "", TALL, **wires, **SDXL, **BEST | {"points": "0.4", "micro_batch": 2}, candidates=8)
+    images = s.node("VAEDecode", samples=best, vae=loader[2])
+    s.columns = [column, [best], [images, s.save(images, "Best of 8", "best_of/sdxl")], [s.report(best[4])]]
+    return s
 
 
 def sdxl_drafts() -> Sheet:
@@ -85,17 +101,75 @@ def sdxl_sweep() -> Sheet:
     return s
 
 
-def flux(s: Sheet, batch: int) -> tuple[Node, dict[str, Any], list[list[Node]]]:
-    """The VAE, what a sampler needs of the other models, and their nodes in columns."""
+def flux_models(s: Sheet) -> tuple[Node, Node, Node, Node, Node]:
+    """The model, its text encoders and its VAE; the encoded prompt, and the same with guidance."""
     model = s.node("UNETLoader", unet_name=FLUX[0], weight_dtype="fp8_e4m3fn")
     clip = s.node("DualCLIPLoader", clip_name1=FLUX[1], clip_name2=FLUX[2], type="flux")
     vae = s.node("VAELoader", vae_name=FLUX[3])
     text = "a glass chess set in the middle of a game, low sun, long shadows"
     words = s.node("CLIPTextEncode", size=(400, 140), text=text, clip=clip)
-    positive = s.node("FluxGuidance", conditioning=words, guidance=3.5)
+    return model, clip, vae, words, s.node("FluxGuidance", conditioning=words, guidance=3.5)
+
+
+def flux(s: Sheet, batch: int) -> tuple[Node, dict[str, Any], list[list[Node]]]:
+    """The VAE, what a sampler needs of the other models, and their nodes in columns."""
+    model, clip, vae, words, positive = flux_models(s)
     empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=batch)
     wires = {"model": model, "positive": positive, "negative": words, "latent_image": empty}
     return vae, wires, [[model, clip, vae], [words, positive, empty]]
+
+
+def flux_guide() -> Sheet:
+    s = Sheet(
+        "## Flux: guidance with custom sampling\n\n"
+        f"{FLUX_FILES}"
+        "**Uncertainty Guider** stands where CFG Guider or Basic Guider stands: cfg 1 is right for "
+        "distilled models, the negative then does nothing.\n\n"
+        "Price: at each step **samples** more model calls per image. **start_percent** 0.3 spares the first steps. "
+        "Bypass the guider's effect with strength 0: the picture is then exactly the plain one. "
+        "On a small model of colour photos guidance made images worse: compare the two."
+    )
+    model, clip, vae, words, positive = flux_models(s)
+    negative = s.node("ConditioningZeroOut", conditioning=words)
+    settings = {"cfg": 1.0, "strength": 0.02, "percentile": 0.0, "samples": 2, "start_percent": 0.3, "end_percent": 1.0}
+    settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
+    guider = s.node("UQ_UncertaintyGuider", size=GUIDER, model=model, positive=positive, negative=negative, **settings)
+    noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
+    sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
+    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
+    wires = {"noise": noise, "guider": guider, "sampler": sampler, "sigmas": sigmas, "latent_image": empty}
+    sampled = s.node("SamplerCustomAdvanced", **wires)
+    read = s.node("UQ_ReadUncertainty", latent=sampled, record=guider[1])
+    images = s.node("VAEDecode", samples=read, vae=vae)
+    heat = s.heatmap(read[1], images)
+    views = [s.save(images, "Guided", "flux_guided"), s.preview(heat, "Bright = unsure", WIDE_PICTURE)]
+    columns = [[model, clip, vae], [words, positive, negative, guider], [noise, sampler, sigmas, empty]]
+    s.columns = [*columns, [sampled, read, images, heat], views, [s.report(read[1])]]
+    return s
+
+
+def flux_best_of() -> Sheet:
+    s = Sheet(
+        "## Flux: the best of four, with custom sampling\n\n"
+        f"{FLUX_FILES}"
+        "**Best of N Sampler** stands between KSamplerSelect and SamplerCustomAdvanced. Flux dev never learned to predict without a prompt "
+        "and Basic Guider has no negative, so candidates are compared by **denoised**: how sure the model is of the image."
+    )
+    model, clip, vae, words, positive = flux_models(s)
+    guider = s.node("BasicGuider", model=model, conditioning=positive)
+    noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
+    best = s.node("UQ_BestOfNSampler", size=(300, 330), sampler=sampler, candidates=4, **POINTS | {"scorer": "denoised"})
+    sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
+    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
+    wires = {"noise": noise, "guider": guider, "sampler": best, "sigmas": sigmas, "latent_image": empty}
+    sampled = s.node("SamplerCustomAdvanced", **wires)
+    read = s.node("UQ_ReadUncertainty", latent=sampled, record=best[1])
+    images = s.node("VAEDecode", samples=read, vae=vae)
+    heat = s.heatmap(read[1], images)
+    views = [s.save(images, "Best of 4", "best_of/flux"), s.preview(heat, "Bright = unsure", WIDE_PICTURE)]
+    columns = [[model, clip, vae], [words, positive, guider], [noise, sampler, best], [sigmas, empty, sampled]]
+    s.columns = [*columns, [read, images, heat], views]
+    return s
 
 
 def flux_sweep() -> Sheet:

@@ -31,9 +31,9 @@ from uncertainty_nodes.benchmarks.shared.candidates import (
     score_name,
 )
 from uncertainty_nodes.benchmarks.shared.common import write
+from uncertainty_nodes.benchmarks.shared.guidance.judging import fid
 from uncertainty_nodes.benchmarks.shared.steering import chunks_there, steered
 from uncertainty_nodes.core.demo.extractor import Reference, load_extractor, load_reference
-from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance
 from uncertainty_nodes.core.metrics.scores import Undefined, bootstrap_interval
 from uncertainty_nodes.core.options import BestOfOptions, Scorer, UntilOptions
 from uncertainty_nodes.core.result import Uncertainty
@@ -149,7 +149,6 @@ def figures(replay: Replay, places: Tensor, calls: float, chance: Tensor, real: 
     prompts = torch.arange(len(places))
     change = replay.good[prompts, places] - chance
     features = replay.pool["features"][prompts, places]
-    fid = frechet_distance(real.statistics, FeatureStatistics.of(features, real.statistics.extractor))
     return {
         "calls": round(calls, 1),
         "agreement": mean(replay.good[prompts, places]),
@@ -157,7 +156,7 @@ def figures(replay: Replay, places: Tensor, calls: float, chance: Tensor, real: 
         "gain": mean(change),
         "gain_by_third": [mean(change[i::3]) for i in range(3)],  # of the prompts, whose noises have nothing in common
         "gain_interval": rounded(bootstrap_interval(lambda d: float(d.mean()), change)[:2]),
-        "fid": round(fid, 3),
+        "fid": round(fid(features, real), 3),
     }
 
 

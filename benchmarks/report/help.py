@@ -62,8 +62,9 @@ def pieces() -> dict[str, list[str]]:
 
 def lacking() -> dict[str, list[str]]:
     """Name of a help page -> what it should say and doesn't."""
-    pages = {name: (PAGES / f"UQ_{name}.md").read_text(encoding="utf-8") for name in pieces()}
-    return {name: absent for name, told in pieces().items() if (absent := [piece for piece in told if piece not in pages[name]])}
+    told = pieces()
+    pages = {name: (PAGES / f"UQ_{name}.md").read_text(encoding="utf-8") for name in told}
+    return {name: absent for name, own in told.items() if (absent := [piece for piece in own if piece not in pages[name]])}
 
 
 def percent(value: float, digits: int = 0) -> str:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from uncertainty_nodes.benchmarks.shared.candidates import PROMPTS, SEED, Lab
 from uncertainty_nodes.benchmarks.shared.common import kept
+from uncertainty_nodes.benchmarks.shared.guidance.judging import fid
 from uncertainty_nodes.core.demo.extractor import Reference
-from uncertainty_nodes.core.metrics.features import FeatureStatistics, frechet_distance
 from uncertainty_nodes.core.metrics.scores import bootstrap_interval
 from uncertainty_nodes.core.options import BestOfOptions, SearchMode
 from uncertainty_nodes.hosts.diffusers.demo import CLASSES
@@ -74,13 +74,12 @@ def steered(lab: Lab, chunks: int, real: Reference) -> dict[str, Any]:
             "agreement": round(float(good.mean()), 4),
             "agreement_interval": [round(v, 4) for v in bootstrap_interval(lambda g: float(g.mean()), good)[:2]],
             "log_p": round(float(log_p.mean()), 4),
-            "fid": fid(parts, real),
+            "fid": fid_of(parts, real),
         }
     return rows
 
 
-def fid(parts: list[dict[str, Tensor]], real: Reference) -> float | None:
+def fid_of(parts: list[dict[str, Tensor]], real: Reference) -> float | None:
     if any("features" not in part for part in parts):
         return None
-    features = torch.cat([part["features"] for part in parts])
-    return round(frechet_distance(real.statistics, FeatureStatistics.of(features, real.statistics.extractor)), 3)
+    return round(fid(torch.cat([part["features"] for part in parts]), real), 3)

@@ -91,12 +91,16 @@ def scores(rows: Results) -> str:
     return table(header, cells)
 
 
+def best_sign(rows: Results) -> tuple[str, Results]:
+    """The score that finds bad pictures best, and its row."""
+    return max(((name, row) for name, row in rows.items() if row["auroc"]), key=lambda item: item[1]["auroc"]["auroc"])
+
+
 def in_short(found: Results) -> str:
     """How good the model is, what finds its bad pictures, and whether choosing helps."""
     lines = []
     for name, row in found["candidates"].items():
-        rows = {n: r for n, r in row["scores"].items() if r["auroc"]}
-        best, top = max(rows.items(), key=lambda item: item[1]["auroc"]["auroc"])
+        best, top = best_sign(row["scores"])
         full = row["plans"][best_of.FULL]
         shown = "is shown to gain" if full["gain_interval"][0] > 0 else "is not shown to gain"
         lines.append(
@@ -138,7 +142,7 @@ def signs(found: Results) -> str:
     """What finds bad pictures best at each scale, where that is mostly a matter of classes, and what points the wrong way."""
     told, of_classes, back = [], [], []
     for name, row in found["candidates"].items():
-        best, top = max(((n, r) for n, r in row["scores"].items() if r["auroc"]), key=lambda item: item[1]["auroc"]["auroc"])
+        best, top = best_sign(row["scores"])
         auroc, within, scale = top["auroc"]["auroc"], top["auroc_within_class"], name.removeprefix("20 steps, ")
         sign, point = best.replace("_", " ").replace("information", "prompt information").split(" at ")
         when = "" if point == "1" else f", asked at {point} of the schedule"
@@ -189,7 +193,7 @@ def scale_instead(settings: Results, scale: str, plan: Results) -> list[str]:
 def of_guidance(found: Results) -> str:
     """What the default strength of guidance does there, without CFG and on top of the best one, each against the same without guidance."""
     told, best = [], best_scale(found)
-    for name, control in dict.fromkeys((("posterior 0.02", "plain"), (f"{best}, posterior 0.02", best))):
+    for name, control in (("posterior 0.02", "plain"), (f"{best}, posterior 0.02", best)):
         row = found["settings"].get(name) if control == "plain" else found["beyond"].get(name, {}).get(control)
         if row is None:
             continue

@@ -12,13 +12,18 @@ from typing import Any
 
 OURS = "/extensions/uncertainty-nodes/"
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1600,1000")
-READY = "return !!(window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler)"
+# Until a workflow is open and the wheel is gone, the front-end may still put its own workflow in place of ours.
+READY = """
+const host = window.app?.extensionManager;
+return !!(window.LiteGraph?.registered_node_types?.KSampler && host?.workflow.activeWorkflow && !host.spinner);
+"""
 # Values cross as JSON text, because the driver turns undefined into null and the front-end minds.
 PROMISE = """
 const [text, done] = arguments;
 (async given => { BODY })(JSON.parse(text))
     .then(ok => done(JSON.stringify({ ok })), error => done(JSON.stringify({ error: String(error) })));
 """
+FORBIDDEN = "Content Security Policy"
 KEEP = "performance.setResourceTimingBufferSize(10000)"  # the default of 250 is less than ComfyUI 0.3.64 fetches
 MISSING = """
 const types = graph => graph.nodes.flatMap(node => [node.type, ...(node.subgraph ? types(node.subgraph) : [])]);
@@ -110,6 +115,15 @@ class Browser:
         path.write_bytes(self.driver.get_screenshot_as_png())
 
     def errors(self) -> list[str]:
-        """What went wrong since the last call: in any script, or with a file of ours. Missing user.css and the like are the host's."""
+        """What went wrong since the last call: in any script, or with a file of ours.
+
+        Missing user.css and the like are the host's. So is what the host forbids itself: on 0.33.0 its page asks other sites for the
+        sizes of the models of its default workflow, at any time after the start, and its server has told it not to.
+        """
         severe = [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-        return [e["message"] for e in severe if e["source"] in ("javascript", "console-api") or OURS in e["message"]]
+        return [entry["message"] for entry in severe if OURS in entry["message"] or is_broken(entry)]
+
+
+def is_broken(entry: dict[str, str]) -> bool:
+    """Whether a line of the browser's log tells of an error in a script, as far as the host doesn't do it to itself."""
+    return entry["source"] in ("javascript", "console-api") and FORBIDDEN not in entry["message"]

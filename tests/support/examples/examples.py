@@ -8,11 +8,9 @@ from bayesian_examples import generative
 from choice_examples import drafts, review
 from early_examples import early_stop, rank_folder
 from ensemble_examples import ensemble, trained_ensemble
-from large_examples import flux_best_of, flux_guide, flux_sweep, flux_until, sdxl_best_of, sdxl_drafts, sdxl_sweep, sdxl_until
+from large_examples import flux_best_of, flux_guide, flux_sweep, flux_until, sdxl_best_of, sdxl_drafts, sdxl_filter, sdxl_sweep, sdxl_until
 from search_examples import best_of, until
 from sheet import GUIDED_SAMPLER, Sheet
-
-SDXL = "sd_xl_base_1.0.safetensors"
 
 
 def estimate() -> Sheet:
@@ -107,31 +105,6 @@ def repaint() -> Sheet:
     return s
 
 
-def sdxl() -> Sheet:
-    s = Sheet(
-        "## SDXL: keep the good ones\n\n"
-        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Record Uncertainty measures at the steps between 60 % "
-        "and 75 % of the schedule: about 4 of 25 steps, 5 model calls per image at each.\n\n"
-        "On a small model of colour photos this score hardly told bad images from good ones, and **Prompt Information** did: try both, "
-        "and look at the rejected images.\n\n"
-        "Any other checkpoint works the same way: SD 1.5, SD 3.5, Illustrious, Pony."
-    )
-    loader = s.node("CheckpointLoaderSimple", ckpt_name=SDXL)
-    good = "portrait of a watchmaker at work, hands holding tiny gears, workshop, window light"
-    words = [s.node("CLIPTextEncode", size=(400, 140), text=text, clip=loader[1]) for text in (good, "blurry, deformed hands, text")]
-    empty = s.node("EmptyLatentImage", width=1024, height=1024, batch_size=4)
-    record = s.record(loader[0])
-    sampled = s.sampler(record[0], words[0], words[1], empty, steps=25, cfg=6.0, sampler_name="dpmpp_2m", scheduler="karras")
-    read = s.node("UQ_ReadUncertainty", latent=sampled, record=record[1])
-    images = s.node("VAEDecode", samples=read, vae=loader[2])
-    kept = s.filter("drop_worst_percent", 25.0, uncertainty=read[1], images=images)
-    views = [s.save(kept[0], "Accepted", "accepted/sdxl"), s.save(kept[1], "Rejected", "rejected/sdxl")]
-    heat = s.heatmap(read[1], images)
-    columns = [[loader, *words, empty], [record, sampled, read, images], [kept], views]
-    s.columns = [*columns, [heat, s.preview(heat, "Bright = unsure"), s.report(read[1], accepted_indexes=kept[6])]]
-    return s
-
-
 def asked() -> Sheet:
     s = Sheet(
         "## Is it what was asked for?\n\n"
@@ -187,7 +160,7 @@ EXAMPLES: dict[str, Callable[[], Sheet]] = {
     "2_demo_guide": guide,
     "3_demo_filter_overnight": overnight,
     "4_demo_repaint_unsure_region": repaint,
-    "5_sdxl_filter": sdxl,
+    "5_sdxl_filter": sdxl_filter,
     "6_flux_guide": flux_guide,
     "7_demo_prompt_information": asked,
     "8_demo_generative_uncertainty": generative,

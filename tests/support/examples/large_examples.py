@@ -10,6 +10,7 @@ from search_examples import BEST, POINTS, STEPS, TALL
 from sheet import GUIDER, SAMPLER, WIDE_PICTURE, Sheet
 
 PORTRAIT = "portrait of a watchmaker at work, hands holding tiny gears, workshop, window light"
+FLAWS = "blurry, deformed hands, text"
 SDXL = {**STEPS, "steps": 25, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
 SWEEP = {"values": "0, 0.01, 0.02, 0.04", "sweep": "strength", "strength": 0.02, "percentile": 0.0, "samples": 2}
 SWEEP |= {"start_percent": 0.3, "end_percent": 1.0, "mode": "posterior", "units": "relative"}
@@ -26,6 +27,28 @@ def sdxl(s: Sheet, negative: str, batch: int) -> tuple[Node, dict[str, Any], lis
     words = [s.node("CLIPTextEncode", size=(400, 140), text=text, clip=loader[1]) for text in (PORTRAIT, negative)]
     empty = s.node("EmptyLatentImage", width=1024, height=1024, batch_size=batch)
     return loader, {"model": loader[0], "positive": words[0], "negative": words[1], "latent_image": empty}, [loader, *words, empty]
+
+
+def sdxl_filter() -> Sheet:
+    s = Sheet(
+        "## SDXL: keep the good ones\n\n"
+        "Needs a GPU and **sd_xl_base_1.0.safetensors** in **models/checkpoints**. Record Uncertainty measures at the steps between 60 % "
+        "and 75 % of the schedule: about 4 of 25 steps, 5 model calls per image at each.\n\n"
+        "On a small model of colour photos this score hardly told bad images from good ones, and **Prompt Information** did: try both, "
+        "and look at the rejected images.\n\n"
+        "Any other checkpoint works the same way: SD 1.5, SD 3.5, Illustrious, Pony."
+    )
+    loader, wires, column = sdxl(s, FLAWS, 4)
+    record = s.record(wires["model"])
+    sampled = s.sampler(record[0], wires["positive"], wires["negative"], wires["latent_image"], **SDXL)
+    read = s.node("UQ_ReadUncertainty", latent=sampled, record=record[1])
+    images = s.node("VAEDecode", samples=read, vae=loader[2])
+    kept = s.filter("drop_worst_percent", 25.0, uncertainty=read[1], images=images)
+    views = [s.save(kept[0], "Accepted", "accepted/sdxl"), s.save(kept[1], "Rejected", "rejected/sdxl")]
+    heat = s.heatmap(read[1], images)
+    columns = [column, [record, sampled, read, images], [kept], views]
+    s.columns = [*columns, [heat, s.preview(heat, "Bright = unsure"), s.report(read[1], accepted_indexes=kept[6])]]
+    return s
 
 
 def sdxl_best_of() -> Sheet:
@@ -94,7 +117,7 @@ def sdxl_sweep() -> Sheet:
         "one is not a better picture.\n\n"
         "Any other checkpoint works the same way. To compare CFG scales, set **sweep** to cfg and **strength** to 0."
     )
-    loader, wires, column = sdxl(s, "blurry, deformed hands, text", 2)
+    loader, wires, column = sdxl(s, FLAWS, 2)
     swept = s.node("UQ_StrengthSweep", size=(320, 700), **wires, vae=loader[2], **SDXL, **SWEEP)
     view = s.preview(swept, "Strength of guidance", (900, 640))
     s.columns = [column, [swept], [view, s.save(swept[1], "The pictures one by one", "sweep/sdxl")]]

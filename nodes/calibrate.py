@@ -11,6 +11,7 @@ from ..core.options import limits
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import Calibration as History
 from ..core.selection.calibration_text import describe, describe_promise
+from ..core.selection.image_codes import image_codes
 from ..core.selection.settings import PROMPT_KIND
 from ..core.selection.step_scores import StepScores
 from ..hosts.comfyui.batch import join_further, join_scores, parse_labels
@@ -83,17 +84,18 @@ class Calibrate(io.ComfyNode):
         scores, direction, quantity = join_scores(uncertainty)
         kind = {PROMPT_KIND: prompt_kind[0].strip()} if prompt_kind[0].strip() else {}
         made = [result.provenance | kind for result in uncertainty]
-        path = target(KIND, name[0]) if name[0] else None
+        path, again = target(KIND, name[0]) if name[0] else None, 0
         if path is not None and path.is_file() and not bool(scores.isfinite().any()):
             history = History.load(path)  # a failed image must not end an overnight run
         else:
             images, bad = parse_labels(len(scores), accepted_indexes[0], rejected_indexes[0])
             further = {name: values[images] for name, values in join_further(uncertainty).items()}
-            history = History.fit([scores], direction, quantity, made).label(scores[images], bad, further)
+            fitted = History.fit([scores], direction, quantity, made, images=image_codes(uncertainty))
+            history = fitted.label(scores[images], bad, further)
             history = replace(history, steps=StepScores.of((result.sigmas, result.curve) for result in uncertainty))
             if path is not None:
-                history = collect_scores(path, history, limit[0])
-        return io.NodeOutput(history, ui={"text": describe(history) + describe_promise(history, bad_share[0], confidence[0])})
+                history, again = collect_scores(path, history, limit[0])
+        return io.NodeOutput(history, ui={"text": describe(history, again) + describe_promise(history, bad_share[0], confidence[0])})
 
 
 def label_input(name: str, kind: str) -> io.Input:

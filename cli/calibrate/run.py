@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ...core.selection.calibration import Calibration, update
+from ...core.selection.calibration import Calibration
 from ...core.selection.calibration_text import describe, describe_promise
+from ...core.selection.collecting import update
 from ..shared.inputs.labels import find_labelled, read_labels
 from ..shared.ledger import Ledger
 from .options import CalibrateOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..files import load_tensors, locked, save_tensors
+from ..files import load_tensors, save_tensors
 from ..options import Direction, limits
 from ..values import check_count, check_counts, check_list, check_tensor, check_text, check_texts, intact
 from .early_stop import EarlyStop
@@ -27,6 +27,7 @@ KIND = "calibration"
 VERSION = 1
 FURTHER = "further "  # begins the names of those tensors
 LATEST_RUNS = 20  # whose provenance is remembered
+LATEST_IMAGES = 1 << 17  # which are known again: 1 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class Calibration:
     labelled: (M,) float64, finite scores of images that somebody called good or bad.   bad: (M,) bool, which of them are bad.
     further: what other scores said of those images at the same moment, (M,) by name, NaN where it is not known.
     collected: how many images of a run are in it already, by the run's name; of runs that may come again.
+    images: (K,) int64, which images were collected (``image_codes``), of the latest that told, in their order; as ``fit`` makes it
+        one for each score.
     Raises ValueError when scores are not such a sample.
     """
 
@@ -53,6 +56,7 @@ class Calibration:
     steps: StepScores | None = None
     further: Mapping[str, Tensor] = field(default_factory=dict)
     collected: Mapping[str, int] = field(default_factory=dict)
+    images: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         s = self.scores
@@ -73,9 +77,11 @@ class Calibration:
         quantity: str,
         provenance: Sequence[Mapping[str, str]] = (),
         stopped: int = 0,
+        images: Tensor | None = None,
     ) -> Calibration:
         """From the scores of one or more runs, each (B,). What is not finite is left out; ValueError when nothing is left.
 
+        images: which they are, one number for each score given, so that none is counted again when it comes again; not with ``stopped``.
         stopped: images that were left on their way as hopeless. They count among the images of which a share is accepted, as no better
         than the worst that was finished; else a limit would hold for that share of the hopeful ones alone, which is stricter.
         """
@@ -86,7 +92,9 @@ class Calibration:
         if len(finite) == 0:
             raise ValueError(f"There is nothing to calibrate with: none of the {len(joined)} scores given is finite.")
         worst = finite.max() if direction is Direction.HIGH_IS_BAD else finite.min()
-        return cls(torch.cat([finite, worst.repeat(stopped)]).sort().values, direction, quantity, tuple(dict(p) for p in provenance))
+        ascending = torch.cat([finite, worst.repeat(stopped)]).sort()
+        fitted = cls(ascending.values, direction, quantity, tuple(dict(p) for p in provenance))
+        return fitted if images is None else replace(fitted, images=images[joined.isfinite()][ascending.indices])
 
     @property
     def settings(self) -> dict[str, str]:
@@ -188,12 +196,11 @@ class Calibration:
         """This history and the scores of further runs. Raises ValueError when they hold other kinds of scores, or those of another host.
 
         most: how many scores to keep. Beyond it each of all scores ever collected has the same chance to be among them (Vitter 1985,
-        Algorithm R), so that percentiles stay those of the whole. Deterministic. Scores that come again so that some can be labelled
-        are not counted twice.
+        Algorithm R), so that percentiles stay those of the whole. Deterministic. What ``holds`` is not counted twice.
         """
         self.check(other.quantity, other.direction)
         check_settings(self.settings, other.settings)
-        again = torch.isin(other.scores, self.scores) & (len(other.labelled) > 0)
+        again = self.holds(other)
         further = other.scores[~again]
         runs, seen = [*self.provenance, *other.provenance][-LATEST_RUNS:], self.seen + other.seen - int(again.sum())
         if most is None or seen <= most:
@@ -202,8 +209,20 @@ class Calibration:
             scores = self.scores.new_tensor(sample(self.scores.tolist(), self.seen, further.tolist(), most))
         steps = self.steps if bool(again.any()) else join_steps(self.steps, other.steps)
         collected = {**self.collected, **other.collected}
-        joined = replace(self, scores=scores.sort().values, provenance=tuple(runs), seen=seen, steps=steps, collected=collected)
+        images = torch.cat([self.images, other.images[~torch.isin(other.images, self.images)]])[-LATEST_IMAGES:]
+        changed = {"provenance": tuple(runs), "seen": seen, "steps": steps, "collected": collected, "images": images}
+        joined = replace(self, scores=scores.sort().values, **changed)
         return joined.label(other.labelled, other.bad, other.further)
+
+    def holds(self, run: Calibration) -> Tensor:
+        """(N,) bool: which images of a run, as ``fit`` makes it, were collected already, whether or not their scores are still here.
+
+        Images that nobody told are known by their scores, as far as these are still here, and only when they come with labels.
+        """
+        known = torch.isin(run.images, self.images) if len(run.images) == len(run) else torch.zeros(len(run), dtype=torch.bool)
+        if len(run.labelled) and len(self.images) < self.seen:
+            known |= torch.isin(run.scores, self.scores)
+        return known
 
     def thin(self, most: int) -> Calibration:
         """At most so many of the scores, a random sample. Deterministic."""
@@ -221,6 +240,8 @@ class Calibration:
         tensors = {"scores": self.scores}
         if self.steps is not None:
             tensors |= {"step_sigmas": self.steps.sigmas, "step_scores": self.steps.scores}
+        if len(self.images):
+            tensors |= {"images": self.images}
         if len(self.labelled):
             tensors |= {"labelled": self.labelled, "bad": self.bad.to(torch.uint8)}
             tensors |= {FURTHER + name: values for name, values in self.further.items()}
@@ -238,6 +259,8 @@ class Calibration:
             direction, quantity = Direction(metadata["direction"]), check_text("quantity", metadata["quantity"])
             collected = check_counts("collected", metadata.get("collected", {}))
             calibration = cls(scores, direction, quantity, runs, seen, steps=steps, collected=collected)
+            if "images" in tensors:
+                calibration = replace(calibration, images=check_tensor("images", tensors["images"], (None,), whole=True).long())
             if "labelled" not in tensors:
                 return calibration
             labelled = check_tensor("labelled", tensors["labelled"], (None,)).double()
@@ -262,21 +285,3 @@ def sample(kept: list[float], seen: int, further: Sequence[float], most: int) ->
         elif (place := draw.randrange(number)) < most:
             kept[place] = score
     return kept
-
-
-def collect(path: str | Path, further: Calibration, most: int, on_wait: Callable[[], None] = lambda: None) -> Calibration:
-    """Add scores to the file, which is made when missing; several processes may do so at once. Returns all that it holds then.
-
-    Raises ValueError when the file holds other scores, or is no calibration; OSError when it can't be written or locked.
-    """
-    return update(path, lambda history: further.thin(most) if history is None else history.merge(further, most), on_wait)
-
-
-def update(
-    path: str | Path, change: Callable[[Calibration | None], Calibration], on_wait: Callable[[], None] = lambda: None
-) -> Calibration:
-    """Write what ``change`` makes of what the file holds, None where there is none, while no other process can; returns that."""
-    with locked(path, on_wait=on_wait):
-        history = change(Calibration.load(path) if Path(path).is_file() else None)
-        history.save(path)
-        return history

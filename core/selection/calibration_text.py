@@ -8,10 +8,14 @@ from .settings import HOST
 ENOUGH = 30  # scores, for percentiles in the middle to mean something
 
 
-def describe(history: Calibration) -> list[str]:
+def describe(history: Calibration, again: int = 0) -> list[str]:
+    """again: how many images of the latest run were in it already."""
     lines = [f"{len(history)} {'score' if len(history) == 1 else 'scores'} of {history.quantity}"]
     if history.seen > len(history):
         lines.append(f"They are a random sample of the {history.seen} scores that were collected.")
+    if again:
+        images, were = ("image", "was") if again == 1 else ("images", "were")
+        lines.append(f"{again} {images} of this run {were} in the file already and {'is' if again == 1 else 'are'} not counted again.")
     if len(history) < ENOUGH:
         lines.append(f"These are few. Judge images by them once there are about {ENOUGH}.")
     if (early := history.early_stop()) is not None:

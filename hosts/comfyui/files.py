@@ -11,7 +11,8 @@ from pathlib import Path
 import comfy.model_management as mm
 import folder_paths
 
-from ...core.selection.calibration import Calibration, collect
+from ...core.selection.calibration import Calibration
+from ...core.selection.collecting import add, update
 
 FOLDER, SUFFIX = "uncertainty", ".safetensors"
 NAME = re.compile(r"\w[\w .-]{0,99}")
@@ -33,9 +34,15 @@ def find(kind: str, name: str) -> Path:
     raise FileNotFoundError(f"There is no {kind} named {name!r} in {', '.join(map(str, _folders(kind)))}; save one under that name first.")
 
 
-def collect_scores(path: Path, further: Calibration, most: int) -> Calibration:
-    """``collect``, which a cancel ends while it waits for another ComfyUI that writes the file."""
-    return collect(path, further, most, mm.throw_exception_if_processing_interrupted)
+def collect_scores(path: Path, further: Calibration, most: int) -> tuple[Calibration, int]:
+    """``collect``, which a cancel ends while it waits for another ComfyUI that writes the file; and how many images are in it already."""
+    again: list[int] = []
+
+    def change(history: Calibration | None) -> Calibration:
+        again.append(0 if history is None else int(history.holds(further).sum()))
+        return add(history, further, most)
+
+    return update(path, change, mm.throw_exception_if_processing_interrupted), again[0]
 
 
 def names(kind: str) -> list[str]:

@@ -17,7 +17,8 @@ from scipy.stats import kstest, percentileofscore
 
 from uncertainty_nodes.core.files import save_tensors
 from uncertainty_nodes.core.options import Direction, FilterRule
-from uncertainty_nodes.core.selection.calibration import LATEST_RUNS, Calibration, collect, update
+from uncertainty_nodes.core.selection.calibration import LATEST_RUNS, Calibration
+from uncertainty_nodes.core.selection.collecting import collect, update
 from uncertainty_nodes.core.selection.filtering import decide
 from uncertainty_nodes.core.selection.settings import common_settings
 
@@ -232,10 +233,57 @@ def test_collecting_again_keeps_the_same_scores(tmp_path):
     assert torch.equal(one.scores, other.scores) and len(one) == 15
 
 
+def of_images(numbers, labelled=()):
+    """Image i has score i % 7, so that two images may have one score."""
+    numbers = torch.tensor(numbers)
+    scores = (numbers % 7).double()
+    labels = torch.isin(numbers, torch.tensor(labelled, dtype=torch.int64))
+    return Calibration.fit([scores], HIGH, "denoised", images=numbers).label(scores[labels], torch.zeros(int(labels.sum())).bool())
+
+
+@pytest.mark.parametrize("labelled", [(), (3, 4)])
+def test_an_image_that_comes_again_is_one_sample_even_where_its_score_is_not_kept(tmp_path, labelled):
+    path = tmp_path / "c"
+    collect(path, of_images(list(range(40))), most=10)
+    before = Calibration.load(path)
+    for again in (list(range(40)), [39, 3, 4], [5]):
+        history = collect(path, of_images(again, labelled), most=10)
+        assert history.seen == 40 and torch.equal(history.scores, before.scores)
+    history = collect(path, of_images([39, 40, 41], labelled), most=50)
+    assert history.seen == 42 and len(history) == 12, "a new image counts, though another has its score"
+    assert history.holds(of_images([50, 41, 0, 51])).tolist() == (of_images([50, 41, 0, 51]).images < 42).tolist()
+
+
+def test_failed_images_are_none_of_those_that_are_known():
+    run = Calibration.fit([torch.tensor([math.nan, 2.0, 1.0])], HIGH, "denoised", images=torch.tensor([7, 8, 9]))
+    assert run.images.tolist() == [9, 8] and run.merge(run).seen == 2
+
+
+def test_a_file_of_before_images_were_known_goes_by_scores_for_labels_alone(tmp_path):
+    path = tmp_path / "c"
+    fit([0.0, 1.0, 2.0]).save(path)
+    labelled = collect(path, of_images([0, 1, 2], labelled=(1,)), most=50)
+    assert labelled.seen == 3 and labelled.labelled.tolist() == [1]
+    assert collect(path, of_images([0, 1, 2]), most=50).seen == 3, "now it knows them"
+    assert collect(path, of_images([7, 8]), most=50).seen == 5
+
+
+def test_the_images_of_a_file_are_bounded_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr("uncertainty_nodes.core.selection.calibration.LATEST_IMAGES", 6)
+    path = tmp_path / "c"
+    for first in range(0, 12, 3):
+        collect(path, of_images([first, first + 1, first + 2]), most=50)
+    assert sorted(Calibration.load(path).images.tolist()) == [6, 7, 8, 9, 10, 11]
+    metadata = {"direction": "high_is_bad", "quantity": "x", "provenance": []}
+    save_tensors(path, {"scores": torch.zeros(1).double(), "images": torch.zeros(1)}, "calibration", 1, metadata)
+    with pytest.raises(ValueError, match="images must hold whole numbers, got float32"):
+        Calibration.load(path)
+
+
 WRITER = """
 import sys, torch
 from uncertainty_nodes.core.options import Direction, FilterRule
-from uncertainty_nodes.core.selection.calibration import Calibration, collect
+from uncertainty_nodes.core.selection.collecting import Calibration, collect
 number, path = int(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()

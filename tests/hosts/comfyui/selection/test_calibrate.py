@@ -159,6 +159,26 @@ def test_a_file_keeps_as_many_as_the_limit_says(comfy: Server) -> None:
     assert text[:2] == ["10 scores of denoised", "They are a random sample of the 41 scores that were collected."]
 
 
+def test_an_image_is_one_sample_however_often_it_comes(comfy: Server) -> None:
+    """With labels, with another promise, alone or in a batch, and where the file keeps a sample that the image is not in."""
+
+    def told(scores: str = ",".join(map(str, range(40))), **options: Any) -> list[str]:
+        g = Graph()
+        calibrate = g.node("UQ_Calibrate", uncertainty=result(g, scores), name="again", limit=10, **options)
+        return comfy.run(g).outputs[str(calibrate)]["text"]
+
+    sampled = "They are a random sample of the 40 scores that were collected."
+    assert told()[:2] == ["10 scores of denoised", sampled]
+    known = "40 images of this run were in the file already and are not counted again."
+    labelled = told(accepted_indexes="0,1", rejected_indexes="39")
+    assert labelled[1:3] == [sampled, known] and labelled[-2] == "3 labelled images, 1 of them bad."
+    assert told(bad_share=10.0)[1:3] == [sampled, known]
+    assert told("0,1,77", accepted_indexes="0")[1:3] == [
+        "They are a random sample of the 41 scores that were collected.",
+        "2 images of this run were in the file already and are not counted again.",
+    ]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="holds the lock by a function of POSIX systems")
 def test_a_cancel_while_another_writes_leaves_the_file_as_it_was(comfy: Server) -> None:
     import fcntl

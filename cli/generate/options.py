@@ -24,6 +24,7 @@ from ...core.options import (
 )
 from ...core.options.bounds import bounds, check_fields
 from ...core.options.limits import BATCH, DIGIT, IMAGES, SEED, STEPS
+from ...core.selection.settings import HOST, SCORING_SEED
 from ..shared.checks import DEMO, check_condition, check_folder
 from ..shared.inputs.loading import LoadingOptions
 from ..shared.inputs.prompts import read_prompts
@@ -108,7 +109,8 @@ class GenerateOptions:
     def known_settings(self) -> dict[str, str]:
         """Of what scores depend on, and a calibration is compared by, what is known before the model is loaded."""
         scale = 1.0 if self.model == DEMO and self.guidance_scale is None else self.guidance_scale
-        return {"host": "diffusers", "steps": str(self.steps)} | ({} if scale is None else {"cfg": f"{scale:g}"})
+        told = {HOST: "diffusers", "steps": str(self.steps), SCORING_SEED: str(DrawOptions().seed)}
+        return told | ({} if scale is None else {"cfg": f"{scale:g}"})
 
     def check_gap(self) -> None:
         """Raises ValueError for drawing without the guidance that the condition gap is made of."""

@@ -35,6 +35,10 @@ named 0 to 9. Other models: Stable Diffusion (1, 2, XL or 3), as the folder of a
 downloaded. Their prompts: --prompt for all images, else each image's own from the list, from a .txt file beside it, or from what
 A1111, Forge or ComfyUI wrote into it.
 
+All images are scored with the same noise draws, today and in every later run, so that scores of several folders can be compared. --seed
+takes other draws, which moves all scores of a run together: it shows how far scores depend on the draws, and more --samples make that
+less. calibrate and sort don't mix scores of different seeds.
+
 Transparent images are scored as they look on a white page. An image that can't be read is named and left out; one whose values are not
 finite gets no score and ranks last. Neither changes the other images' scores."""
 
@@ -58,7 +62,7 @@ def add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     score.add_argument("--start-percent", type=float, help=f"from where in the noise schedule, 0 = noise {start}")
     score.add_argument("--end-percent", type=float, help=f"up to where, 1 = clean {end}")
     add_whole(score, "--levels", bounds=LEVELS, help="noise levels in between")
-    add_seed_and_device(score, "number that the noise draws begin from; only scores of one seed can be compared")
+    add_seed_and_device(score, "number that the noise draws begin from; leave it as it is, unless to see how far scores depend on them")
     add_batch(score)
     add_engine(score)
     score.add_argument(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...core.files import remove_all_leftovers
+from ...core.selection.settings import SCORING_SEED
 from ..shared.inputs.sources import with_prompts
 from ..shared.ledger import Ledger
 from ..shared.notes import FORMATS, note_of, notes_in, try_note
@@ -50,6 +51,8 @@ def noted_row(options: ScoreOptions, image: ImageFile) -> Row | None:
 def write_notes(options: ScoreOptions, ledger: Ledger, images: Sequence[ImageFile]) -> None:
     """Into each image that was scored, of the formats that can hold it; the ledger is told what the files are then."""
     files, header, count, told = {image.name: image for image in images}, ledger.header, len(ledger), ledger.options
+    if options.seed:  # beside those of 0, as scores usually are, they can't be compared
+        told = told | {SCORING_SEED: options.seed}
     for folder in {image.path.parent for image in images}:
         remove_all_leftovers(folder)
 
@@ -59,7 +62,7 @@ def write_notes(options: ScoreOptions, ledger: Ledger, images: Sequence[ImageFil
             if image is None or image.path.suffix.lower() not in FORMATS:
                 continue
             settings = options.settings(row["label"], row.get("prompt"))
-            if try_note(image.path, note_of(row, header, count, told, settings, seed=options.seed)):
+            if try_note(image.path, note_of(row, header, count, told, settings)):
                 state = image.path.stat()
                 yield row | {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...core.selection.settings import SCORING_SEED, common_settings
 from .text import read_text
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,12 @@ def check_options(earlier: Mapping[str, Any], options: Mapping[str, Any], count:
 def from_row(record: type[Record], row: Mapping[str, Any]) -> Record:
     """A command's own record from a row, of this or an older version."""
     return record(**{f.name: row[f.name] for f in fields(record) if f.name in row})  # type: ignore[arg-type]
+
+
+def settings_of(provenance: Mapping[str, str]) -> dict[str, str]:
+    """For ``MADE_WITH``: what scores depend on. The commands tell the seed of their draws too, since it moves all scores of a run."""
+    seed = {SCORING_SEED: provenance["seed"]} if "seed" in provenance else {}
+    return common_settings([{**provenance, **seed}])
 
 
 def finite(value: float) -> float | None:

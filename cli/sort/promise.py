@@ -10,17 +10,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...core.options import Direction, FilterRule
+from ...core.options import Direction, FilterRule, limits
 from ...core.selection.calibration import Calibration
 from ...core.selection.filtering import decide
-from ...core.selection.settings import HOST, SETTINGS
+from ...core.selection.settings import HOST, SCORING_SEED, SETTINGS
 from ...core.view.notes import Note
 from ..shared.inputs.labels import find_labelled, read_labels
 from ..shared.pictures import ImageFile
 from .options import SortOptions
 
 log = logging.getLogger(__name__)
-OF_COMMANDS = {"steps": "steps", "samples": "samples", "cfg": "guidance_scale"}  # options of score and generate that say the same
+# What score and generate call it.
+OF_COMMANDS = {"steps": "steps", "samples": "samples", "cfg": "guidance_scale", SCORING_SEED: SCORING_SEED}
 
 
 def keep_by_calibration(path: Path, percent: float, notes: Sequence[Note]) -> int:
@@ -41,8 +42,10 @@ def scores_in(notes: Sequence[Note]) -> tuple[Tensor, Direction, str]:
 def settings_in(method: str) -> dict[str, str]:
     """What a note's words tell of how its score was made, by the names that calibrations have for it."""
     told = dict(part.split(": ", 1) for part in method.split("; ") if ": " in part)
-    names = {name: name for name in SETTINGS} if HOST in told else OF_COMMANDS
-    return {name: told[other] for name, other in names.items() if other in told}
+    if HOST in told or not told:
+        return {name: told[name] for name in SETTINGS if name in told}
+    usual = {SCORING_SEED: str(limits.SEED.default)}  # score tells of another, and generate has none
+    return usual | {name: told[other] for name, other in OF_COMMANDS.items() if other in told}
 
 
 def keep_by_promise(options: SortOptions, images: Sequence[ImageFile], notes: Sequence[Note]) -> int:

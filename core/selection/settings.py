@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-HOST, PROMPT_KIND, LEVELS = "host", "prompt kind", "log_snr"
+HOST, PROMPT_KIND, LEVELS, SCORING_SEED = "host", "prompt kind", "log_snr", "scoring seed"
 SAME_LEVEL = 0.05  # nats
 OF_HOST = (HOST, "model", "weights", "sampler")  # each host has names of its own for them
-SETTINGS = (HOST, "model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", "method", "window", "samples", LEVELS)
+OF_SCORE = ("method", "window", "samples", LEVELS, SCORING_SEED)
+SETTINGS = (HOST, "model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", *OF_SCORE)
 
 
 def common_settings(provenance: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -11,7 +11,7 @@ The text under the key ``uncertainty`` is a JSON list, one object a score:
     accepted     true or false where something decided, and why in a sentence
     model_calls  network passes that the score cost
     seconds      that it took for this image, with its drawing where it was drawn and scored in one go
-    seed         that the image or its score was drawn from
+    seed         that the image was drawn from
     method       how it was measured, in words
     settings     a code of all that the score depends on: equal codes, comparable scores
     image, look  only where one file holds the scores of a whole batch: which image (0 = first), and what it looks like, see ``looks``

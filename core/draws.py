@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import suppress
 
 import torch
@@ -13,6 +14,7 @@ from .denoiser import Denoiser
 from .options import DrawOptions
 
 log = logging.getLogger(__name__)
+OUT_OF_MEMORY = re.compile("out of memory|DefaultCPUAllocator|could not (create|execute) a primitive$", re.IGNORECASE)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -39,11 +41,11 @@ def noise(options: DrawOptions, step: int, like: Tensor) -> Tensor:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether memory ran out: by torch's own error, or by that of a driver which allocates itself (cudaMallocAsync, which ComfyUI
-    chooses, tells it as torch.AcceleratorError with code 2 or as text; MPS by its text).
+    chooses, tells it as torch.AcceleratorError with code 2 or as text), by MPS, by torch's allocator for processors or by oneDNN.
     """
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
-    if getattr(error, "error_code", None) != 2 and "out of memory" not in str(error).lower():
+    if getattr(error, "error_code", None) != 2 and not OUT_OF_MEMORY.search(str(error)):
         return False
     if torch.cuda.is_available():
         with suppress(RuntimeError):  # the driver tells it once more at its next work

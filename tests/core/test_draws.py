@@ -146,11 +146,12 @@ def with_code(error, code):
     return error
 
 
-SHORT = [  # as torch, cudaMallocAsync before and since torch 2.8, and MPS say it
+SHORT = [  # as torch, cudaMallocAsync before and since torch 2.8, MPS and oneDNN say it
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("CUDA error: out of memory"),
     with_code(getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: unspecified"), 2),
     RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB, other allocations: 1.00 GB, max allowed: 9.07 GB)."),
+    RuntimeError("could not create a primitive"),
 ]
 
 
@@ -166,8 +167,23 @@ def test_memory_is_short_whoever_says_so(error):
     assert calls.sizes == [8, 4, 4]
 
 
+def test_more_than_any_processor_has(caplog):
+    def denoise(x, sigma):
+        return x if len(x) <= 2 else torch.empty(2**60, dtype=torch.uint8)
+
+    calls = Calls(denoise)
+    evaluate(calls, torch.randn(4, 1, 3, 8, 8), torch.ones(1), torch.float32, 4)
+    assert calls.sizes == [4, 2, 2] and "going on with 2 draws per call" in caplog.text
+
+
 @pytest.mark.parametrize(
-    "error", [RuntimeError("CUDA error: an illegal memory access"), with_code(RuntimeError("else"), 700), ValueError("out of memory")]
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access"),
+        RuntimeError("could not create a primitive descriptor for a convolution forward propagation primitive"),
+        with_code(RuntimeError("else"), 700),
+        ValueError("out of memory"),
+    ],
 )
 def test_other_errors_are_raised_at_once(error):
     def denoise(x, sigma):

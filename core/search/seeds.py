@@ -6,6 +6,7 @@ from ..options import check_whole, limits
 
 BITS = 53  # a browser's numbers are exact up to here, so that a seed can be read off, typed in and drawn again
 MASK = (1 << BITS) - 1
+NO_SEED = -1  # told for an image that no seed draws again
 
 
 def derive_seed(seed: int, index: int) -> int:

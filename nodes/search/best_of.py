@@ -163,7 +163,10 @@ class BestOfN(io.ComfyNode):
                 Uncertainty.Output(display_name="uncertainty", tooltip="Their scores in the last comparison that they were in."),
                 io.String.Output(display_name="report", tooltip="What was compared, what went on and why, and what it cost."),
                 io.Int.Output(
-                    display_name="seeds", is_output_list=True, tooltip="The seed of each image. KSampler draws the image again with it."
+                    display_name="seeds",
+                    is_output_list=True,
+                    tooltip="The seed of each image. KSampler draws the image again with it; where the latent has several, that one alone, "
+                    "behind Latent From Batch. -1 for a copy that the mode resample made, which no seed draws.",
                 ),
                 Uncertainty.Output(
                     display_name="compared",
@@ -249,7 +252,10 @@ class BestOfNSampler(io.ComfyNode):
             ],
             outputs=[
                 io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced. As many images come out as go in."),
-                Record.Output(display_name="record", tooltip="For Read Uncertainty, behind SamplerCustomAdvanced: the scores of the best."),
+                Record.Output(
+                    display_name="record",
+                    tooltip="For Read Uncertainty, behind SamplerCustomAdvanced: the scores of the best, and their seeds for RandomNoise.",
+                ),
             ],
             search_aliases=["best of n", "prune", "particle", "candidates"],
         )

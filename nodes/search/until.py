@@ -226,7 +226,8 @@ def outputs() -> list[io.Output]:
         io.Int.Output(
             display_name="seeds",
             is_output_list=True,
-            tooltip="The seed of each image. KSampler draws it again with it. -1 for images from previous.",
+            tooltip="The seed of each image. KSampler draws the whole batch of its attempt again with it; where early_calibration is "
+            "connected, each image alone, behind Latent From Batch. -1 for images from previous.",
         ),
         Attempts.Output(
             display_name="so_far", tooltip="The run with its best images, for so_far of the next round of a loop. It is one value."

@@ -34,6 +34,10 @@ from .outcome import SearchOutcome
 
 NoiseOfImage = Callable[[int, int], Tensor]  # image, candidate -> (1, C, ...); see candidate.NoiseOf
 NOT_RECORDED = "The run drew several candidates of each image, which a record can't tell apart: take the uncertainty of the search itself."
+SAME_NOISE = (
+    "This run adds no noise, and neither does sampler {!r}: its {} candidates would all be one image. Connect RandomNoise to noise (with "
+    "SamplerCustom turn add_noise on), choose a sampler that adds noise, such as euler_ancestral, or set candidates to 1."
+)
 
 
 class BestOfSampler(comfy.samplers.Sampler):
@@ -108,6 +112,8 @@ class BestOfSampler(comfy.samplers.Sampler):
         resolve = percent_to_sigma(guider.inner_model.model_sampling)
         options = replace(self.options, seed=int(extra_args["seed"] or 0))
         rehearsal = self.rehearse(guider, sigmas, noise, options.seed)
+        if options.candidates > 1 and not rehearsal.draws_noise and self.noise_of is None and not noise.any():
+            raise ValueError(SAME_NOISE.format(self.name, options.candidates))
         micro_batch = 1 if rehearsal.draws_noise or self.draws_inpainting(denoise_mask) else options.micro_batch
         told = CandidateSteps(callback, len(noise) * planned_steps(options, sigmas, resolve))
         noise_of = self.noise_of or seeded_noise(noise, options.seed)
@@ -186,10 +192,13 @@ def leave_unrecorded(options: dict[str, Any]) -> None:
 
 
 def seeded_noise(noise: Tensor, seed: int) -> NoiseOfImage:
-    """The run's own noise for the first candidate; for the others what RandomNoise makes of their seeds, of the whole batch."""
+    """The run's own noise for the first candidate; for the others what RandomNoise makes of their seeds, of the whole batch.
+
+    A run without noise, as the second half of another, has none for any.
+    """
 
     def noise_of(image: int, number: int) -> Tensor:
-        if number == 0:
+        if number == 0 or not noise.any():
             return noise[image : image + 1]
         return comfy.sample.prepare_noise(noise, derive_seed(seed, number))[image : image + 1]
 
@@ -232,11 +241,12 @@ def sampler_name_of(sampler: comfy.samplers.Sampler) -> str:
 
 
 def best_of_sampler(inner: comfy.samplers.Sampler, options: BestOfOptions) -> tuple[BestOfSampler, Record]:
-    """For custom sampling, and where its runs leave the scores of what came out."""
+    """For custom sampling, and where its runs leave the scores of what came out, with the seeds."""
     record = Record()
 
     def keep(found: SearchOutcome, samples: Tensor) -> None:
-        if found.uncertainty is not None:
-            record.keep(samples, found.uncertainty)
+        if (told := found.uncertainty) is not None:
+            seeds = ", ".join(map(str, found.seeds))
+            record.keep(samples, replace(told, provenance=told.provenance | {"seeds": seeds}))
 
     return BestOfSampler(inner, sampler_name_of(inner), options, tell=keep), record

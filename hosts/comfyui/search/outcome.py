@@ -11,6 +11,7 @@ from ....core.options import SearchMode
 from ....core.result import Uncertainty
 from ....core.search.report import describe
 from ....core.search.scoring import DIRECTION_OF_SCORER
+from ....core.search.seeds import NO_SEED
 from ....core.search.stopping import quantity_at
 from .image_search import ImageSearch
 
@@ -20,7 +21,8 @@ class SearchOutcome:
     """chosen: the searches and rows of the images that come out, in their order; images: the place of each in the batch that went in.
 
     uncertainty: of these, by the last comparison that they were in; None where none is left.  compared: of all candidates at each point.
-    seeds: those that draw the chosen alone.  report: in sentences.  calls: network passes of all candidates, and of comparing them.
+    seeds: those that draw the chosen alone, NO_SEED for copies.  report: in sentences.
+    calls: network passes of all candidates, and of comparing them.
     """
 
     chosen: tuple[tuple[ImageSearch, int], ...]
@@ -39,7 +41,7 @@ class SearchOutcome:
         count = max(len(s.comparisons) for s in searches)
         compared = tuple(result_at(searches, k, provenance) for k in range(count))
         uncertainty = result_of(chosen, provenance) if chosen else None
-        seeds = tuple(s.candidates[row].seed for s, row in chosen)
+        seeds = tuple(NO_SEED if (c := s.candidates[row]).is_copy else c.seed for s, row in chosen)
         report = "\n".join(lines(searches, kept))
         calls = sum(s.search.network_rows + s.search.scoring_rows for s in searches)
         return cls(chosen, images, uncertainty, compared, seeds, report, calls)
@@ -88,7 +90,7 @@ def lines(searches: Sequence[ImageSearch], kept: Sequence[Sequence[int]]) -> lis
         seeds = {row: candidate.seed for row, candidate in each.candidates.items()}
         found += [f"Image {i + 1}:"] if len(searches) > 1 else []
         each.search.network_rows = each.lane.passes
-        found += describe(each.search, rows, seeds)
+        found += describe(each.search, rows, seeds, [row for row, candidate in each.candidates.items() if candidate.is_copy])
         whole = each.search.options.candidates * (len(each.lane.sigmas) - 1)
         saved = whole - each.lane.steps
         if saved > 0:

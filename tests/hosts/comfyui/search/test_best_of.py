@@ -95,6 +95,26 @@ def test_keep_all_gives_all_best_first(comfy: Server) -> None:
     assert comfy.value(history, found)[0]["quantity"] == "denoised at 1"
 
 
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
+def test_each_seed_that_is_told_draws_its_image_alone(comfy: Server, sampler: str) -> None:
+    """Of several images with places, masks and rows of the prompt of their own, after pruning, two of each."""
+    s = scene("flow", batch=2, scale=1.0)
+    masks = [s.graph.node("SolidMask", value=v, width=64, height=64) for v in (1.0, 0.5)]
+    images = [s.graph.node("MaskToImage", mask=mask) for mask in masks]
+    mask = s.graph.node("ImageToMask", image=s.graph.node("ImageBatch", image1=images[0], image2=images[1]), channel="red")
+    latent = s.graph.node("SetLatentNoiseMask", samples=s.graph.node("UQTest_BatchIndex", latent=s.latent, indexes="3,1"), mask=mask)
+    s = s.having(latent=latent)
+    node = best_of(s, sampler_name=sampler, keep=2, steps=5, points="0.3, 0.6", fractions="0.75, 0.5", denoise=0.8)
+    kept, seeds = save(s, node), value(s, node[3])
+    history = comfy.run(s.graph)
+    found, told, plain = samples(comfy, history, kept), values(comfy, history, seeds), []
+    assert len(told) == 4
+    for place, seed in zip((0, 0, 1, 1), told, strict=True):
+        one = s.graph.node("LatentFromBatch", samples=latent, batch_index=place, length=1)
+        plain.append(save(s, ksampler(s.having(latent=one), sampler, steps=5, seed=seed, denoise=0.8)))
+    assert torch.equal(found, drawn(comfy, comfy.run(s.graph), plain))
+
+
 @pytest.mark.parametrize("family", ["flux", "video"])
 def test_flux_and_video_latents(comfy: Server, family: str) -> None:
     s = scene(family)
@@ -193,12 +213,17 @@ def test_resampled_copies_part(comfy: Server, family: str) -> None:
     s = scene(family)
     options = {"sampler_name": "euler_ancestral", "mode": "resample", "steps": 6, "fractions": "1", "sharpness": 100.0, "keep": 4}
     node = best_of(s, points="0.4", **options)
-    kept, report, seeds = save(s, node), value(s, node[2]), value(s, node[3])
+    kept, report, seeds, plain = save(s, node), value(s, node[2]), value(s, node[3]), alone(s, "euler_ancestral", 4, steps=6)
     history = comfy.run(s.graph)
-    images, text = samples(comfy, history, kept), values(comfy, history, report)[0]
+    images, text, stock = samples(comfy, history, kept), values(comfy, history, report)[0], drawn(comfy, history, plain)
     assert "4 of 4 go on from here" in text or "3 of 4 go on from here" in text
     assert len({tuple(image.flatten().tolist()) for image in images}) == 4, "copies draw noise of their own"
-    assert len(set(values(comfy, history, seeds))) <= 2
+    own = {derive_seed(1, i): stock[i] for i in range(4)}
+    told = values(comfy, history, seeds)
+    assert told.count(-1) in (2, 3) and text.count("with fresh noise since then: no seed draws it again") == told.count(-1)
+    for image, seed in zip(images, told, strict=True):
+        again = [other for other, each in own.items() if torch.equal(image, each)]
+        assert again == ([] if seed == -1 else [seed])
 
 
 def test_fewer_particles_go_on_later(comfy: Server) -> None:
@@ -270,9 +295,45 @@ def test_as_a_sampler_for_custom_sampling(comfy: Server, sampler: str) -> None:
         plain.append(save(s, other))
     history = comfy.run(s.graph)
     one, candidates = samples(comfy, history, kept), drawn(comfy, history, plain)
-    assert any(torch.equal(one, each[None]) for each in candidates)
     u = comfy.value(history, found)[0]
     assert len(u["scores"]) == 1 and u["quantity"] == "denoised at 0.5"
+    number = [derive_seed(1, i) for i in range(3)].index(int(u["provenance"]["seeds"]))
+    assert torch.equal(one, candidates[number][None])
+
+
+def without_noise(s: Scene, sampler: Node, seed: int) -> Node:
+    """The second half of a run, as SamplerCustom is used for it."""
+    sigmas = s.graph.node(
+        "SplitSigmas", sigmas=s.graph.node("BasicScheduler", model=s.model, scheduler="simple", steps=6, denoise=1.0), step=2
+    )
+    wires = {"model": s.model, "positive": s.positive, "negative": s.negative, "latent_image": s.latent}
+    return s.graph.node("SamplerCustom", **wires, add_noise=False, noise_seed=seed, cfg=4.0, sampler=sampler, sigmas=sigmas[1])
+
+
+def test_in_a_run_without_noise_candidates_differ_by_the_samplers_own(comfy: Server) -> None:
+    s = scene("eps", scale=2.0)
+    kept = save(s, without_noise(s, best_sampler(s, "euler_ancestral"), 1))
+    chosen = s.graph.node("KSamplerSelect", sampler_name="euler_ancestral")
+    plain = [save(s, without_noise(s, chosen, derive_seed(1, i))) for i in range(4)]
+    history = comfy.run(s.graph)
+    assert sum(torch.equal(samples(comfy, history, kept), samples(comfy, history, each)) for each in plain) == 1
+
+
+def test_in_a_run_without_any_noise_there_is_nothing_to_choose(comfy: Server) -> None:
+    s = scene("eps", scale=2.0)
+    save(s, without_noise(s, best_sampler(s, "euler"), 1))
+    with pytest.raises(
+        PromptFailed, match="adds no noise, and neither does sampler 'euler': its 4 candidates would all be one image. Connect"
+    ):
+        comfy.run(s.graph)
+    s = scene("eps", scale=2.0)
+    kept, plain = (
+        without_noise(s, sampler, 1)
+        for sampler in (best_sampler(s, "euler", candidates=1), s.graph.node("KSamplerSelect", sampler_name="euler"))
+    )
+    kept, plain = save(s, kept), save(s, plain)
+    history = comfy.run(s.graph)
+    assert torch.equal(samples(comfy, history, kept), samples(comfy, history, plain))
 
 
 def test_a_guider_without_a_negative_takes_scorers_that_need_none(comfy: Server) -> None:

@@ -207,6 +207,7 @@ def test_what_is_missing_is_one_sentence(comfy: Server) -> None:
             comfy.run(s.graph)
 
 
+DRAFT = {"point": 0.5, "scorer": "denoised", "samples": 2, "micro_batch": 1}
 FREE_WINDOW = {"trajectory": (0.5, 1.0), "condition_gap": (0.0, 0.35)}
 
 
@@ -277,6 +278,31 @@ def test_an_early_end_leaves_a_free_score_as_it_is(comfy: Server, scorer: str) -
     }
     assert early["provenance"] == plain["provenance"]
     assert torch.equal(*(samples(comfy, history, each) for each in kept))
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_each_seed_that_is_told_draws_its_images_again(comfy: Server, early: bool) -> None:
+    """Of a whole attempt; where attempts end early, each image alone."""
+    s = scene("flow", batch=2)
+    latent = s.graph.node("UQTest_BatchIndex", latent=s.latent, indexes="3,1")
+    s = s.having(latent=latent)
+    options = {"sampler_name": "euler_ancestral", "max_attempts": 3, "wanted": 6, **NEVER}
+    if early:
+        drafts = s.graph.node(
+            "UQ_DraftCandidates", **wires(s), **SAMPLING | {"seed": 50, "sampler_name": "euler_ancestral"}, candidates=8, **DRAFT
+        )
+        options |= {"early_calibration": s.graph.node("UQ_Calibrate", uncertainty=drafts[2], name=""), "early_limit": 50.0}
+    node = until(s, **options)
+    kept, seeds = save(s, node), value(s, node[5])
+    history = comfy.run(s.graph)
+    saved, told, plain = comfy.latent(history, kept), values(comfy, history, seeds), []
+    assert (len(told) < 6) == early
+    for index, seed in zip(saved["batch_index"].tolist(), told, strict=True):
+        place = [3, 1].index(index)
+        one = s.having(latent=s.graph.node("LatentFromBatch", samples=latent, batch_index=place, length=1)) if early else s
+        plain.append((0 if early else place, save(s, ksampler(one, "euler_ancestral", seed=seed))))
+    history = comfy.run(s.graph)
+    assert torch.equal(saved["samples"], torch.stack([samples(comfy, history, each)[place] for place, each in plain]))
 
 
 def test_what_a_run_cannot_tell_is_refused_before_it_is_sampled(comfy: Server) -> None:

@@ -13,6 +13,7 @@ from .fit_laplace.arguments import add_fit_laplace
 from .generate.arguments import add_generate
 from .report.arguments import add_report
 from .score.arguments import add_score
+from .shared.arguments import Parser
 from .show.arguments import add_show
 from .sort.arguments import add_sort
 from .train_ensemble.arguments import add_train_ensemble
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="uncertainty-nodes", description=TEXT)
+    parser = Parser(prog="uncertainty-nodes", description=TEXT)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)

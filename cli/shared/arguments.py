@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ...core.options.bounds import Bounds
 from ...core.options.limits import BATCH, DIGIT, SEED, THREADS, WORKERS
@@ -18,6 +18,13 @@ Options = TypeVar("Options")
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 Group = argparse._ActionsContainer
 DEFAULT = "(default: %(default)s)"
+
+
+class Parser(argparse.ArgumentParser):
+    """What is wrong stands alone: beside the usage of a command with fifty options nobody would find it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. All options: {self.prog} --help\n")
 
 
 def add_command(commands: Commands[argparse.ArgumentParser], name: str, help: str, text: str = "") -> argparse.ArgumentParser:

@@ -1,9 +1,7 @@
 """One sampling of N candidates, of which the network sees only those that are still in the search.
 
 The pipeline and its scheduler keep all N rows throughout, so that no state of theirs has to be cut; rows that have ended get zeros
-for the network's output and cost no call. The others go through the network ``micro_batch`` candidates at a time, always as many
-(short of that, the last one again): an image then doesn't hang on how many are beside it, since a processor or accelerator may
-choose another arithmetic for another batch size.
+for the network's output and cost no call. The others go through the network at most ``micro_batch`` candidates at a time.
 """
 
 from __future__ import annotations
@@ -63,10 +61,9 @@ class Pruning(Watch):
         return (), self.cut(self.groups()[0])
 
     def groups(self) -> list[list[int]]:
-        """Candidates that share a call, filled up to ``micro_batch``."""
+        """Candidates that share a call."""
         rows = self.search.rows
-        parts = [list(rows[i : i + self.micro_batch]) for i in range(0, len(rows), self.micro_batch)]
-        return [part + part[-1:] * (self.micro_batch - len(part)) for part in parts]
+        return [list(rows[i : i + self.micro_batch]) for i in range(0, len(rows), self.micro_batch)]
 
     def cut(self, group: Sequence[int]) -> dict[str, Any]:
         """The call's inputs for some candidates, in each of its blocks (the halves of classifier-free guidance)."""
@@ -83,7 +80,7 @@ class Pruning(Watch):
         whole[self.places(first)] = output[0]
         for group in others:
             whole[self.places(group)] = network.forward(**self.cut(group))[0]
-        self.search.network_rows += self.blocks * self.micro_batch * (1 + len(others))
+        self.search.network_rows += self.blocks * len(self.search.rows)
         call = Call.bind(network, self.space, self.signature or signature_of(network), (), self.inputs, whole)
         sigma = self.space.sigma_at(call.timestep)
         if self.is_new_step(self.space.noisiness(sigma)):
@@ -137,8 +134,7 @@ class Pruning(Watch):
         draws = replace(options.draws, micro_batch=options.draws.micro_batch or self.blocks)
         part = self.conditional(call.x)
         groups = []
-        for i in range(0, len(self.search.rows), self.micro_batch):
-            rows = list(self.search.rows[i : i + self.micro_batch])
+        for rows in self.groups():
             given = self.denoiser(call.rows(part), rows, level)
             without = self.unconditional(call, part, rows, level)
             groups.append(score_candidates(given, without, x0[rows], level, self.space.process, draws, options.drawn_scorers))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,15 +30,15 @@ def main(what: str) -> None:
     torch.set_num_threads(1)
     warnings = Texts()
     logging.getLogger("uncertainty_nodes").addHandler(warnings)
-    job = {"search": search, "scores": scores}[what]
-    expected = job()
+    job, demo = {"search": search, "scores": scores}[what], load_demo()
+    expected = job(*demo)
     for spare in AMOUNTS:
         warnings.texts.clear()
         try:
             with no_more_than(spare):
-                result = job()
+                result = job(*demo)
         except (RuntimeError, MemoryError) as error:
-            print(json.dumps({"error": str(error)}), flush=True)  # noqa: T201  to the test
+            print(json.dumps({"warnings": warnings.texts, "error": str(error)}), flush=True)  # noqa: T201  to the test
             break
         difference = float((result - expected).abs().max())
         print(json.dumps({"warnings": warnings.texts, "difference": difference}), flush=True)  # noqa: T201
@@ -45,14 +46,12 @@ def main(what: str) -> None:
             break
 
 
-def search() -> Tensor:
-    network, scheduler = load_demo()
+def search(network: Any, scheduler: Any) -> Tensor:
     options = BestOfOptions(candidates=MANY, points=(0.5,), fractions=(0.25,), keep=2, micro_batch=MANY, seed=5)
     return best_of(DigitCandidates(network, scheduler, 3, 2), options=options).images
 
 
-def scores() -> Tensor:
-    network, scheduler = load_demo()
+def scores(network: Any, scheduler: Any) -> Tensor:
     images = torch.randn((1, *SHAPE), generator=torch.Generator().manual_seed(0))
     options = AleatoricOptions(DrawOptions(samples=MANY, micro_batch=MANY))
     return score(network, scheduler, images, {"class_labels": torch.tensor([3])}, options, 1).scores

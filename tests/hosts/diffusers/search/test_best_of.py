@@ -67,15 +67,16 @@ def test_a_survivor_is_bit_identical_to_the_same_candidate_alone(demo, scheduler
     assert torch.equal(found.images, torch.cat([alone(candidates, seed) for seed in found.seeds]))
 
 
-def test_every_pass_is_counted(demo, monkeypatch):
+@pytest.mark.parametrize("micro_batch", [1, 3, 4])
+def test_every_pass_is_counted_and_what_has_ended_costs_none(demo, monkeypatch, micro_batch):
     candidates = digits(demo, "DDIMScheduler", 1.5)
     rows = Rows(candidates.target, monkeypatch)
-    found = best_of(candidates, options=TWICE)
+    found = best_of(candidates, options=replace(TWICE, micro_batch=micro_batch))
     # steps 1 and 2 with 4 candidates, the third with 3, the others with 2; each candidate that is scored costs 4 passes
     assert found.network_rows == 2 * (2 * 4 + 3 + 3 * 2)
     assert found.scoring_rows == 4 * (4 + 3)
     assert rows.count == found.network_rows + found.scoring_rows
-    assert max(rows.seen) <= 2  # both halves of guidance: what bounds the memory
+    assert max(rows.seen) == 2 * micro_batch  # both halves of guidance: what bounds the memory
 
 
 @pytest.mark.parametrize(("guidance", "rows_each"), [(1.0, 1), (1.5, 2)])
@@ -97,7 +98,7 @@ def test_a_search_that_cuts_nothing_is_plain_sampling(demo):
 
 
 def test_in_a_larger_micro_batch_neighbours_still_do_not_matter(demo):
-    """Each call has as many rows; what is beside a candidate, and where it stands, must not show."""
+    """While each call has as many rows, what is beside a candidate, and where it stands, must not show."""
     options = BestOfOptions(candidates=4, points=(), fractions=(), keep=4, micro_batch=2, seed=7)
     candidates = digits(demo, "DDIMScheduler")
     full = best_of(candidates, options=options)

@@ -33,7 +33,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "quality/guidance": ("--images 100 --screen 25", "--images 2000 --screen 2000"),
     "quality/guidance --cfg": ("--images 90", "--images 2000"),
     "quality/guidance --search": ("--images 30", "--images 500"),
-    "quality/best_of": ("--prompts 20", "--prompts 2000 --steered 100"),
+    "quality/best_of": ("--prompts 20", "--prompts 2000 --steered 2000"),
     "quality/best_of --free": ("--prompts 20", "--prompts 2000"),
     "bundle/train_shapes": ("--steps 300", ""),
     "bundle/train_shapes_ensemble": ("--steps 50", ""),

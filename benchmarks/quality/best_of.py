@@ -32,7 +32,7 @@ from uncertainty_nodes.benchmarks.shared.candidates import (
 )
 from uncertainty_nodes.benchmarks.shared.common import write
 from uncertainty_nodes.benchmarks.shared.guidance.judging import fid
-from uncertainty_nodes.benchmarks.shared.steering import chunks_there, steered
+from uncertainty_nodes.benchmarks.shared.steering import steered
 from uncertainty_nodes.core.demo.extractor import Reference, load_extractor, load_reference
 from uncertainty_nodes.core.metrics.scores import Undefined, bootstrap_interval
 from uncertainty_nodes.core.options import BestOfOptions, Scorer, UntilOptions
@@ -253,7 +253,7 @@ def main() -> None:
     settings = [s for s in SETTINGS if s.steps == 20 or not a.free]
     if a.table:
         chunks = next(i for i in range(10**6) if not all(lab.path(s, i).exists() for s in settings))
-        one_by_one = chunks_there(a.work)
+        one_by_one = 0
     for index in tqdm(range(chunks), desc="Candidates"):
         for setting in settings:  # in turn, so that a stop leaves them alike
             lab.chunk(setting, index)
@@ -265,7 +265,7 @@ def main() -> None:
             found[setting.name] |= {"until good": until_good(replay), "calls of real searches": check(lab, replay)}
     results = {"prompts": chunks * PROMPTS, "candidates": CANDIDATES, "draws": DRAWS.samples, "seed": SEED, "precision": a.precision}
     results |= {"extractor": lab.judge.name, "settings": found}
-    results |= {} if a.free else {"steered": steered(lab, one_by_one, real)}
+    results |= {} if a.free else {"steered": steered(lab, SETTINGS, one_by_one, real)}
     tqdm.write(f"Wrote {write('best_of_free' if a.free else 'best_of', results)}")
 
 

@@ -8,9 +8,10 @@ from uncertainty_nodes.benchmarks.report.markdown import interval, number, parag
 
 Results = dict[str, Any]
 FULL = "best of 8"
+PRUNED, RESAMPLED = "pruned, 8 to 4 at 0.25, to 2 at 0.5", "resampled, 8 to 4 at 0.25, to 2 at 0.5"
 STEERED = """
-    **Resampling.** Copies have a future of their own, so these searches were run one by one, on EulerAncestralDiscreteScheduler, 20 steps,
-    CFG 1: the same candidates for every plan.
+    **Resampling.** Copies have a future of their own, so these searches were run one by one, on EulerAncestralDiscreteScheduler, the same
+    candidates for every plan of a setting. *Beyond pruning*: agreement and FID gained over the pruned plan, prompts resampled.
 """
 GAIN, CALLS = 0.9, 0.65  # what pruning is to keep, at most at which share of the calls
 
@@ -32,7 +33,9 @@ def section(found: Results) -> str:
         nobody judged, whatever their number of calls.
     """)
     if found["steered"]:
-        parts += [f"{paragraph(STEERED)} {resampling(found['steered'])}", steered(found["steered"])]
+        parts += [paragraph(STEERED)]
+        for name, rows in found["steered"].items():
+            parts += [f"**{name}.** {resampling(rows)}", steered(rows)]
     return "\n\n".join([*parts, until, until_good(found["settings"])])
 
 
@@ -163,18 +166,31 @@ def equal_calls(found: Results) -> str:
 def steered(rows: Results) -> str:
     cells = [
         [name, r["prompts"], f"{r['calls']:g}", number(r["agreement"], 3), interval(r["agreement_interval"], 3), number(r["log_p"], 3)]
-        + [number(r.get("fid"), 2)]
+        + [number(r["fid"], 2), *beyond_pruning(r)]
         for name, r in rows.items()
     ]
-    return table(["plan", "prompts", "calls", "agreement", "95 %", "mean log p", "FID"], cells)
+    header = ["plan", "prompts", "calls", "agreement", "95 %", "mean log p", "FID"]
+    return table([*header, "agreement beyond pruning", "FID beyond pruning"], cells)
+
+
+def beyond_pruning(row: Results) -> list[str]:
+    gains = row["beyond"].get(PRUNED)
+    return ["-", "-"] if gains is None else [gained(gains, "agreement", 3), gained(gains, "fid", 2)]
+
+
+def gained(gains: Results, what: str, digits: int) -> str:
+    return f"{number(gains[f'{what}_gain'], digits, signed=True)} ({interval(gains[f'{what}_gain_interval'], digits)})"
 
 
 def resampling(rows: Results) -> str:
-    """Whether copies of the best do more than leaving the worst, at as many calls."""
-    pruned = next(row for name, row in rows.items() if name.startswith("pruned"))
-    name, copied = max(((n, r) for n, r in rows.items() if n.startswith("resampled")), key=lambda item: item[1]["agreement"])
-    (low, high), (least, most) = copied["agreement_interval"], pruned["agreement_interval"]
-    verb = "does more than" if low > most else "does less than" if high < least else "is not shown to do more than"
-    shares = f"{number(copied['agreement'], 3)} ({interval((low, high), 3)})"
-    others = f"{number(pruned['agreement'], 3)} ({interval((least, most), 3)})"
-    return f"Resampling {verb} pruning for as many calls: agreement of `{name}` {shares}, pruned {others}."
+    """Whether copies of the best do more than leaving the worst, for as many calls, by agreement and by FID."""
+    copied, gains = rows[RESAMPLED], rows[RESAMPLED]["beyond"][PRUNED]
+    return (
+        f"`{RESAMPLED}` {verb(gains['agreement_gain_interval'])} pruning for as many calls: agreement {number(copied['agreement'], 3)} "
+        f"against {number(rows[PRUNED]['agreement'], 3)}, {gained(gains, 'agreement', 3)}; by FID it "
+        f"{verb(gains['fid_gain_interval'])} it: {gained(gains, 'fid', 2)}."
+    )
+
+
+def verb(pair: list[float]) -> str:
+    return "does more than" if pair[0] > 0 else "does less than" if pair[1] < 0 else "is not shown to do more or less than"

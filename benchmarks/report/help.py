@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from uncertainty_nodes.benchmarks.report import best_of, risk
-from uncertainty_nodes.benchmarks.report.markdown import number
+from uncertainty_nodes.benchmarks.report.markdown import listed, number
 from uncertainty_nodes.benchmarks.report.photos import help as help_photos
 from uncertainty_nodes.benchmarks.report.photos.colour import ONE, PRUNED, SCALED, cfg_instead
 from uncertainty_nodes.benchmarks.shared.common import BENCHMARKS, read
@@ -83,14 +83,17 @@ def of_candidates(guided: Results) -> list[str]:
     ]
 
 
-def of_resampling(rows: Results) -> str:
+def of_resampling(settings: Results) -> str:
     """Raises ValueError where it may no longer be said."""
-    if "does more" in best_of.resampling(rows):
-        raise ValueError("Resampling does more than pruning now: write Best of N's help page anew.")
-    pruned = next(row for name, row in rows.items() if name.startswith("pruned"))
-    copied = max((row for name, row in rows.items() if name.startswith("resampled")), key=lambda row: row["agreement"])
-    shares = f"{percent(copied['agreement'], 1)} against {percent(pruned['agreement'], 1)}"
-    return f"On the demo model it is not shown to do more than prune for as many calls ({shares}, {pruned['prompts']:,} prompts)."
+    told = []
+    for name, rows in settings.items():
+        copied, pruned = rows[best_of.RESAMPLED], rows[best_of.PRUNED]
+        gains = copied["beyond"][best_of.PRUNED]
+        if max(gains["agreement_gain_interval"][0], gains["fid_gain_interval"][0]) > 0:
+            raise ValueError(f"Resampling does more than pruning now, at {name}: write Best of N's help page anew.")
+        told.append(f"{percent(copied['agreement'], 1)} against {percent(pruned['agreement'], 1)} at {name}")
+    prompts = min(rows[best_of.RESAMPLED]["prompts"] for rows in settings.values())
+    return f"On the demo model it is not shown to do more than prune for as many calls: {listed(told)}, {prompts:,} prompts."
 
 
 def of_pruning(best: Results, free: Results) -> list[str]:

@@ -281,11 +281,34 @@ def test_a_sentence_of_the_help_that_no_longer_holds_is_refused(benchmark):
             pages.of_steering_photos(mended)
 
 
+MORE, LESS, NEITHER = [0.001, 0.003], [-0.003, -0.001], [-0.002, 0.001]
+
+
+def resampled(agreement, fid):
+    """Rows of one setting in which resampling gains so much agreement and FID over pruning."""
+    from uncertainty_nodes.benchmarks.report.best_of import PRUNED, RESAMPLED
+
+    gains = {"agreement_gain": 0.0, "agreement_gain_interval": agreement, "fid_gain": 0.0, "fid_gain_interval": fid}
+    row = {"prompts": 2000, "calls": 142, "agreement": 0.99, "agreement_interval": [0.98, 1.0], "log_p": -0.1, "fid": 1.5}
+    return {PRUNED: row | {"agreement": 0.995, "beyond": {}}, RESAMPLED: row | {"beyond": {PRUNED: gains}}}
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "said"), [(0.95, 0.97, "does less than"), (0.97, 0.995, "is not shown to do more than"), (0.996, 1.0, "does more than")]
+    ("gain", "said"), [(LESS, "does less than"), (NEITHER, "is not shown to do more or less than"), (MORE, "does more than")]
 )
-def test_what_is_said_of_resampling(benchmark, low, high, said):
-    plans = {"pruned, 8 to 2": [0.98, 0.995], "resampled": [0.1, 0.2], "resampled, sharpness 3": [low, high]}
-    rows = {name: {"agreement": sum(pair) / 2, "agreement_interval": pair} for name, pair in plans.items()}
-    text = benchmark("report.best_of").resampling(rows)
-    assert said in text and "`resampled, sharpness 3`" in text
+def test_what_is_said_of_resampling(benchmark, gain, said):
+    report = benchmark("report.best_of")
+    rows = resampled(gain, NEITHER)
+    assert f"{said} pruning for as many calls: agreement 0.990 against 0.995" in report.resampling(rows)
+    assert f"by FID it {said} it" in report.resampling(resampled(NEITHER, gain))
+    assert "| +0.000 (-0.002 to 0.001) |" in report.steered(resampled(NEITHER, gain))
+
+
+def test_the_help_of_resampling_holds_while_it_does_no_more(benchmark):
+    pages = benchmark("report.help")
+    rows = {"20 steps, CFG 1": resampled(NEITHER, LESS), "6 steps, CFG 1": resampled(LESS, NEITHER)}
+    told = "99.0 % against 99.5 % at 20 steps, CFG 1 and 99.0 % against 99.5 % at 6 steps, CFG 1, 2,000 prompts."
+    assert pages.of_resampling(rows).endswith(told)
+    for better in (resampled(MORE, NEITHER), resampled(NEITHER, MORE)):
+        with pytest.raises(ValueError, match="at 6 steps, CFG 1"):
+            pages.of_resampling(rows | {"6 steps, CFG 1": better})

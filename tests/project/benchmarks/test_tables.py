@@ -139,7 +139,7 @@ def test_what_an_ensemble_has_seen_little_of(benchmark, run, monkeypatch, tmp_pa
 def test_best_of_replays_what_a_real_search_counts(benchmark, run, monkeypatch, tmp_path):
     candidates = benchmark("shared.candidates")
     monkeypatch.setattr(candidates, "PROMPTS", 2)
-    monkeypatch.setattr(benchmark("shared.steering"), "STEPS", 3)
+    monkeypatch.setattr(benchmark("shared.steering"), "PROMPTS", 2)
     module = benchmark("quality.best_of")
     monkeypatch.setattr(module, "PROMPTS", 2)
     monkeypatch.setattr(module, "RUNS", 5)
@@ -152,7 +152,12 @@ def test_best_of_replays_what_a_real_search_counts(benchmark, run, monkeypatch, 
     assert rows["best of 8"]["calls"] == 8 * (3 + 4) and rows["best of 8"]["share_of_calls"] == 1
     assert rows["8 to 1 at 0.5"]["calls"] == 8 * (2 + 4) + 1
     assert rows["one candidate at random"]["calls"] == 3
-    assert found["steered"]["one candidate"]["calls"] == 3 and found["steered"]["best of 8"]["calls"] == 8 * (3 + 4)
+    assert list(found["steered"]) == list(found["settings"])
+    searches = found["steered"]["3 steps, CFG 1"]
+    assert searches["one candidate"]["calls"] == 3 and searches["best of 8"]["calls"] == 8 * (3 + 4)
+    pruned, resampled = (row for name, row in searches.items() if "8 to 4" in name)
+    assert pruned["calls"] == resampled["calls"] < searches["best of 8"]["calls"]
+    assert "one candidate" in resampled["beyond"] and pruned["beyond"].keys() == {"one candidate"}
     assert all(1 <= row["attempts"] <= 8 for row in found["settings"]["2 steps, CFG 1.5"]["until good"].values())
     written = (tmp_path / "REPORT.md").read_text(encoding="utf-8")
     assert "**3 steps, CFG 1.**" in written and "## Until good at equal calls" in written

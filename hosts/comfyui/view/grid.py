@@ -13,7 +13,8 @@ from torch import Tensor
 
 BACK, INK, SOFT = "#202124", "#e8eaed", "#a8adb5"
 LEAST_WIDTH, LONGEST_SIDE = 224, 8192  # pixels: words must be readable, and a grid of many large pictures must stay a picture
-GAP, LINE_HEIGHT, LARGEST_TEXT, SMALLEST_TEXT = 12, 1.35, 32, 8
+GAP, LINE_HEIGHT, SMALLEST_TEXT, LEAST_TEXT = 12, 1.35, 8, 16
+LINES_PER_SIDE = 64  # of a sheet, which is looked at in a node of some 900 pixels
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def draw_grid(cells: Sequence[Cell], columns: int, title: str = "") -> Tensor:
     """An IMAGE (1, H, W, 3) of all cells in rows of ``columns``. Proportions are kept; small pictures are enlarged."""
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     width, height = picture_size(cells, columns, len(rows))
-    size = font_size(cells, width)
+    size = font_size(cells, width, max(columns * width, len(rows) * height))
     heads = [max(len(cell.above) for cell in row) for row in rows]
     feet = [max(len(cell.below) for cell in row) for row in rows]
     line, top = round(size * LINE_HEIGHT), GAP
@@ -44,10 +45,11 @@ def draw_grid(cells: Sequence[Cell], columns: int, title: str = "") -> Tensor:
         for place, cell in enumerate(row):
             left = GAP + place * (width + GAP)
             for number, words in enumerate(cell.above):
-                text(pen, (left, top + number * line), words, SOFT if number else INK, size)
+                text(pen, (left, top + number * line), shortened(words, size, width), SOFT if number else INK, size)
             sheet.paste(to_pil(cell.picture, width, height), (left, top + head * line))
             for number, words in enumerate(cell.below):
-                text(pen, (left, top + head * line + height + GAP // 3 + number * line), words, INK, size)
+                below = top + head * line + height + GAP // 3 + number * line
+                text(pen, (left, below), shortened(words, size, width), INK, size)
         top += (head + foot) * line + height + 2 * GAP
     return torch.from_numpy(np.asarray(sheet, dtype=np.float32) / 255)[None]
 
@@ -65,16 +67,30 @@ def picture_size(cells: Sequence[Cell], columns: int, rows: int) -> tuple[int, i
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
-def font_size(cells: Sequence[Cell], width: int) -> int:
-    """One for all words, by the size of the pictures."""
+def font_size(cells: Sequence[Cell], width: int, longest_side: int) -> int:
+    """One for all words: readable where the whole sheet is seen, and no more than a quarter smaller for the sake of a long line."""
     lines = [words for cell in cells for words in (*cell.above, *cell.below)]
-    return fitting_size(lines, min(LARGEST_TEXT, max(16, width // 16)), width)
+    wanted = max(LEAST_TEXT, min(longest_side // LINES_PER_SIDE, width // 10))
+    return max(wanted * 3 // 4, fitting_size(lines, wanted, width))
 
 
 def fitting_size(lines: Sequence[str], wanted: int, width: int) -> int:
     """``wanted``, or less where the longest line would not fit into ``width``."""
     widest = max((ImageFont.load_default(wanted).getlength(words) for words in lines), default=0.0)
     return wanted if widest <= width else max(SMALLEST_TEXT, int(wanted * width / widest))
+
+
+def shortened(words: str, size: int, width: int) -> str:
+    """One line that fits: where it is too long its two ends, which tell one file name from the next."""
+    words = " ".join(words.split())
+    font = ImageFont.load_default(size)
+    length = font.getlength(words)
+    count = len(words) if length <= width else int(len(words) * width / length)
+    line = words
+    while count > 1 and font.getlength(line) > width:
+        count -= 1
+        line = f"{words[: count - count // 2]}…{words[len(words) - count // 2 :]}"
+    return line
 
 
 def to_pil(picture: Tensor, width: int, height: int) -> Image.Image:

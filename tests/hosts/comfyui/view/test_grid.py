@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import ImageFont
 
-from uncertainty_nodes.hosts.comfyui.view.grid import LEAST_WIDTH, LONGEST_SIDE, Cell, draw_grid, fitting_size
+from uncertainty_nodes.hosts.comfyui.view.grid import LEAST_WIDTH, LONGEST_SIDE, Cell, draw_grid, fitting_size, font_size, shortened
 from uncertainty_nodes.hosts.comfyui.view.grid_layout import list_cells, score_words, side, sweep_cells
 
 
@@ -42,6 +43,23 @@ def test_colours_out_of_range_and_nan_are_no_error():
 def test_words_are_made_smaller_until_they_fit():
     assert fitting_size(["short"], 20, 400) == 20
     assert 8 <= fitting_size(["a sentence that is too long for its picture " * 2], 20, 400) < 20
+
+
+@pytest.mark.parametrize(("columns", "side"), [(4, 1024), (6, 1024), (8, 256), (4, 512), (4, 224), (1, 1024)])
+def test_words_can_be_read_where_the_whole_grid_is_seen(columns: int, side: int):
+    cells = [Cell(plain(0.5, side, side), ("strength 0.02", "80 model calls, +60, x4"), ("score 0.01234",))] * columns
+    size = font_size(cells, side, columns * side)
+    assert 10 <= size * 900 / max(900, columns * side) <= 20
+    assert all(ImageFont.load_default(size).getlength(words) <= side for words in (*cells[0].above, *cells[0].below))
+
+
+def test_long_words_are_shortened_in_the_middle():
+    name = "a_very_long_name_of_a_folder/" * 4 + "portrait_00012_.png"
+    size = font_size([Cell(plain(0.5), (name,))], 224, 1024)
+    line = shortened(name, size, 224)
+    assert size >= 12 and ImageFont.load_default(size).getlength(line) <= 224
+    assert line.startswith("a_very_") and line.endswith("12_.png") and "…" in line
+    assert shortened("two\nlines  of text", 16, 224) == "two lines of text"
 
 
 def test_a_sweep_has_a_column_for_each_value():

@@ -107,8 +107,8 @@ class DraftSampler(BestOfSampler):
         for each in searches:
             before = remember(each.lane.options, each.lane.guider.inner_model)
             each.advance(step)
-            scores = each.score(lambda candidate: candidate.x0, levels[step])
-            each.comparisons.append(ComparedRows(each.search.rows, scores, levels[step], self.options.points[0]))
+            scores, seconds = each.score(lambda candidate: candidate.x0, levels[step])
+            each.comparisons.append(ComparedRows(each.search.rows, scores, levels[step], self.options.points[0], seconds))
             for candidate in each.candidates.values():
                 settle(candidate, before.tensors.keys())
         previews = torch.cat([candidate.x0 for each in searches for candidate in each.candidates.values()])

@@ -28,17 +28,18 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ComparedRows:
-    """Scores of some candidates, predicted at the noise level sigma; of finished images at 0."""
+    """Scores of some candidates, predicted at the noise level sigma; of finished images at 0. seconds: of comparing them."""
 
     rows: tuple[int, ...]
     scores: Scores
     sigma: float
     percent: float
+    seconds: float
 
 
 @dataclass
 class ImageSearch:
-    """micro_batch: candidates in a call, fewer after memory was short. seconds: of sampling and of comparing."""
+    """micro_batch: candidates in a call, fewer after memory was short."""
 
     search: Search
     lane: Lane
@@ -47,7 +48,6 @@ class ImageSearch:
     candidates: dict[int, Candidate] = field(default_factory=dict)
     comparisons: list[ComparedRows] = field(default_factory=list)
     sampling_seconds: float = 0.0
-    scoring_seconds: float = 0.0
     conditioned: list[Conditioned] = field(default_factory=list)  # with and without the condition
     on_compared: Callable[[ComparedRows], None] = lambda compared: None
 
@@ -76,9 +76,9 @@ class ImageSearch:
             if self.search.due(sigma):
                 self.advance(step)
                 compared = self.search.rows
-                scores = self.score(lambda c: c.x0, sigma)
+                scores, seconds = self.score(lambda c: c.x0, sigma)
                 decided = self.search.select(scores, sigma)
-                self.keep(ComparedRows(compared, scores, sigma, decided.percent))
+                self.keep(ComparedRows(compared, scores, sigma, decided.percent, seconds))
                 self.go_on(decided)
         self.advance(None)
 
@@ -102,14 +102,14 @@ class ImageSearch:
         """The rows to keep, best first. compare: score the finished images even where that decides nothing."""
         scores = None
         if self.search.rows and (compare or self.search.needs_final_scores):
-            scores = self.score(lambda c: c.samples, 0.0)
-            self.keep(ComparedRows(self.search.rows, scores, 0.0, 1.0))
+            scores, seconds = self.score(lambda c: c.samples, 0.0)
+            self.keep(ComparedRows(self.search.rows, scores, 0.0, 1.0, seconds))
             if not self.search.needs_final_scores:
                 self.search.scoring_rows += scores.rows
         return self.search.finish(scores)
 
-    def score(self, image_of: Callable[[Candidate], Tensor | None], sigma: float) -> Scores:
-        """Of the candidates in the search: of what they look like by scorers that draw, and of their steps by free ones."""
+    def score(self, image_of: Callable[[Candidate], Tensor | None], sigma: float) -> tuple[Scores, float]:
+        """Of what the candidates in the search look like by scorers that draw, of their steps by free ones; and the seconds it took."""
         start = clock(self.lane.image)
         parts: list[Scores] = []
         if self.search.options.drawn_scorers:
@@ -122,8 +122,7 @@ class ImageSearch:
         if any(told):
             needed = self.search.options.scorers
             parts.append(concatenate([free.scores(needed) for free in told if free is not None]))
-        self.scoring_seconds += clock(self.lane.image) - start
-        return join_scores(parts)
+        return join_scores(parts), clock(self.lane.image) - start
 
     def score_group(self, images: Sequence[Tensor], sigma: float) -> Scores:
         """One draw of each candidate of a group shares a call."""

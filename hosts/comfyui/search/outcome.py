@@ -53,10 +53,10 @@ def result_at(searches: Sequence[ImageSearch], k: int, provenance: dict[str, str
     scorer, count = searches[0].search.options.scorer, sum(len(c.rows) for c in found)
     scores, maps = (torch.cat([getattr(c.scores, name)[scorer] for c in found]).float() for name in ("by", "maps"))
     nfe, sigmas = sum(c.scores.rows for c in found) / count, torch.tensor([found[0].sigma])
-    quantity = quantity_at(scorer, found[0].percent)
+    quantity, seconds = quantity_at(scorer, found[0].percent), sum(c.seconds for c in found)
     names = [s for s in found[0].scores.by if s is not scorer and all(s in c.scores.by for c in found)]
     further = {s.value: torch.cat([c.scores.by[s] for c in found]).float() for s in names}
-    return Uncertainty(maps, scores, scores[None], sigmas, DIRECTION_OF_SCORER[scorer], quantity, nfe, 0.0, provenance, further)
+    return Uncertainty(maps, scores, scores[None], sigmas, DIRECTION_OF_SCORER[scorer], quantity, nfe, seconds, provenance, further)
 
 
 def result_of(chosen: Sequence[tuple[ImageSearch, int]], provenance: dict[str, str]) -> Uncertainty:
@@ -68,7 +68,7 @@ def result_of(chosen: Sequence[tuple[ImageSearch, int]], provenance: dict[str, s
     sigmas = torch.tensor([c.sigma for c, _ in places[0]])
     every = {id(s): s for s, _ in chosen}.values()
     nfe = sum(s.search.scoring_rows for s in every) / len(chosen)
-    seconds = sum(s.scoring_seconds for s in every)
+    seconds = sum(c.seconds for s in every for c in s.comparisons)
     quantity = quantity_at(scorer, last.percent)
     return Uncertainty(maps, curve[-1], curve, sigmas, DIRECTION_OF_SCORER[scorer], quantity, nfe, seconds, provenance)
 

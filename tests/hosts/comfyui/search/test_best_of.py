@@ -50,7 +50,7 @@ def test_candidates_that_end_cost_no_call_more(comfy: Server, family: str) -> No
     counted = s.graph.node("UQTest_CountCalls", model=s.model)
     node = best_of(s.having(model=counted), steps=6, points="0.5", fractions="0.25", sampler_name="dpmpp_2m")
     calls = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=node)
-    report, found = value(s, node[2]), save_uncertainty(s, node[1])
+    report, found, compared = value(s, node[2]), save_uncertainty(s, node[1]), save_uncertainty(s, node[4])
     history = comfy.run(s.graph)
     (text,), rows = values(comfy, history, report), sum(history.outputs[str(calls)]["all_rows"])
     sampling, comparing = (int(word) for word in text.split("Network passes: ")[1].splitlines()[0].split() if word.isdigit())
@@ -58,6 +58,7 @@ def test_candidates_that_end_cost_no_call_more(comfy: Server, family: str) -> No
     assert sampling + comparing == rows and comparing == 4 * 2
     assert 4 * 2 * 3 <= sampling < 4 * 2 * 6 and (sampling - 6 * 2) % (3 * 2) == 0, "three of four ended at one step, for both prompts"
     assert u["quantity"] == "denoised at 0.5" and u["direction"] == "high_is_bad" and u["nfe"] == 8
+    assert u["seconds"] == sum(each["seconds"] for each in comfy.value(history, compared)) > 0
     assert "1 kept" in text and "steps were not needed" in text
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from comfy_server import Server
 from comfy_workflow import NOTES, to_prompt
+from examples import EXAMPLES as SHEETS
 from examples import NEEDED_FIRST
 
 FOLDER = Path(__file__).resolve().parents[3] / "example_workflows"
@@ -55,3 +56,13 @@ def test_every_input_has_a_value_or_a_wire(comfy: Server, path: Path) -> None:
     known = comfy.object_info()
     for node in to_prompt(read(path), known).values():
         assert set(known[node["class_type"]]["input"].get("required", {})) <= node["inputs"].keys()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_its_file_says_what_its_code_says(comfy: Server, path: Path) -> None:
+    sheet, workflow = SHEETS[path.stem](), read(path)
+    prompt = to_prompt(workflow, comfy.object_info())
+    assert {id: node["class_type"] for id, node in prompt.items()} == {id: node["class_type"] for id, node in sheet.graph.items()}
+    for id, node in sheet.graph.items():
+        assert {name: prompt[id]["inputs"][name] for name in node["inputs"]} == node["inputs"]
+    assert [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] in NOTES] == [sheet.note]

@@ -55,7 +55,7 @@ def guide() -> Sheet:
     guided = s.node("UQ_UncertaintyGuidedSampler", "Guided", GUIDED_SAMPLER, **wires, **settings)
     pictures = [s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (read, guided)]
     views = [s.preview(images, name) for images, name in zip(pictures, ("Unguided", "Guided"), strict=True)]
-    reports = [s.report(read[1]), s.report(guided[1])]
+    reports = [s.report(read[1], "Unguided"), s.report(guided[1], "Guided")]
     s.columns = [[demo, record], [plain], [guided], [read, *pictures], views, reports]
     return s
 

@@ -23,6 +23,7 @@ from examples import EXAMPLES, NEEDED_FIRST, Sheet  # noqa: E402
 
 AS_BROWSER = {"extra_pnginfo": {"workflow": {"nodes": []}}}  # else no score is written into the files
 TARGET = ROOT / "example_workflows"
+MADE_WITH = "0.33.0"  # the ComfyUI whose heights of nodes the files have
 GAP, TITLE, NOTE = 50, 30, (420, 330)
 THUMBNAIL = (960, 540)
 SCREEN = [70, 160, 2300, 1294]  # left, top, width and height of what lies beside the menus
@@ -143,12 +144,11 @@ def main(names: list[str]) -> None:
     TARGET.mkdir(exist_ok=True)
     packs = {"uncertainty-nodes": PACKS["uncertainty-nodes"]}
     with tempfile.TemporaryDirectory() as base, Server(Path(base), packs) as comfy:
-        for key, value in QUIET.items():
-            comfy.post(f"/settings/{key}", value)
-        for name in names or EXAMPLES:
-            if name in NEEDED_FIRST:
-                comfy.run(EXAMPLES[NEEDED_FIRST[name]]().graph, timeout=600, extra_data=AS_BROWSER)
-            with Browser(comfy.url) as page:
+        comfy.post("/settings", QUIET)
+        with Browser(comfy.url) as page:
+            for name in names or EXAMPLES:
+                if name in NEEDED_FIRST:
+                    comfy.run(EXAMPLES[NEEDED_FIRST[name]]().graph, timeout=600, extra_data=AS_BROWSER)
                 workflow, picture = picture_of(page, name, EXAMPLES[name]())
                 (TARGET / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n", encoding="utf-8")
                 picture.save(TARGET / f"{name}.jpg", quality=85)

@@ -26,7 +26,7 @@ def best_of() -> Sheet:
     best = s.node("UQ_BestOfN", "", TALL, **wires, **STEPS, **BEST, candidates=8)
     pictures = [s.node("VAEDecode", samples=latent, vae=demo[3]) for latent in (plain, best)]
     views = [s.preview(images, name) for images, name in zip(pictures, ("One try each", "Best of 8"), strict=True)]
-    s.columns = [[demo, plain], [best], pictures, views, [s.report(best[1]), s.report(best[4])]]
+    s.columns = [[demo, plain], [best], pictures, views, [s.report(best[1], "Those that came out"), s.report(best[4], "All candidates")]]
     return s
 
 

@@ -51,8 +51,8 @@ class Sheet:
         settings = {"opacity": 0.6, "colormap": "inferno", "percentile": percentile}
         return self.node("UQ_Heatmap", size=HEATMAP, uncertainty=uncertainty, images=images, **settings)
 
-    def report(self, uncertainty: Any, **wires: Any) -> Node:
-        return self.node("UQ_Report", uncertainty=uncertainty, **wires)
+    def report(self, uncertainty: Any, title: str = "", **wires: Any) -> Node:
+        return self.node("UQ_Report", title, uncertainty=uncertainty, **wires)
 
     def preview(self, images: Any, title: str, size: tuple[int, int] = PICTURE) -> Node:
         return self.node("PreviewImage", title, size, images=images)

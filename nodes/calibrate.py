@@ -11,6 +11,7 @@ from ..core.options import limits
 from ..core.result import Uncertainty as Result
 from ..core.selection.calibration import Calibration as History
 from ..core.selection.calibration_text import describe, describe_promise
+from ..core.selection.combine import QUANTITY as COMBINED
 from ..core.selection.image_codes import image_codes
 from ..core.selection.settings import PROMPT_KIND
 from ..core.selection.step_scores import StepScores
@@ -19,6 +20,10 @@ from ..hosts.comfyui.files import collect_scores, find, names, stamp, target
 from .sockets import Calibration, Uncertainty, checked, number_input, schema
 
 KIND = "calibration"
+RANKS = (
+    "uncertainty comes from Combine Uncertainty, whose scores are ranks within one batch and say nothing about images of another: connect "
+    "the results that it joins, each to a Calibrate with a name of its own."
+)
 
 
 class Calibrate(io.ComfyNode):
@@ -82,6 +87,8 @@ class Calibrate(io.ComfyNode):
         confidence: Sequence[float] = (limits.CONFIDENCE.default,),
     ) -> io.NodeOutput:
         scores, direction, quantity = join_scores(uncertainty)
+        if quantity == COMBINED:
+            raise ValueError(RANKS)
         kind = {PROMPT_KIND: prompt_kind[0].strip()} if prompt_kind[0].strip() else {}
         made = [result.provenance | kind for result in uncertainty]
         path, again = target(KIND, name[0]) if name[0] else None, 0

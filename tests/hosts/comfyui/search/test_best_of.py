@@ -166,6 +166,30 @@ def test_a_control_net_of_two_hints_follows_its_images(comfy: Server) -> None:
     assert len(samples(comfy, history, other)) == 4
 
 
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_no_call_holds_more_candidates_than_micro_batch(comfy: Server, micro_batch: int) -> None:
+    s = scene("flow", tokens=(7, 7), salt=50)  # both prompts fit into one call
+    own = s.graph.node("UQTest_Wait", model=s.model, seconds=0.003 + micro_batch / 1e4)  # else the cache would hand out one count for all
+    counted = s.graph.node("UQTest_CountCalls", model=own)
+    node = best_of(s.having(model=counted), scorer="information", second_scorer="denoised", micro_batch=micro_batch)
+    calls = s.graph.node("UQTest_ReadCalls", calls=counted[1], after=node)
+    rows = comfy.run(s.graph).outputs[str(calls)]["all_rows"]
+    assert max(rows) == 2 * micro_batch
+
+
+@pytest.mark.parametrize("scorer", ["information", "denoised", "trajectory"])
+def test_what_a_mask_keeps_is_not_compared(comfy: Server, scorer: str) -> None:
+    """Where it keeps everything, candidates are all one image."""
+    s = scene("flow", scale=1.0)
+    kept = s.graph.node("SetLatentNoiseMask", samples=s.latent, mask=s.graph.node("SolidMask", value=0.0, width=64, height=64))
+    points = {"points": "0.6, 0.8", "fractions": "1, 0.5"}
+    nodes = [best_of(s.having(latent=latent), scorer=scorer, steps=8, **points) for latent in (kept, s.latent)]
+    saved = [save_uncertainty(s, node[4]) for node in nodes]
+    history = comfy.run(s.graph)
+    spread = [max(scores) - min(scores) for scores in (comfy.value(history, each)[0]["scores"] for each in saved)]
+    assert spread[0] <= 1e-6 < 1e-4 < spread[1]
+
+
 def test_micro_batches_change_rounding_alone_and_memory_halves_them(comfy: Server) -> None:
     s = scene("flow", tokens=(7, 7))
     log = len(comfy.log())

@@ -70,6 +70,15 @@ def test_each_weight_belongs_to_its_input(comfy: Server) -> None:
     assert comfy.value(comfy.run(g), saved)[0]["scores"] == [0.75, 0.5, 0.25]
 
 
+def test_ranks_of_a_batch_are_no_yardstick_for_another(comfy: Server) -> None:
+    g = Graph()
+    g.node("UQ_Calibrate", uncertainty=g.node("UQ_CombineUncertainty", uncertainty_1=made(g, "1,2"), uncertainty_2=made(g, "2,1")), name="")
+    with pytest.raises(
+        PromptFailed, match="comes from Combine Uncertainty, whose scores are ranks within one batch .*: connect the results"
+    ):
+        comfy.run(g)
+
+
 def learned(g: Graph, accepted: str, rejected: str) -> Node:
     """The first result tells good from bad, the second is no guide."""
     wires = {"uncertainty_1": made(g, "1,2,3,7,8,9,4"), "uncertainty_2": made(g, "5,1,6,2,7,3,4"), "weight_2": 5.0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..options import Direction, FilterRule, UntilOptions
@@ -79,14 +79,16 @@ class Until:
             return calibration.threshold_at(options.value)
         return calibration.risk_threshold(options.value, options.confidence)
 
-    def offer(self, result: Uncertainty, nfe: float = 0.0) -> list[Verdict]:
+    def offer(self, result: Uncertainty, nfe: float = 0.0, places: Sequence[int] | None = None) -> list[Verdict]:
         """Judge the batch of one attempt. nfe: calls that its sampling cost, of all its images; those of the score are added.
+
+        places: of the images within the batch, where some were left on their way.
 
         Raises ValueError when the run is done, and what ``decide`` raises.
         """
         if self.done:
             raise ValueError(f"The run has ended after {self.attempts} attempts with {self.accepted} accepted; start another.")
-        verdicts = self._judge(result, self.attempts, self.seed)
+        verdicts = self._judge(result, self.attempts, self.seed, places)
         self.nfe += nfe + result.nfe * len(result)
         self.attempts += 1
         return self._count(verdicts)
@@ -115,7 +117,7 @@ class Until:
         """The ``wanted`` best so far: those accepted, as they came, then the best of the others, which say so."""
         return sorted(self.verdicts, key=lambda v: v.rank)[: self.options.wanted]
 
-    def _judge(self, result: Uncertainty, attempt: int, seed: int) -> list[Verdict]:
+    def _judge(self, result: Uncertainty, attempt: int, seed: int, places: Sequence[int] | None = None) -> list[Verdict]:
         options = self.options
         made = {**common_settings([result.provenance]), **self.settings}
         scores, direction, quantity = result.scores, result.direction, result.quantity
@@ -123,7 +125,7 @@ class Until:
         found = decide(scores, direction, rule, value, self.calibration, quantity=quantity, made=made, confidence=sure)
         sign, accepted = 1 if result.direction is Direction.HIGH_IS_BAD else -1, set(found.accepted)
         return [
-            Verdict(attempt, i, seed, score, sign * score, i in accepted, found.reasons[i])
+            Verdict(attempt, i if places is None else places[i], seed, score, sign * score, i in accepted, found.reasons[i])
             for i, score in enumerate(result.scores.detach().cpu().double().tolist())
         ]
 

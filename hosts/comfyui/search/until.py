@@ -87,14 +87,14 @@ def sample_until(
             if early is None:
                 on_step = steps_of(told, attempt - first, steps, options.max_attempts)
                 latent = replace(seeded, model=counted).run(on_step)
-                result, nfe = measure.of(latent), float(sum(passes) - before)
+                result, nfe, places = measure.of(latent), float(sum(passes) - before), None
             else:
-                latent, result, nfe = early.draw(seeded, measure)
+                latent, result, nfe, places = early.draw(seeded, measure)
                 until.stopped += len(run.latent["samples"]) - (0 if latent is None else len(latent["samples"]))
             if latent is None or result is None:
                 until.pass_over(nfe)
                 continue
-            keep(images, until.offer(result, nfe=nfe), latent, result)
+            keep(images, until.offer(result, nfe, places), latent, result)
             if watched is None and live is not None:
                 watched = stack.enter_context(follow(live, until, first, result.direction))
             if watched is not None:
@@ -116,16 +116,16 @@ class EarlyEnd:
         settings = {"host": "comfyui", **describe_model(run.model), "sampler": run.sampler_name, "steps": str(steps), "cfg": f"{run.cfg:g}"}
         stops_of(stop_options(self.history, self.limit), [self.history], settings)
 
-    def draw(self, run: KSample, measure: MeasuredLatent | Recorded) -> tuple[Latent | None, Uncertainty | None, float]:
-        """The images that were finished, with their scores, None where none was; and the calls of all."""
+    def draw(self, run: KSample, measure: MeasuredLatent | Recorded) -> tuple[Latent | None, Uncertainty | None, float, Sequence[int]]:
+        """The images that were finished, with their scores, None where none was; the calls of all, and their places in the batch."""
         options = stop_options(self.history, self.limit)
         if isinstance(measure, Recorded):
             options = replace(options, further=(measure.free,))
         latent, found = sample_best(run, options, [self.history])
         if latent is None:
-            return None, None, float(found.calls)
+            return None, None, float(found.calls), ()
         result = measure.of_search(run, found) if isinstance(measure, Recorded) else measure.of(latent)
-        return latent, result, float(found.calls)
+        return latent, result, float(found.calls), found.images
 
 
 def follow(live: Live, until: Until, first: int, direction: Direction) -> AbstractContextManager[LiveRun]:
@@ -135,8 +135,8 @@ def follow(live: Live, until: Until, first: int, direction: Direction) -> Abstra
 
 
 def keep(images: dict[tuple[int, int], Scored], verdicts: Sequence[Verdict], latent: Latent, result: Uncertainty) -> None:
-    for v in verdicts:
-        images[v.attempt, v.index] = pick_latent(latent, [v.index]), result.select([v.index])
+    for i, v in enumerate(verdicts):
+        images[v.attempt, v.index] = pick_latent(latent, [i]), result.select([i])
 
 
 def steps_of(told: OnStep, attempt: int, steps: int, attempts: int) -> OnStep:

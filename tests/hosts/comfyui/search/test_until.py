@@ -293,12 +293,14 @@ def test_each_seed_that_is_told_draws_its_images_again(comfy: Server, early: boo
         )
         options |= {"early_calibration": s.graph.node("UQ_Calibrate", uncertainty=drafts[2], name=""), "early_limit": 50.0}
     node = until(s, **options)
-    kept, seeds = save(s, node), value(s, node[5])
+    kept, seeds, report = save(s, node), value(s, node[5]), value(s, node[4])
     history = comfy.run(s.graph)
     saved, told, plain = comfy.latent(history, kept), values(comfy, history, seeds), []
+    text = values(comfy, history, report)[0]
     assert (len(told) < 6) == early
     for index, seed in zip(saved["batch_index"].tolist(), told, strict=True):
         place = [3, 1].index(index)
+        assert f"seed {seed}, image {place + 1}: " in text
         one = s.having(latent=s.graph.node("LatentFromBatch", samples=latent, batch_index=place, length=1)) if early else s
         plain.append((0 if early else place, save(s, ksampler(one, "euler_ancestral", seed=seed))))
     history = comfy.run(s.graph)

@@ -93,7 +93,7 @@ def test_attempts_are_dots_beside_the_line_that_decides(page: Browser) -> None:
     queue(page)
     page.wait_for(f"const now = (() => {{ {SHOWN} }})(); return now?.dots === 6 && !now.running && now;", 60)
     now = page.run(SHOWN)
-    assert now["lines"] == [0] * 6 and now["dropped"] == 6 and now["limit"] == 1 and "beyond the limit 0" in now["legend"]
+    assert now["lines"] == [0] * 6 and now["dropped"] == 6 and now["limit"] == 1 and "worse than the limit 0" in now["legend"]
     assert page.errors() == []
 
 

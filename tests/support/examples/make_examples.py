@@ -145,10 +145,10 @@ def main(names: list[str]) -> None:
     packs = {"uncertainty-nodes": PACKS["uncertainty-nodes"]}
     with tempfile.TemporaryDirectory() as base, Server(Path(base), packs) as comfy:
         comfy.post("/settings", QUIET)
-        with Browser(comfy.url) as page:
-            for name in names or EXAMPLES:
-                if name in NEEDED_FIRST:
-                    comfy.run(EXAMPLES[NEEDED_FIRST[name]]().graph, timeout=600, extra_data=AS_BROWSER)
+        for name in names or EXAMPLES:
+            if name in NEEDED_FIRST:
+                comfy.run(EXAMPLES[NEEDED_FIRST[name]]().graph, timeout=600, extra_data=AS_BROWSER)
+            with Browser(comfy.url) as page:  # a new one, since panels compare with what they have shown before
                 workflow, picture = picture_of(page, name, EXAMPLES[name]())
                 (TARGET / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n", encoding="utf-8")
                 picture.save(TARGET / f"{name}.jpg", quality=85)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...core.selection.settings import SCORING_SEED, common_settings
+from ...core.selection.settings import common_settings
 from .text import read_text
 
 log = logging.getLogger(__name__)
@@ -115,9 +115,8 @@ def from_row(record: type[Record], row: Mapping[str, Any]) -> Record:
 
 
 def settings_of(provenance: Mapping[str, str]) -> dict[str, str]:
-    """For ``MADE_WITH``: what scores depend on. The commands tell the seed of their draws too, since it moves all scores of a run."""
-    seed = {SCORING_SEED: provenance["seed"]} if "seed" in provenance else {}
-    return common_settings([{**provenance, **seed}])
+    """For ``MADE_WITH``: what scores depend on."""
+    return common_settings([provenance])
 
 
 def finite(value: float) -> float | None:

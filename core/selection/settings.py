@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 
 HOST, PROMPT_KIND, LEVELS, SCORING_SEED = "host", "prompt kind", "log_snr", "scoring seed"
 SAME_LEVEL = 0.05  # nats
+OWN_CALIBRATION = "use a calibration of their own, under another name."
+WAY_OUT = {SCORING_SEED: "other draws move all scores of a run, so keep the seed of what scores fixed, or use a calibration of their own."}
 OF_HOST = (HOST, "model", "weights", "sampler")  # each host has names of its own for them
 OF_SCORE = ("method", "window", "samples", LEVELS, SCORING_SEED)
 SETTINGS = (HOST, "model", "weights", PROMPT_KIND, "sampler", "steps", "cfg", "guidance", *OF_SCORE)
 
 
 def common_settings(provenance: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Of the settings that scores depend on, those that all runs that tell them agree in."""
-    told = {name: {run[name] for run in provenance if name in run} for name in SETTINGS}
+    """Of the settings that scores depend on, those that all runs that tell them agree in.
+
+    Estimators call the seed of draws ``seed``; beside guidance it is that of the sampling, another one for each run.
+    """
+    runs = [{SCORING_SEED: run["seed"], **run} if "seed" in run and "guidance" not in run else run for run in provenance]
+    told = {name: {run[name] for run in runs if name in run} for name in SETTINGS}
     return {name: values.pop() for name, values in told.items() if len(values) == 1}
 
 
@@ -44,5 +50,5 @@ def check_settings(known: Mapping[str, str], other: Mapping[str, str]) -> None:
         if not agree(name, value, other.get(name, value)):
             raise ValueError(
                 f"This calibration holds scores made with {name} {value!r}, but scores made with {name} {other[name]!r} are to be compared "
-                "with it; use a calibration of their own, under another name."
+                f"with it; {WAY_OUT.get(name, OWN_CALIBRATION)}"
             )

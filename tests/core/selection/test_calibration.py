@@ -124,10 +124,10 @@ def test_a_file_of_an_earlier_version_is_read_and_goes_on(tmp_path):
     path = tmp_path / "old.safetensors"
     metadata = {"direction": "high_is_bad", "quantity": "denoised", "provenance": [{"model": "tiny", "seed": "3"}, {"model": "tiny"}]}
     save_tensors(path, {"scores": torch.tensor([1.0, 2.0], dtype=torch.float64)}, "calibration", 1, metadata)
-    assert (Calibration.load(path).seen, Calibration.load(path).settings) == (2, {"model": "tiny"})
+    assert (Calibration.load(path).seen, Calibration.load(path).settings) == (2, {"model": "tiny", "scoring seed": "3"})
     grown = collect(path, fit([0.5], steps="20"), most=10)
     assert grown.scores.tolist() == Calibration.load(path).scores.tolist() == [0.5, 1, 2]
-    assert Calibration.load(path).settings == {"model": "tiny", "steps": "20"} and Calibration.load(path).seen == 3
+    assert Calibration.load(path).settings == {"model": "tiny", "scoring seed": "3", "steps": "20"} and Calibration.load(path).seen == 3
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_the_runs_that_are_in_it_are_remembered(tmp_path):
 
 def test_settings_are_what_all_runs_agree_in():
     runs = [{"model": "a", "steps": "20", "seed": "1"}, {"model": "a", "steps": "30"}, {"cfg": "2"}]
-    assert common_settings(runs) == {"model": "a", "cfg": "2"}
+    assert common_settings(runs) == {"model": "a", "cfg": "2", "scoring seed": "1"}
 
 
 def test_a_file_stays_small_and_its_scores_stay_like_all_that_were_collected(tmp_path):
@@ -344,3 +344,12 @@ def test_damaged_further_scores_are_refused(tmp_path):
     replace(early(), further={"trajectory": torch.ones(3, dtype=torch.float64)}).save(path)
     with pytest.raises(ValueError, match="trajectory must have the shape"):
         Calibration.load(path)
+
+
+def test_scores_of_other_draws_are_refused_with_the_way_out():
+    history = fit([1.0, 2.0], seed="0")
+    with pytest.raises(ValueError, match="scoring seed '0', but scores made with scoring seed '7' .* keep the seed of what scores fixed"):
+        history.merge(fit([3.0], seed="7"))
+    assert history.merge(fit([3.0], seed="0")).seen == 3
+    guided = {"guidance": "posterior, strength 0.02"}  # its draws have the seed of the sampling
+    assert fit([1.0], seed="0", **guided).merge(fit([3.0], seed="7", **guided)).seen == 2

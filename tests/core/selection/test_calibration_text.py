@@ -17,7 +17,7 @@ def fit(count, **made):
 
 
 def test_how_many_scores_and_how_they_are_made():
-    assert describe(fit(1, host="diffusers", steps="20", seed="3")) == ["1 score of denoised", FEW, "steps: 20"]
+    assert describe(fit(1, host="diffusers", steps="20", seed="3")) == ["1 score of denoised", FEW, "steps: 20", "scoring seed: 3"]
     assert describe(fit(29)) == ["29 scores of denoised", FEW] and describe(fit(30)) == ["30 scores of denoised"]
     assert describe(fit(50).thin(40)) == ["40 scores of denoised", "They are a random sample of the 50 scores that were collected."]
 

@@ -130,7 +130,7 @@ def add_best_of_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--early-calibration", type=Path, metavar="FILE", help=f"{told}labels it knows which end badly")
     told = f"stop: how many percent of the good images go on; without labels, of the earlier scores (default: {GOING_ON.default:g})"
     group.add_argument("--early-limit", type=float, metavar="PERCENT", help=told)
-    told = "candidates in one call of the network: more is faster on a GPU; each call is filled up, so that pruning then saves less"
+    told = "candidates in one call of the network: more is faster on a GPU, and changes images by rounding alone"
     add_whole(group, "--micro-batch", bounds=MICRO_BATCH, help=told)
 
 

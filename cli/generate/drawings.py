@@ -32,7 +32,7 @@ class Drawing:
     seconds: its share of its batch's, drawing included.  calls: model calls of drawing it, with those of candidates that it was chosen
     from; candidate: which of them it is.  None: of a run that did not count them, or that drew no candidates.
     file: where its picture was put last. reason: why it is kept or not, where it isn't the rank alone.
-    seed: that it was drawn from, of several candidates that of this one; None: of an older run.
+    seed: that it was drawn from, of several candidates that of this one; None: of an older run, or a copy that no seed draws again.
     early: what it scored on its way, by the names of scorers; None where nobody looked.
     """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...core.search.seeds import derive_seed
+from ...core.search.seeds import NO_SEED
 from ...core.search.stopping import quantity_at
 from ...hosts.diffusers.draw import ScoredBy, draw_scored
 from ...hosts.diffusers.search.drawers import CountingDrawer, StoppedEarly
@@ -70,8 +70,9 @@ class DrawWorker:
 
     def drawing(self, number: int, score: float | None, nfe: float, seconds: float) -> Drawing:
         calls, candidate = self.drawer.calls.pop(number), self.drawer.candidate.pop(number, None)
-        seed = derive_seed(self.drawer.drawer.seed_of(number), candidate or 0)
-        return Drawing(number, self.shown(number), score, nfe, seconds, calls, candidate, seed=seed, early=self.early(number))
+        seed = self.drawer.seeds.pop(number, self.drawer.drawer.seed_of(number))
+        redrawn = None if seed == NO_SEED else seed
+        return Drawing(number, self.shown(number), score, nfe, seconds, calls, candidate, seed=redrawn, early=self.early(number))
 
     def early(self, number: int) -> dict[str, float | None] | None:
         scores = self.drawer.early.pop(number, None)

@@ -2,7 +2,7 @@
 
 found = best_of(pipe, 8, {"prompt": "a cat", "num_inference_steps": 30})
 found.images        # the best, as the pipeline returns it
-found.seeds         # torch.Generator().manual_seed(found.seeds[0]) draws it again, without a search
+found.seeds         # torch.Generator().manual_seed(found.seeds[0]) draws it again, without a search; -1 for a copy made by ``resample``
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from ....core.draws import is_out_of_memory
 from ....core.options import BestOfOptions
 from ....core.search.best_of import Round, Search
-from ....core.search.seeds import derive_seed
+from ....core.search.seeds import NO_SEED, derive_seed
 from ....core.selection.calibration import Calibration
 from ..information import Cond
 from ..space import Space
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 class BestOf:
     """images: the kept, best first, as the sampling returns them; None where every candidate was stopped.
 
-    latents: what the images were decoded from.  kept: their numbers among the candidates.  seeds: of these; under ``resample``,
-    of the row that each was finished in.  lineage: candidate -> the one that its state comes from.
+    latents: what the images were decoded from.  kept: their numbers among the candidates.  seeds: of these, -1 for one that went
+    on from another's state under ``resample``: no seed draws it again.  lineage: candidate -> the one that its state comes from.
     network_rows, scoring_rows: passes of sampling and of comparing.  saved: of sampling, where every candidate was stopped.
     micro_batch: what it came down to.
     """
@@ -100,7 +100,8 @@ def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Seq
         except NoneLeft:
             images, done, all_steps = None, watch.step + 1, len(watch.space.scheduler.timesteps.unique())
             saved = search.network_rows * (all_steps - done) // done
-    chosen = tuple(seeds[row] for row in kept)
+    copies = {row for each in search.rounds for row, source in zip(each.rows, each.sources, strict=True) if row != source}
+    chosen = tuple(NO_SEED if row in copies else seeds[row] for row in kept)
     rounds, lineage = tuple(search.rounds), tuple(search.lineage)
     passes = search.network_rows, search.scoring_rows
     return BestOf(images, steps.latents, kept, chosen, rounds, lineage, *passes, micro_batch, saved)

@@ -22,12 +22,14 @@ from .until import RowCount
 class CountingDrawer:
     """Draws as ``drawer`` does. calls: network passes of each image's own drawing, by its number; candidate: of several, which it is.
 
+    seeds: of what was chosen among candidates, as ``BestOf.seeds``.
     early: of an image that was looked at on its way what it scored there, by scorer.
     """
 
     drawer: DemoDrawer | PipelineDrawer
     calls: dict[int, float] = field(default_factory=dict)
     candidate: dict[int, int] = field(default_factory=dict)
+    seeds: dict[int, int] = field(default_factory=dict)
     early: dict[int, dict[Scorer, float]] = field(default_factory=dict)
 
     @property
@@ -84,4 +86,5 @@ class BestOfDrawer(CountingDrawer):
         if found.latents is None:
             raise StoppedEarly(number, found)
         self.calls[number], self.candidate[number] = found.network_rows + found.scoring_rows, found.kept[0]
+        self.seeds[number] = found.seeds[0]
         return self.drawer.as_images(found.images), found.latents

@@ -94,6 +94,7 @@ def test_copies_of_the_best_take_the_place_of_the_worst(tmp_path, caplog):
         found = best_of(drawer.candidates(0, STEPS), options=options)
         row = rows(tmp_path / name)[0]
         assert (row["candidate"], row["calls"]) == (found.kept[0], found.network_rows + found.scoring_rows)
+        assert row["seed"] == (None if found.seeds[0] == -1 else found.seeds[0])
         pixels = (found.images[0] * 255).round().byte().permute(1, 2, 0).numpy()
         assert np.array_equal(np.asarray(Image.open(tmp_path / name / row["file"])), pixels)
     assert draw(tmp_path / "mild", *model, *noisy, "--sharpness", 2) == 1 and "made with other options (sharpness);" in caplog.text

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import tiny_pipelines as tiny
 from uncertainty_nodes.core.options import BestOfOptions, Direction, DrawOptions, FreeOptions, Scorer, SearchMode
-from uncertainty_nodes.core.search.seeds import derive_seed
+from uncertainty_nodes.core.search.seeds import NO_SEED, derive_seed
 from uncertainty_nodes.core.search.stopping import quantity_at
 from uncertainty_nodes.core.selection.calibration import Calibration
 from uncertainty_nodes.hosts.diffusers import attach, best_of
@@ -165,6 +165,9 @@ def test_copies_share_their_past_and_differ_by_their_own_noise(demo, scheduler):
     source = round_.sources[0]
     plain = alone(digits(demo, scheduler), derive_seed(1, source))
     assert torch.equal(found.images[found.kept.index(source)], plain[0])  # a row that goes on from itself is as it was
+    for row, image, seed in zip(found.kept, found.images, found.seeds, strict=True):
+        assert seed == (derive_seed(1, row) if round_.sources[row] == row else NO_SEED)
+        assert torch.equal(image, alone(digits(demo, scheduler), derive_seed(1, row))[0]) == (seed != NO_SEED)
 
 
 def test_fewer_particles_go_on_later(demo, monkeypatch):

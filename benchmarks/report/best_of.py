@@ -8,10 +8,11 @@ from uncertainty_nodes.benchmarks.report.markdown import interval, number, parag
 
 Results = dict[str, Any]
 FULL = "best of 8"
-PRUNED, RESAMPLED = "pruned, 8 to 4 at 0.25, to 2 at 0.5", "resampled, 8 to 4 at 0.25, to 2 at 0.5"
+ONE, PRUNED, RESAMPLED = "one candidate", "pruned, 8 to 4 at 0.25, to 2 at 0.5", "resampled, 8 to 4 at 0.25, to 2 at 0.5"
 STEERED = """
     **Resampling.** Copies have a future of their own, so these searches were run one by one, on EulerAncestralDiscreteScheduler, the same
-    candidates for every plan of a setting. *Beyond pruning*: agreement and FID gained over the pruned plan, prompts resampled.
+    candidates for every plan of a setting. *Beyond one*, *beyond pruning*: what the plan gains over one candidate and over the pruned
+    plan, prompts resampled; above 0 it is better.
 """
 GAIN, CALLS = 0.9, 0.65  # what pruning is to keep, at most at which share of the calls
 
@@ -166,16 +167,15 @@ def equal_calls(found: Results) -> str:
 def steered(rows: Results) -> str:
     cells = [
         [name, r["prompts"], f"{r['calls']:g}", number(r["agreement"], 3), interval(r["agreement_interval"], 3), number(r["log_p"], 3)]
-        + [number(r["fid"], 2), *beyond_pruning(r)]
+        + [number(r["fid"], 2), beyond(r, ONE, "fid", 2), beyond(r, PRUNED, "agreement", 3), beyond(r, PRUNED, "fid", 2)]
         for name, r in rows.items()
     ]
     header = ["plan", "prompts", "calls", "agreement", "95 %", "mean log p", "FID"]
-    return table([*header, "agreement beyond pruning", "FID beyond pruning"], cells)
+    return table([*header, "FID beyond one", "agreement beyond pruning", "FID beyond pruning"], cells)
 
 
-def beyond_pruning(row: Results) -> list[str]:
-    gains = row["beyond"].get(PRUNED)
-    return ["-", "-"] if gains is None else [gained(gains, "agreement", 3), gained(gains, "fid", 2)]
+def beyond(row: Results, other: str, what: str, digits: int) -> str:
+    return gained(row["beyond"][other], what, digits) if other in row["beyond"] else "-"
 
 
 def gained(gains: Results, what: str, digits: int) -> str:

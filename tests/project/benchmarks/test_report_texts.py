@@ -304,11 +304,21 @@ def test_what_is_said_of_resampling(benchmark, gain, said):
     assert "| +0.000 (-0.002 to 0.001) |" in report.steered(resampled(NEITHER, gain))
 
 
-def test_the_help_of_resampling_holds_while_it_does_no_more(benchmark):
+def test_the_help_of_resampling_holds_while_it_shows_no_more(benchmark):
     pages = benchmark("report.help")
     rows = {"20 steps, CFG 1": resampled(NEITHER, LESS), "6 steps, CFG 1": resampled(LESS, NEITHER)}
-    told = "99.0 % against 99.5 % at 20 steps, CFG 1 and 99.0 % against 99.5 % at 6 steps, CFG 1, 2,000 prompts."
+    told = "99.0 % against 99.5 % at 20 steps, CFG 1 and 99.0 % against 99.5 % at 6 steps, CFG 1 (2,000 prompts)."
     assert pages.of_resampling(rows).endswith(told)
-    for better in (resampled(MORE, NEITHER), resampled(NEITHER, MORE)):
-        with pytest.raises(ValueError, match="at 6 steps, CFG 1"):
-            pages.of_resampling(rows | {"6 steps, CFG 1": better})
+    varied = pages.of_resampling(rows | {"6 steps, CFG 1": resampled(NEITHER, [0.05, 0.3])})
+    assert varied.endswith("Its images are less alike: their Fréchet distance to real ones is lower by 0.00 at 6 steps, CFG 1.")
+    with pytest.raises(ValueError, match="more often than pruning now"):
+        pages.of_resampling(rows | {"6 steps, CFG 1": resampled(MORE, NEITHER)})
+
+
+def test_the_help_tells_that_choosing_makes_alike(benchmark):
+    pages = benchmark("report.help")
+    plans = {"one candidate at random": {"fid": 0.8}, "best of 8": {"fid": 2.5}}
+    assert "rises from 0.80 (one candidate) to 2.50 (best of 8)" in pages.of_likeness({"20 steps, CFG 1.5": {"plans": plans}})
+    plans["best of 8"]["fid"] = 0.7
+    with pytest.raises(ValueError, match="lowers the Fréchet distance"):
+        pages.of_likeness({"20 steps, CFG 1.5": {"plans": plans}})

@@ -208,10 +208,16 @@ class Calibration:
         else:
             scores = self.scores.new_tensor(sample(self.scores.tolist(), self.seen, further.tolist(), most))
         steps = self.steps if bool(again.any()) else join_steps(self.steps, other.steps)
-        collected = {**self.collected, **other.collected}
         images = torch.cat([self.images, other.images[~torch.isin(other.images, self.images)]])[-LATEST_IMAGES:]
-        changed = {"provenance": tuple(runs), "seen": seen, "steps": steps, "collected": collected, "images": images}
-        joined = replace(self, scores=scores.sort().values, **changed)
+        joined = replace(
+            self,
+            scores=scores.sort().values,
+            provenance=tuple(runs),
+            seen=seen,
+            steps=steps,
+            collected={**self.collected, **other.collected},
+            images=images,
+        )
         return joined.label(other.labelled, other.bad, other.further)
 
     def holds(self, run: Calibration) -> Tensor:

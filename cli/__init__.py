@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="uncertainty-nodes", description=TEXT)
+    parser: argparse.ArgumentParser = Parser(prog="uncertainty-nodes", description=TEXT)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)

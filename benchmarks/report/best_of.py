@@ -184,11 +184,13 @@ def gained(gains: Results, what: str, digits: int) -> str:
 
 def resampling(rows: Results) -> str:
     """Whether copies of the best do more than leaving the worst, for as many calls, by agreement and by FID."""
-    copied, gains = rows[RESAMPLED], rows[RESAMPLED]["beyond"][PRUNED]
+    copied = rows[RESAMPLED]
+    gains, alone = copied["beyond"][PRUNED], copied["beyond"][ONE]
     return (
         f"`{RESAMPLED}` {verb(gains['agreement_gain_interval'])} pruning for as many calls: agreement {number(copied['agreement'], 3)} "
         f"against {number(rows[PRUNED]['agreement'], 3)}, {gained(gains, 'agreement', 3)}; by FID it "
-        f"{verb(gains['fid_gain_interval'])} it: {gained(gains, 'fid', 2)}."
+        f"{verb(gains['fid_gain_interval'])} it: {gained(gains, 'fid', 2)}. Over one candidate it gains agreement "
+        f"{gained(alone, 'agreement', 3)} and FID {gained(alone, 'fid', 2)}."
     )
 
 

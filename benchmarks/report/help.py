@@ -90,9 +90,11 @@ def of_resampling(settings: Results) -> str:
     gains = {name: copied["beyond"][best_of.PRUNED] for name, (copied, _) in rows.items()}
     if any(gain["agreement_gain_interval"][0] > 0 for gain in gains.values()):
         raise ValueError("Resampling shows what was asked for more often than pruning now: write Best of N's help page anew.")
-    shares = [f"{percent(c['agreement'], 1)} against {percent(p['agreement'], 1)} at {name}" for name, (c, p) in rows.items()]
+    shares = [f"{percent(c['agreement'], 2)} against {percent(p['agreement'], 2)} at {name}" for name, (c, p) in rows.items()]
     prompts = listed(list(dict.fromkeys(f"{copied['prompts']:,}" for copied, _ in rows.values())))
-    told = f"On the demo model it is not shown to show what was asked for more often than prune does for as many calls: {listed(shares)}"
+    rarer = [name for name, gain in gains.items() if gain["agreement_gain_interval"][1] < 0]
+    how = f"less often than prune does at {listed(rarer)}, and nowhere more often," if rarer else "about as often as prune does"
+    told = f"On the demo model it shows what was asked for {how} for as many calls: {listed(shares)}"
     varied = {name: gain["fid_gain"] for name, gain in gains.items() if gain["fid_gain_interval"][0] > 0}
     if not varied:
         return f"{told} ({prompts} prompts)."

@@ -286,11 +286,11 @@ MORE, LESS, NEITHER = [0.001, 0.003], [-0.003, -0.001], [-0.002, 0.001]
 
 def resampled(agreement, fid):
     """Rows of one setting in which resampling gains so much agreement and FID over pruning."""
-    from uncertainty_nodes.benchmarks.report.best_of import PRUNED, RESAMPLED
+    from uncertainty_nodes.benchmarks.report.best_of import ONE, PRUNED, RESAMPLED
 
     gains = {"agreement_gain": 0.0, "agreement_gain_interval": agreement, "fid_gain": 0.0, "fid_gain_interval": fid}
     row = {"prompts": 2000, "calls": 142, "agreement": 0.99, "agreement_interval": [0.98, 1.0], "log_p": -0.1, "fid": 1.5}
-    return {PRUNED: row | {"agreement": 0.995, "beyond": {}}, RESAMPLED: row | {"beyond": {PRUNED: gains}}}
+    return {PRUNED: row | {"agreement": 0.995, "beyond": {}}, RESAMPLED: row | {"beyond": {ONE: gains | {"fid_gain": -0.7}, PRUNED: gains}}}
 
 
 @pytest.mark.parametrize(
@@ -301,14 +301,18 @@ def test_what_is_said_of_resampling(benchmark, gain, said):
     rows = resampled(gain, NEITHER)
     assert f"{said} pruning for as many calls: agreement 0.990 against 0.995" in report.resampling(rows)
     assert f"by FID it {said} it" in report.resampling(resampled(NEITHER, gain))
+    assert "Over one candidate it gains agreement +0.000 (" in report.resampling(rows) and "and FID -0.70 (" in report.resampling(rows)
     assert "| +0.000 (-0.002 to 0.001) |" in report.steered(resampled(NEITHER, gain))
 
 
 def test_the_help_of_resampling_holds_while_it_shows_no_more(benchmark):
     pages = benchmark("report.help")
     rows = {"20 steps, CFG 1": resampled(NEITHER, LESS), "6 steps, CFG 1": resampled(LESS, NEITHER)}
-    told = "99.0 % against 99.5 % at 20 steps, CFG 1 and 99.0 % against 99.5 % at 6 steps, CFG 1 (2,000 prompts)."
-    assert pages.of_resampling(rows).endswith(told)
+    told = "99.00 % against 99.50 % at 20 steps, CFG 1 and 99.00 % against 99.50 % at 6 steps, CFG 1 (2,000 prompts)."
+    assert pages.of_resampling(rows).endswith(told) and "less often than prune does at 6 steps, CFG 1, and nowhere" in pages.of_resampling(
+        rows
+    )
+    assert "about as often as prune" in pages.of_resampling({"20 steps, CFG 1": resampled(NEITHER, LESS)})
     varied = pages.of_resampling(rows | {"6 steps, CFG 1": resampled(NEITHER, [0.05, 0.3])})
     assert varied.endswith("Its images are less alike: their Fréchet distance to real ones is lower by 0.00 at 6 steps, CFG 1.")
     with pytest.raises(ValueError, match="more often than pruning now"):

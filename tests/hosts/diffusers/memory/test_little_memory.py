@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
 GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes to the system, not to the next who asks
-JOB = Path(__file__).parents[2] / "support" / "diffusers" / "little_memory.py"
+JOB = Path(__file__).parents[3] / "support" / "diffusers" / "little_memory.py"
 
 
 def in_less_and_less_memory(what: str) -> list[dict[str, Any]]:

@@ -17,8 +17,9 @@ REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(comfy: Server) -> Iterator[Browser]:
+    """A new one for each example, as when they are made: panels compare with what a page has shown before."""
     if comfy.copy.version != MADE_WITH:
         pytest.skip(f"other versions than {MADE_WITH} give nodes other heights")
     comfy.post("/settings", {"Comfy.TutorialCompleted": True})

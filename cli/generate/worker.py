@@ -11,11 +11,12 @@ import numpy as np
 
 from ...core.search.seeds import NO_SEED
 from ...core.search.stopping import quantity_at
+from ...core.selection.settings import common_settings
 from ...hosts.diffusers.draw import ScoredBy, draw_scored
 from ...hosts.diffusers.search.drawers import CountingDrawer, StoppedEarly
 from ..shared.device import enough_memory
 from ..shared.maps import small_maps
-from ..shared.records import finite, settings_of
+from ..shared.records import finite
 from .drawings import Drawing, Stopped, encode_picture
 from .models import load_drawer, load_scorer
 from .options import GenerateOptions
@@ -62,7 +63,7 @@ class DrawWorker:
         is_finite = images.flatten(1).isfinite().all(dim=1).cpu()  # a VAE may overflow where the latent did not
         scores, nfe = uncertainty.scores.cpu().where(is_finite, math.nan).tolist(), round(uncertainty.nfe, 6)
         maps = small_maps(uncertainty) if self.options.maps else [None] * len(numbers)
-        drawn.made_with = settings_of(uncertainty.provenance)
+        drawn.made_with = common_settings([uncertainty.provenance])
         drawn.pictures += [
             (self.drawing(n, finite(score), nfe, seconds), encode_picture(image), values)
             for n, score, image, values in zip(numbers, scores, images, maps, strict=True)

@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 from PIL import Image
 
+from ...core.selection.settings import common_settings
 from ...hosts.diffusers.demo import DemoModel
 from ...hosts.diffusers.images import ImageModel, PipelineModel, load_captioned, load_model, measure, with_captions
 from ...hosts.diffusers.load import loading_bars
@@ -19,7 +20,7 @@ from ..shared.device import enough_memory
 from ..shared.maps import small_maps
 from ..shared.pictures import ImageFile
 from ..shared.progress import on_terminal
-from ..shared.records import finite, settings_of
+from ..shared.records import finite
 from .options import ScoreOptions
 from .rows import Row
 
@@ -75,7 +76,7 @@ class ScoreWorker:
         seconds = round((time.perf_counter() - start) / len(images), 4)
         if note := result.provenance.get("note"):
             scored.notes.append(note)
-        scored.made_with = settings_of(result.provenance)
+        scored.made_with = common_settings([result.provenance])
         standard_errors = [None] * len(images) if errors is None else [finite(error) for error in errors.tolist()]
         scored.maps += small_maps(result) if o.maps else [None] * len(images)
         scored.rows += [

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...core.selection.settings import common_settings
 from .text import read_text
 
 log = logging.getLogger(__name__)
@@ -112,11 +111,6 @@ def check_options(earlier: Mapping[str, Any], options: Mapping[str, Any], count:
 def from_row(record: type[Record], row: Mapping[str, Any]) -> Record:
     """A command's own record from a row, of this or an older version."""
     return record(**{f.name: row[f.name] for f in fields(record) if f.name in row})  # type: ignore[arg-type]
-
-
-def settings_of(provenance: Mapping[str, str]) -> dict[str, str]:
-    """For ``MADE_WITH``: what scores depend on."""
-    return common_settings([provenance])
 
 
 def finite(value: float) -> float | None:

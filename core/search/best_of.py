@@ -71,6 +71,11 @@ class Search:
         further = dict.fromkeys([*options.further, *(scorer for stop in self.stops for scorer in stop.further)])
         self.options = replace(options, further=tuple(further))
 
+    @property
+    def copies(self) -> set[int]:
+        """Rows that have gone on from another's state, with noise of their own since then: no seed draws them again."""
+        return {row for each in self.rounds for row, source in zip(each.rows, each.sources, strict=True) if row != source}
+
     @cached_property
     def edges(self) -> tuple[float, ...]:
         """The level at which each point is passed; read at the first step, since some schedules are not known before."""

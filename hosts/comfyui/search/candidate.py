@@ -47,11 +47,6 @@ class Candidate:
     patch_memory: Memory | None = None
     free: FreeScores | None = None
 
-    @property
-    def is_copy(self) -> bool:
-        """Whether it has gone on from another's state, so that its seed alone doesn't draw it."""
-        return len(self.noise) > 1
-
     def copy(self, seed: int) -> Candidate:
         """Another candidate in this one's state, with fresh noise from here on."""
         noise = (*self.noise[:-1], (self.noise[-1][0], self.noise_calls), (seed, None))

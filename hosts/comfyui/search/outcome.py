@@ -41,7 +41,7 @@ class SearchOutcome:
         count = max(len(s.comparisons) for s in searches)
         compared = tuple(result_at(searches, k, provenance) for k in range(count))
         uncertainty = result_of(chosen, provenance) if chosen else None
-        seeds = tuple(NO_SEED if (c := s.candidates[row]).is_copy else c.seed for s, row in chosen)
+        seeds = tuple(NO_SEED if row in s.search.copies else s.candidates[row].seed for s, row in chosen)
         report = "\n".join(lines(searches, kept))
         calls = sum(s.search.network_rows + s.search.scoring_rows for s in searches)
         return cls(chosen, images, uncertainty, compared, seeds, report, calls)
@@ -90,7 +90,7 @@ def lines(searches: Sequence[ImageSearch], kept: Sequence[Sequence[int]]) -> lis
         seeds = {row: candidate.seed for row, candidate in each.candidates.items()}
         found += [f"Image {i + 1}:"] if len(searches) > 1 else []
         each.search.network_rows = each.lane.passes
-        found += describe(each.search, rows, seeds, [row for row, candidate in each.candidates.items() if candidate.is_copy])
+        found += describe(each.search, rows, seeds)
         whole = each.search.options.candidates * (len(each.lane.sigmas) - 1)
         saved = whole - each.lane.steps
         if saved > 0:

@@ -100,8 +100,7 @@ def run_search(candidates: Candidates, options: BestOfOptions, calibrations: Seq
         except NoneLeft:
             images, done, all_steps = None, watch.step + 1, len(watch.space.scheduler.timesteps.unique())
             saved = search.network_rows * (all_steps - done) // done
-    copies = {row for each in search.rounds for row, source in zip(each.rows, each.sources, strict=True) if row != source}
-    chosen = tuple(NO_SEED if row in copies else seeds[row] for row in kept)
+    chosen = tuple(NO_SEED if row in search.copies else seeds[row] for row in kept)
     rounds, lineage = tuple(search.rounds), tuple(search.lineage)
     passes = search.network_rows, search.scoring_rows
     return BestOf(images, steps.latents, kept, chosen, rounds, lineage, *passes, micro_batch, saved)

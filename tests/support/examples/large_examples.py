@@ -142,6 +142,16 @@ def flux(s: Sheet, batch: int) -> tuple[Node, dict[str, Any], list[list[Node]]]:
     return vae, wires, [[model, clip, vae], [words, positive, empty]]
 
 
+def custom_sampling(s: Sheet, model: Node, vae: Node, wires: dict[str, Node], record: Any) -> tuple[Node, ...]:
+    """One image of 20 steps by what is wired: the noise levels and the empty latent, the run, its scores, the image, its heatmap."""
+    sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
+    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
+    sampled = s.node("SamplerCustomAdvanced", **wires, sigmas=sigmas, latent_image=empty)
+    read = s.node("UQ_ReadUncertainty", latent=sampled, record=record)
+    images = s.node("VAEDecode", samples=read, vae=vae)
+    return sigmas, empty, sampled, read, images, s.heatmap(read[1], images)
+
+
 def flux_guide() -> Sheet:
     s = Sheet(
         "## Flux: guidance with custom sampling\n\n"
@@ -158,13 +168,8 @@ def flux_guide() -> Sheet:
     settings |= {"mode": "posterior", "units": "relative", "preset": "measured"}
     guider = s.node("UQ_UncertaintyGuider", size=GUIDER, model=model, positive=positive, negative=negative, **settings)
     noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
-    sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
-    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
-    wires = {"noise": noise, "guider": guider, "sampler": sampler, "sigmas": sigmas, "latent_image": empty}
-    sampled = s.node("SamplerCustomAdvanced", **wires)
-    read = s.node("UQ_ReadUncertainty", latent=sampled, record=guider[1])
-    images = s.node("VAEDecode", samples=read, vae=vae)
-    heat = s.heatmap(read[1], images)
+    wires = {"noise": noise, "guider": guider, "sampler": sampler}
+    sigmas, empty, sampled, read, images, heat = custom_sampling(s, model, vae, wires, guider[1])
     views = [s.save(images, "Guided", "flux_guided"), s.preview(heat, "Bright = unsure", WIDE_PICTURE)]
     columns = [[model, clip, vae], [words, positive, negative, guider], [noise, sampler, sigmas, empty]]
     s.columns = [*columns, [sampled, read, images, heat], views, [s.report(read[1])]]
@@ -182,13 +187,8 @@ def flux_best_of() -> Sheet:
     guider = s.node("BasicGuider", model=model, conditioning=positive)
     noise, sampler = s.node("RandomNoise", noise_seed=1), s.node("KSamplerSelect", sampler_name="euler")
     best = s.node("UQ_BestOfNSampler", size=(300, 330), sampler=sampler, candidates=4, **POINTS | {"scorer": "denoised"})
-    sigmas = s.node("BasicScheduler", model=model, scheduler="simple", steps=20, denoise=1.0)
-    empty = s.node("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
-    wires = {"noise": noise, "guider": guider, "sampler": best, "sigmas": sigmas, "latent_image": empty}
-    sampled = s.node("SamplerCustomAdvanced", **wires)
-    read = s.node("UQ_ReadUncertainty", latent=sampled, record=best[1])
-    images = s.node("VAEDecode", samples=read, vae=vae)
-    heat = s.heatmap(read[1], images)
+    wires = {"noise": noise, "guider": guider, "sampler": best}
+    sigmas, empty, sampled, read, images, heat = custom_sampling(s, model, vae, wires, best[1])
     views = [s.save(images, "Best of 4", "best_of/flux"), s.preview(heat, "Bright = unsure", WIDE_PICTURE)]
     columns = [[model, clip, vae], [words, positive, guider], [noise, sampler, best], [sigmas, empty, sampled]]
     s.columns = [*columns, [read, images, heat], views]

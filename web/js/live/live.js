@@ -124,7 +124,7 @@ function readOut(panel, image, point) {
     return;
   }
   const marks = seen.band.length ? [["uq-gray", bandWords(panel, run)]] : [];
-  if (isNumber(run.limit)) marks.push(["uq-dropped", say("worse", { limit: short(run.limit) })]);
+  if (isNumber(run.limit)) marks.push(["uq-dropped", say("worseThanLimit", { limit: short(run.limit) })]);
   else if (seen.worse.some(Boolean)) marks.push(["uq-dropped", say("worse")]);
   if (panel.legend.textContent === marks.map(([, text]) => text).join("")) return;
   panel.legend.replaceChildren(...marks.map(([name, text]) => html("span", {}, html("span", { class: `uq-swatch ${name}` }), text)));

@@ -96,14 +96,19 @@ def test_keep_all_gives_all_best_first(comfy: Server) -> None:
     assert comfy.value(history, found)[0]["quantity"] == "denoised at 1"
 
 
+def with_masks(s: Scene, *values: float) -> Node:
+    """The scene's two latents, each with a mask and a place in the batch of its own."""
+    masks = [s.graph.node("SolidMask", value=v, width=64, height=64) for v in values]
+    images = [s.graph.node("MaskToImage", mask=mask) for mask in masks]
+    mask = s.graph.node("ImageToMask", image=s.graph.node("ImageBatch", image1=images[0], image2=images[1]), channel="red")
+    return s.graph.node("SetLatentNoiseMask", samples=s.graph.node("UQTest_BatchIndex", latent=s.latent, indexes="3,1"), mask=mask)
+
+
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
 def test_each_seed_that_is_told_draws_its_image_alone(comfy: Server, sampler: str) -> None:
     """Of several images with places, masks and rows of the prompt of their own, after pruning, two of each."""
     s = scene("flow", batch=2, scale=1.0)
-    masks = [s.graph.node("SolidMask", value=v, width=64, height=64) for v in (1.0, 0.5)]
-    images = [s.graph.node("MaskToImage", mask=mask) for mask in masks]
-    mask = s.graph.node("ImageToMask", image=s.graph.node("ImageBatch", image1=images[0], image2=images[1]), channel="red")
-    latent = s.graph.node("SetLatentNoiseMask", samples=s.graph.node("UQTest_BatchIndex", latent=s.latent, indexes="3,1"), mask=mask)
+    latent = with_masks(s, 1.0, 0.5)
     s = s.having(latent=latent)
     node = best_of(s, sampler_name=sampler, keep=2, steps=5, points="0.3, 0.6", fractions="0.75, 0.5", denoise=0.8)
     kept, seeds = save(s, node), value(s, node[3])
@@ -130,10 +135,7 @@ def test_flux_and_video_latents(comfy: Server, family: str) -> None:
 def test_image_to_image_with_masks_conditions_and_batch_index(comfy: Server, sampler: str) -> None:
     """Each image of a batch has its own mask, prompt row and place, as Latent From Batch cuts it out."""
     s = scene("flow", batch=2, scale=1.0)
-    masks = [s.graph.node("SolidMask", value=v, width=64, height=64) for v in (1.0, 0.0)]
-    images = [s.graph.node("MaskToImage", mask=m) for m in masks]
-    mask = s.graph.node("ImageToMask", image=s.graph.node("ImageBatch", image1=images[0], image2=images[1]), channel="red")
-    latent = s.graph.node("SetLatentNoiseMask", samples=s.graph.node("UQTest_BatchIndex", latent=s.latent, indexes="3,1"), mask=mask)
+    latent = with_masks(s, 1.0, 0.0)
     prompts = s.graph.node("UQTest_Conditioning", seed=4, tokens=7, width=4096, pooled=2048, batch=2)
     s = s.having(latent=latent, positive=prompts)
     kept = save(s, best_of(s, candidates=1, sampler_name=sampler, denoise=0.6))
